@@ -1,0 +1,2126 @@
+/*
+ * pool.h - a pool of fixed-size slots in shared memory that survives the death
+ * of any process at any instruction.
+ *
+ * Processes allocate slots, use them and free them. The memory is a file, an
+ * anonymous mapping that children inherit, or a memfd. Allocation takes no
+ * lock; a full pool is waited for on a futex; what a dead process held is found
+ * and freed by pool_recover().
+ *
+ * To embed it, compile pool.c (which defines POOL_IMPLEMENTATION and includes
+ * this file) beside your program:
+ *
+ *     cc app.c pool.c
+ *
+ * The file needs Linux, a 64-bit machine and gcc or clang; C11 or C++17.
+ *
+ *     pool_spec_t  spec = { POOL_I64, 1000, 8, 0, 0 };
+ *     pool_error_t err;
+ *     pool_t      *pool = pool_open("/dev/shm/jobs", &spec, &err);
+ *     uint64_t     slot = pool_try_alloc(pool);
+ *     if (slot < POOL_NOSPC) { pool_i64_add(pool, slot, 1); pool_free(pool, slot); }
+ *     pool_close(pool);
+ *
+ * THE PROTOCOL IN ONE PARAGRAPH. Every slot has one 64-bit owner word and that
+ * word is the whole truth: 0 is a free slot, anything else names the process
+ * that holds it. Allocating is one compare-and-swap of 0 to "me", freeing one
+ * of "that owner" to 0. There is no second word to keep in step with it, so
+ * there is no instant at which a slot is taken and nobody's: a process that
+ * dies leaves its own name behind, and recovery looks for names of the dead.
+ * Everything else (the index of full groups, the hint, the wake-ups) only makes
+ * the search short, and is rebuilt or repaired when it is wrong.
+ *
+ * THE ORDER OF THIS FILE: constants and errors; the layout of the mapping; the
+ * handle; identity; allocate; free; wait; own; data; then, under
+ * POOL_IMPLEMENTATION, identity, index, search, waiting, recovery, status, and
+ * last creating and attaching.
+ *
+ * MEMORY ORDER. Atomics are the compiler's __atomic builtins. Each that is not
+ * relaxed says which other it pairs with.
+ *
+ * Unless its comment says otherwise a function does not block, is thread safe
+ * (handles may be shared by threads) and async-signal safe. Names that begin
+ * with pool_i_ are internal.
+ *
+ * This is free software; you can redistribute it and/or modify it under the
+ * same terms as Perl itself.
+ */
+#ifndef POOL_H
+#define POOL_H
+
+#ifdef POOL_IMPLEMENTATION
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* fallocate, memfd seals; before the first system header */
+#endif
+#endif
+
+#ifndef __linux__
+#error "pool.h needs Linux (futexes, /proc)"
+#endif
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#define POOL_STATIC_ASSERT(what, text) static_assert(what, text)
+#else
+#define POOL_STATIC_ASSERT(what, text) _Static_assert(what, text)
+#endif
+
+POOL_STATIC_ASSERT(sizeof(void *) == 8, "pool.h needs a 64-bit machine");
+
+#define POOL_LIKELY(x)   __builtin_expect(!!(x), 1)
+#define POOL_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* ------------------------------------------------------------------------
+ * Constants and errors
+ * --------------------------------------------------------------------- */
+
+/* What a slot holds. The number is stored in the pool. */
+enum pool_variant {
+    POOL_RAW = 1, /* elem_size bytes, any size                         */
+    POOL_I64 = 2, /* int64_t                                           */
+    POOL_I32 = 3, /* int32_t                                           */
+    POOL_F64 = 4, /* double                                            */
+    POOL_STR = 5  /* a length word and elem_size - 4 bytes of text     */
+};
+
+/* Results. POOL_OK is 0; pool_strerror() has the text of each. */
+enum pool_code {
+    POOL_OK = 0,
+    POOL_FULL,         /* no (or not enough) free slots                  */
+    POOL_TIMEOUT,      /* the time was over first                        */
+    POOL_INTERRUPTED,  /* a signal handler ran; call again to go on      */
+    POOL_E_ARGUMENT,   /* a size, index or option makes no sense         */
+    POOL_E_INVALID,    /* the file is no pool                            */
+    POOL_E_MISMATCH,   /* a pool, but of another kind, size or version   */
+    POOL_E_TOO_SMALL,  /* a pool that has lost its end                   */
+    POOL_E_NOSPC,      /* the filesystem is full                         */
+    POOL_E_SYSTEM      /* a system call failed: see sys_errno            */
+};
+
+/* What pool_try_alloc() returns when it has no slot: compare with < POOL_NOSPC. */
+#define POOL_NOSPC (UINT64_MAX - 1) /* sparse pool: the filesystem is full */
+#define POOL_NONE  UINT64_MAX       /* no free slot                        */
+
+#define POOL_FOREVER ((int64_t)-1) /* a timeout that never ends */
+
+#define POOL_MAX_CAPACITY  ((uint64_t)1 << 32) /* slots */
+#define POOL_MAX_ELEM_SIZE ((uint64_t)1 << 32) /* bytes */
+#define POOL_MAX_BYTES     ((uint64_t)1 << 46) /* bytes in all */
+
+/* Flags of pool_spec_t. */
+#define POOL_SPARSE   1u /* reserve the data's disk blocks as slots are first used */
+#define POOL_POPULATE 2u /* fault the whole mapping in now                         */
+#define POOL_MODE     4u /* `mode` is given: apply it exactly                      */
+
+/* What the caller wants. capacity 0 and elem_size 0 mean: attach to what
+ * exists and take its geometry. elem_size is given for POOL_RAW and POOL_STR
+ * (max_len + POOL_STR_HEAD), and is implied by the other variants. */
+typedef struct pool_spec {
+    uint32_t variant;
+    uint64_t capacity;  /* slots         */
+    uint64_t elem_size; /* bytes a slot  */
+    uint32_t flags;     /* POOL_SPARSE … */
+    uint32_t mode;      /* permission bits of a file that is created */
+} pool_spec_t;
+
+/* Why a call failed: a code, errno where a system call was at fault (else 0),
+ * and a sentence for a person. */
+typedef struct pool_error {
+    int  code;
+    int  sys_errno;
+    char text[232];
+} pool_error_t;
+
+/* ------------------------------------------------------------------------
+ * The layout of the mapping
+ *
+ *   header      immutable geometry, then the mutable lines, then two tables
+ *   touched     one bit a group: some slot of it was used at least once
+ *   full        the index: one bit a group, one bit a word of those, …
+ *   extents     sparse pools: one bit an extent whose blocks are reserved
+ *   records     owner and uses, 16 bytes a slot
+ *   data        elem_size bytes a slot, from a 64-byte boundary on
+ *
+ * Every offset follows from variant, capacity, elem_size and flags. They are
+ * checked once, at attach, and read from the handle ever after: what a peer
+ * scribbles over the header later cannot move an address.
+ * --------------------------------------------------------------------- */
+
+#define POOL_MAGIC          UINT64_C(0x314c4f4f5044534c) /* "LSDPOOL1": whole  */
+#define POOL_MAGIC_CREATING UINT64_C(0x304c4f4f5044534c) /* "LSDPOOL0": not yet */
+#define POOL_VERSION        1u
+
+#define POOL_GROUP      64u   /* slots a group; one bit of the index stands for it */
+#define POOL_WAITERS    256u  /* entries of the table of waiters                   */
+#define POOL_NAMESPACES 1024u /* entries of the table of PID namespaces            */
+#define POOL_LEVELS     5     /* 64^5 groups: more than POOL_MAX_CAPACITY needs    */
+#define POOL_STR_HEAD   4u    /* bytes before the text of a POOL_STR slot          */
+
+typedef struct pool_header {
+    /* Immutable once magic is published. */
+    uint64_t magic;
+    uint32_t version;
+    uint32_t variant;
+    uint64_t capacity;
+    uint64_t elem_size;
+    uint32_t flags; /* POOL_SPARSE or 0 */
+    uint32_t reserved;
+    uint64_t total_size;
+    uint8_t  pad0[16];
+
+    /* Line 1: the eventcount. `waiting` is two tickets, low half for callers
+     * that want one slot, high half for those that want many; 0: nobody. Set by
+     * waiters, cleared by a waker that found nobody. A dead waiter leaves it
+     * set, which costs wakers a system call until one of them clears it. */
+    uint64_t waiting;
+    uint32_t event;
+    uint8_t  pad1[52];
+
+    /* Line 2: statistics of the slow paths; nothing depends on them. */
+    uint64_t waits;
+    uint64_t timeouts;
+    uint64_t recoveries;
+    uint8_t  pad2[40];
+
+    /* Owner words of those who wait (POOL_I_BUSY set: for many slots), so that
+     * the dead among them can be told and struck out. */
+    uint64_t waiters[POOL_WAITERS];
+
+    uint8_t pad3[4096 - 192 - 8 * POOL_WAITERS];
+
+    /* Which PID namespace, of which boot, a tag in an owner word stands for. */
+    uint64_t namespaces[POOL_NAMESPACES];
+} pool_header_t;
+
+POOL_STATIC_ASSERT(offsetof(pool_header_t, waiting) == 64, "the eventcount has its own line");
+POOL_STATIC_ASSERT(offsetof(pool_header_t, waits) == 128, "statistics have their own line");
+POOL_STATIC_ASSERT(sizeof(pool_header_t) == 4096 + 8 * POOL_NAMESPACES, "the header is packed");
+
+/* A slot's record. `owner`: see pool_i_me(). `uses` counts the allocations of
+ * this slot; only the holder writes it, while POOL_I_BUSY is set. It is the
+ * slot's generation, and the sum of all is the number of allocations. */
+typedef struct pool_record {
+    uint64_t owner;
+    uint64_t uses;
+} pool_record_t;
+
+/* ------------------------------------------------------------------------
+ * The handle: this process's view of a pool. Its fields are for reading only.
+ * --------------------------------------------------------------------- */
+
+typedef struct pool {
+    /* Read by every operation. */
+    pool_record_t *records;
+    uint8_t       *data;
+    uint64_t       capacity;
+    uint64_t       elem_size;
+    uint64_t       me;     /* this process's owner word in this pool */
+    uint64_t       hint;   /* where the next search starts; its group is touched */
+    uint64_t      *full[POOL_LEVELS];
+    pool_header_t *header;
+    uint32_t       variant;
+    uint32_t       levels; /* of the index; 0: a small pool is searched without */
+
+    /* Read by the slow paths. */
+    uint64_t       groups;
+    uint64_t       level_bits[POOL_LEVELS];
+    uint64_t      *touched;
+    uint64_t      *extents;     /* NULL: all blocks are reserved */
+    uint64_t       extent_size; /* bytes */
+    uint64_t       data_offset; /* bytes */
+    uint64_t       total_size;  /* bytes of the mapping */
+    uint64_t       audit;       /* next slot to look at without believing the index */
+    int64_t        auto_recover_ns;
+    int64_t        recovered_ns; /* when a blocked call last recovered (CLOCK_MONOTONIC) */
+    void         (*idle)(void);
+    int            fd; /* memfd, or the file of a sparse pool; else -1 */
+    bool           is_memfd;
+    uint32_t       references;
+    char          *path;     /* as given; NULL: anonymous or by descriptor */
+    char          *absolute; /* the same, good after a chdir */
+} pool_t;
+
+/* ------------------------------------------------------------------------
+ * Opening and closing. These functions block on the creator of the same file
+ * for as long as it takes to create it, allocate memory, and are not
+ * async-signal safe.
+ * --------------------------------------------------------------------- */
+
+/* Create the pool `path`, or attach to it where it exists; NULL makes an
+ * anonymous pool for this process and its children. The path is a whole pool
+ * or none at any instant, whoever dies or races. Returns the handle, or NULL
+ * with *err filled: POOL_E_* or, while waiting for another creator,
+ * POOL_INTERRUPTED. */
+pool_t *pool_open(const char *path, const pool_spec_t *want, pool_error_t *err);
+
+/* Create a pool in a new memfd (sealed against shrinking). `name` is what
+ * /proc shows; the geometry must be complete. Returns the handle or NULL. */
+pool_t *pool_open_memfd(const char *name, const pool_spec_t *want, pool_error_t *err);
+
+/* Attach to the pool behind an open descriptor, which stays the caller's. What
+ * `want` leaves 0 is taken from the pool. Returns the handle or NULL. */
+pool_t *pool_open_fd(int fd, const pool_spec_t *want, pool_error_t *err);
+
+/* One more user of this handle; each must pool_close() it. Returns its argument. */
+pool_t *pool_retain(pool_t *pool);
+
+/* One user less; the last unmaps the pool. Slots stay allocated. NULL is fine. */
+void pool_close(pool_t *pool);
+
+/* Write the mapping to the file (msync). Blocks on the disk. POOL_OK or POOL_E_SYSTEM. */
+int pool_sync(pool_t *pool);
+
+/* Remove the file. Attached processes keep the pool. Returns POOL_OK,
+ * POOL_E_ARGUMENT (no path) or POOL_E_SYSTEM with errno set. */
+int pool_unlink(pool_t *pool);
+
+/* The text of an enum pool_code; never NULL. */
+const char *pool_strerror(int code);
+
+/* ------------------------------------------------------------------------
+ * Cold operations
+ * --------------------------------------------------------------------- */
+
+/* Allocate a slot, waiting up to timeout_ns (0: do not wait, POOL_FOREVER: no
+ * limit). Returns POOL_OK with *slot, or POOL_FULL (timeout_ns 0),
+ * POOL_TIMEOUT, POOL_INTERRUPTED, POOL_E_NOSPC. Blocks. */
+int pool_alloc(pool_t *pool, int64_t timeout_ns, uint64_t *slot);
+
+/* Allocate n slots or none. Holds nothing while it waits. More than the
+ * capacity: POOL_FULL at once. n = 0: POOL_OK. Otherwise as pool_alloc(). */
+int pool_alloc_n(pool_t *pool, uint64_t n, int64_t timeout_ns, uint64_t *slots);
+
+/* Free the n slots that are allocated; wakes waiters once. Indices must be in
+ * range. Returns how many were freed. */
+uint64_t pool_free_n(pool_t *pool, const uint64_t *slots, uint64_t n);
+
+/* Free the slot only if this process holds it and it is still allocation
+ * number `uses` of that slot (see pool_generation). Returns whether it did. */
+bool pool_free_generation(pool_t *pool, uint64_t slot, uint64_t uses);
+
+/* Make the calling process the owner of an allocated slot, whoever held it.
+ * Returns whether it is the owner now. Atomic. */
+bool pool_adopt(pool_t *pool, uint64_t slot);
+
+/* Make an allocated slot nobody's: no recovery frees it, its owner is 0.
+ * Returns whether it is nobody's now. Atomic. */
+bool pool_disown(pool_t *pool, uint64_t slot);
+
+/* Called for a slot of a dead process, before it is freed. The caller of
+ * pool_recover() owns the slot meanwhile: adopting it for good is done by
+ * returning false, then the slot is not freed (and not counted). */
+typedef bool pool_stale_fn(pool_t *pool, uint64_t slot, pid_t pid, void *context);
+
+/* Free every slot whose owner is dead, strike dead waiters out, repair the
+ * index, wake waiters. `stale` may be NULL. Returns the number of slots freed.
+ * Reads /proc. Any number of processes may do it at once. */
+uint64_t pool_recover(pool_t *pool, pool_stale_fn *stale, void *context);
+
+/* Give a slot back to the dead owner that a pool_stale_fn took it from, for a
+ * callback that is left by longjmp. */
+void pool_unadopt(pool_t *pool, uint64_t slot, uint64_t owner);
+
+/* Free all slots, whoever holds them. For when no other process works on the
+ * pool. Returns how many were allocated. */
+uint64_t pool_reset(pool_t *pool);
+
+/* Let blocked allocations of this handle recover stale slots, every so many
+ * nanoseconds; 0: no (the default). */
+void pool_auto_recover(pool_t *pool, int64_t every_ns);
+
+/* Have blocked calls of this handle call `idle` at least every 0.1 s and after
+ * each signal, and go on afterwards instead of returning POOL_INTERRUPTED. It
+ * may leave by longjmp: a blocked call holds nothing while it calls. NULL: no. */
+void pool_on_idle(pool_t *pool, void (*idle)(void));
+
+/* Is the process that an owner word names dead? Reads /proc. */
+bool pool_owner_is_dead(pool_t *pool, uint64_t owner);
+
+/* The number of allocated slots. Costs a look at each group ever used. */
+uint64_t pool_used(const pool_t *pool);
+
+/* The first allocated slot at or after `from`, or POOL_NONE. */
+uint64_t pool_next_allocated(const pool_t *pool, uint64_t from);
+
+typedef struct pool_counts {
+    uint64_t used, waiters, allocs, frees, waits, timeouts, recoveries;
+} pool_counts_t;
+
+/* Fill *counts. Each number is right when nobody works on the pool. */
+void pool_stats(const pool_t *pool, pool_counts_t *counts);
+
+/* Sleep while the POOL_I64 or POOL_I32 slot holds `old`. Returns POOL_OK when
+ * it differs, POOL_TIMEOUT, POOL_INTERRUPTED. Blocks. */
+int pool_wait(pool_t *pool, uint64_t slot, int64_t old, int64_t timeout_ns);
+
+/* Wake up to n processes that wait for the slot's value. Returns how many. */
+uint64_t pool_wake(pool_t *pool, uint64_t slot, uint64_t n);
+
+/* Add to a POOL_F64 slot atomically. Returns the sum. */
+double pool_f64_add(pool_t *pool, uint64_t slot, double delta);
+
+/* If the slot equals `old` (as numbers; a NaN equals the same NaN) make it
+ * `value`. Returns what it held; *done (may be NULL) tells whether it did. Atomic. */
+double pool_f64_cas(pool_t *pool, uint64_t slot, double old, double value, bool *done);
+
+/* Store len bytes of text (at most elem_size - POOL_STR_HEAD: the caller cuts).
+ * `utf8` is a mark that pool_str_get() gives back. Not atomic. */
+void pool_str_set(pool_t *pool, uint64_t slot, const char *text, uint32_t len, bool utf8);
+
+/* The text of a slot, in place: its address, with length (never more than
+ * fits) and mark. Not atomic: a concurrent writer may change what is there. */
+const char *pool_str_get(const pool_t *pool, uint64_t slot, uint32_t *len, bool *utf8);
+
+/* ------------------------------------------------------------------------
+ * Identity: who holds a slot
+ *
+ *   bits  0..21  process ID (22 bits are the kernel's largest)
+ *   bits 22..31  which entry of header->namespaces its PID belongs to (0: unknown)
+ *   bits 32..62  start time of the process in clock ticks, modulo 2^31
+ *   bit  63      POOL_I_BUSY: taken, but not (or no longer) allocated
+ *
+ * The start time makes a reused PID another owner; the namespace entry, which
+ * holds the boot too, does so after a reboot, and keeps processes of other PID
+ * namespaces from being judged by a PID that means something else here.
+ * --------------------------------------------------------------------- */
+
+#define POOL_I_PID_BITS   22
+#define POOL_I_PID_MASK   (((uint64_t)1 << POOL_I_PID_BITS) - 1)
+#define POOL_I_TAG_MASK   ((uint64_t)(POOL_NAMESPACES - 1) << POOL_I_PID_BITS)
+#define POOL_I_START_BIT  32
+#define POOL_I_BUSY       ((uint64_t)1 << 63)
+#define POOL_I_START_MASK ((uint64_t)0x7fffffff << POOL_I_START_BIT)
+#define POOL_I_NOBODY     ((uint64_t)1 << POOL_I_START_BIT) /* PID 0: disowned, never dead */
+
+/* PID and start time of this process, on a page that the kernel clears in a
+ * child, so that no kind of fork inherits an identity. 0: not worked out yet.
+ * Every thread that works it out stores the same value. */
+typedef struct pool_i_process {
+    uint64_t word;  /* owner word without tag; published last */
+    uint64_t space; /* this PID namespace and boot, as in header->namespaces */
+    bool     proc;  /* /proc shows this PID namespace */
+} pool_i_process_t;
+
+extern pool_i_process_t *pool_i_process;
+
+uint64_t pool_i_identify(pool_t *pool);
+uint64_t pool_i_alloc_slow(pool_t *pool, uint64_t me);
+uint64_t pool_i_finish_sparse(pool_t *pool, uint64_t slot, uint64_t me);
+void     pool_i_mark_open(pool_t *pool, uint64_t group);
+void     pool_i_wake(pool_t *pool, uint64_t n, uint64_t waiting);
+
+/* The owner word of this process in this pool. */
+static inline uint64_t pool_i_me(pool_t *pool)
+{
+    uint64_t me   = __atomic_load_n(&pool->me, __ATOMIC_RELAXED);
+    uint64_t word = __atomic_load_n(&pool_i_process->word, __ATOMIC_RELAXED);
+    if (POOL_LIKELY(((me ^ word) & ~POOL_I_TAG_MASK) == 0)) return me;
+    return pool_i_identify(pool); /* the first call, or the first after a fork */
+}
+
+/* ------------------------------------------------------------------------
+ * Allocate
+ * --------------------------------------------------------------------- */
+
+/* Take a slot that is free: owner 0 -> me|BUSY. Any process may try, one wins.
+ * Whoever dies after this line has left its name. Acquire: pairs with the
+ * release of the CAS in pool_i_release(), so that the zeroing in
+ * pool_i_publish() comes after the last write of the previous holder. The first
+ * load is seq_cst for the sake of waiters: see pool_i_announce(). */
+static inline bool pool_i_claim(pool_t *pool, uint64_t slot, uint64_t me)
+{
+    uint64_t *owner = &pool->records[slot].owner, nobody = 0;
+    if (__atomic_load_n(owner, __ATOMIC_SEQ_CST) != 0) return false;
+#ifdef POOL_TEST_REORDER /* the classic mistake, taken first and owned after: the proof must find it */
+    if (!__atomic_compare_exchange_n(owner, &nobody, POOL_I_BUSY, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return false;
+    __atomic_store_n(owner, me | POOL_I_BUSY, __ATOMIC_RELAXED);
+    return true;
+#else
+    return __atomic_compare_exchange_n(owner, &nobody, me | POOL_I_BUSY, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+#endif
+}
+
+/* Make a claimed slot an allocated one: count the use, clear the data, drop
+ * BUSY. Plain stores: while BUSY is set nobody but the holder writes here. The
+ * release pairs with the acquire in pool_is_allocated(): who sees the slot
+ * allocated sees it cleared. */
+static inline uint64_t pool_i_publish(pool_t *pool, uint64_t slot, uint64_t me)
+{
+    pool_record_t *record = &pool->records[slot];
+    uint8_t       *data   = pool->data + slot * pool->elem_size;
+
+    __atomic_store_n(&record->uses, __atomic_load_n(&record->uses, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+    if (pool->elem_size == 8)
+        __atomic_store_n((uint64_t *)(void *)data, 0, __ATOMIC_RELAXED);
+    else if (pool->elem_size == 4)
+        __atomic_store_n((uint32_t *)(void *)data, 0, __ATOMIC_RELAXED);
+    else
+        memset(data, 0, pool->elem_size);
+    __atomic_store_n(&record->owner, me, __ATOMIC_RELEASE);
+    return slot;
+}
+
+/* pool_i_publish(), but in a sparse pool see first that the blocks of the slot
+ * are reserved; if they cannot be, give the slot back and return POOL_NOSPC. */
+static inline uint64_t pool_i_finish(pool_t *pool, uint64_t slot, uint64_t me)
+{
+    if (POOL_UNLIKELY(pool->extents != NULL)) return pool_i_finish_sparse(pool, slot, me);
+    return pool_i_publish(pool, slot, me);
+}
+
+/* Allocate a slot. Its data reads as zeros. Returns its index, or POOL_NONE
+ * (pool full) or POOL_NOSPC. Never blocks. */
+static inline uint64_t pool_try_alloc(pool_t *pool)
+{
+    uint64_t me = pool_i_me(pool), slot = __atomic_load_n(&pool->hint, __ATOMIC_RELAXED);
+    if (POOL_UNLIKELY(!pool_i_claim(pool, slot, me))) return pool_i_alloc_slow(pool, me);
+    /* The next search starts at the neighbour, if that is in this (touched) group. */
+    if ((slot + 1) % POOL_GROUP != 0 && slot + 1 < pool->capacity)
+        __atomic_store_n(&pool->hint, slot + 1, __ATOMIC_RELAXED);
+    return pool_i_finish(pool, slot, me);
+}
+
+/* ------------------------------------------------------------------------
+ * Free
+ * --------------------------------------------------------------------- */
+
+/* owner -> 0, if it still is `owner`. One instruction frees the slot: a process
+ * dies before it or after it. Release: pairs with pool_i_claim(). */
+static inline bool pool_i_release(pool_t *pool, uint64_t slot, uint64_t owner)
+{
+    return __atomic_compare_exchange_n(&pool->records[slot].owner, &owner, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+/* pool_free() without a word to anybody. */
+static inline bool pool_i_free_quietly(pool_t *pool, uint64_t slot)
+{
+    uint64_t owner = __atomic_load_n(&pool->records[slot].owner, __ATOMIC_RELAXED);
+    if ((int64_t)owner <= 0 || !pool_i_release(pool, slot, owner)) return false; /* BUSY is the sign bit */
+    __atomic_store_n(&pool->hint, slot, __ATOMIC_RELAXED);
+    return true;
+}
+
+/* After a slot became free: tell the index, then those who wait. Both loads are
+ * seq_cst, and so is the CAS before them. They pair with pool_i_mark_full()
+ * (full bit, then owners) and pool_i_round() (waiting, then owners): of a freer
+ * and a searcher at least one sees what the other did. A freer that dies here
+ * leaves a full bit or a sleeper too many: audits and slices mend that. */
+static inline void pool_i_open_group_of(pool_t *pool, uint64_t slot)
+{
+    uint64_t group = slot / POOL_GROUP;
+    if (pool->levels != 0 && (__atomic_load_n(&pool->full[0][group / 64], __ATOMIC_SEQ_CST) >> (group % 64) & 1) != 0)
+        pool_i_mark_open(pool, group);
+}
+
+static inline void pool_i_announce(pool_t *pool, uint64_t slot)
+{
+    uint64_t waiting;
+    pool_i_open_group_of(pool, slot);
+    waiting = __atomic_load_n(&pool->header->waiting, __ATOMIC_SEQ_CST);
+    if (POOL_UNLIKELY(waiting != 0)) pool_i_wake(pool, 1, waiting);
+}
+
+/* Free a slot (index < capacity), one's own or another's. Returns false if it
+ * was not allocated. Atomic. A system call only where somebody waits. */
+static inline bool pool_free(pool_t *pool, uint64_t slot)
+{
+    if (!pool_i_free_quietly(pool, slot)) return false;
+    pool_i_announce(pool, slot);
+    return true;
+}
+
+/* ------------------------------------------------------------------------
+ * Own
+ * --------------------------------------------------------------------- */
+
+/* Is the slot (index < capacity) allocated? Acquire: pairs with pool_i_publish(). */
+static inline bool pool_is_allocated(const pool_t *pool, uint64_t slot)
+{
+    uint64_t owner = __atomic_load_n(&pool->records[slot].owner, __ATOMIC_ACQUIRE);
+    return (int64_t)owner > 0; /* not 0, and not BUSY, which is the sign bit */
+}
+
+/* The owner word of a slot (index < capacity); 0: free. */
+static inline uint64_t pool_owner_word(const pool_t *pool, uint64_t slot)
+{
+    return __atomic_load_n(&pool->records[slot].owner, __ATOMIC_RELAXED);
+}
+
+/* The process ID of a slot's owner, in that process's PID namespace; 0: the
+ * slot is free or disowned. */
+static inline pid_t pool_owner(const pool_t *pool, uint64_t slot)
+{
+    return (pid_t)(pool_owner_word(pool, slot) & POOL_I_PID_MASK);
+}
+
+/* How many times the slot (index < capacity) was allocated: names this allocation. */
+static inline uint64_t pool_generation(const pool_t *pool, uint64_t slot)
+{
+    return __atomic_load_n(&pool->records[slot].uses, __ATOMIC_RELAXED);
+}
+
+/* ------------------------------------------------------------------------
+ * Data. Indices must be < capacity, and the variant the named one; only the
+ * caller knows whether the slot is allocated. Loads acquire and stores
+ * release, each pairing with the other: what was written before a value was
+ * set is seen by who reads that value. Read-modify-write is both.
+ * --------------------------------------------------------------------- */
+
+/* The address of a slot's elem_size bytes; good until the handle is closed. */
+static inline void *pool_ptr(const pool_t *pool, uint64_t slot)
+{
+    return pool->data + slot * pool->elem_size;
+}
+
+#define POOL_I_INTEGER(name, type, unsigned_type)                                                               \
+    /* Read a slot. Atomic. */                                                                                  \
+    static inline type pool_##name##_get(const pool_t *pool, uint64_t slot)                                     \
+    {                                                                                                           \
+        return __atomic_load_n((const type *)(const void *)pool->data + slot, __ATOMIC_ACQUIRE);                \
+    }                                                                                                           \
+    /* Write a slot. Atomic. */                                                                                 \
+    static inline void pool_##name##_set(pool_t *pool, uint64_t slot, type value)                               \
+    {                                                                                                           \
+        __atomic_store_n((type *)(void *)pool->data + slot, value, __ATOMIC_RELEASE);                           \
+    }                                                                                                           \
+    /* Add, wrapping around. Returns the sum. Atomic. */                                                        \
+    static inline type pool_##name##_add(pool_t *pool, uint64_t slot, type delta)                               \
+    {                                                                                                           \
+        return (type)__atomic_add_fetch((unsigned_type *)(void *)pool->data + slot, (unsigned_type)delta,       \
+                                        __ATOMIC_ACQ_REL);                                                      \
+    }                                                                                                           \
+    /* Write, returning what was there. Atomic. */                                                              \
+    static inline type pool_##name##_xchg(pool_t *pool, uint64_t slot, type value)                              \
+    {                                                                                                           \
+        return __atomic_exchange_n((type *)(void *)pool->data + slot, value, __ATOMIC_ACQ_REL);                 \
+    }                                                                                                           \
+    /* Write if the slot holds `old`. Returns what it held; *done (may be NULL): whether it did. Atomic. */     \
+    static inline type pool_##name##_cas(pool_t *pool, uint64_t slot, type old, type value, bool *done)         \
+    {                                                                                                           \
+        bool ok = __atomic_compare_exchange_n((type *)(void *)pool->data + slot, &old, value, false,            \
+                                              __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);                              \
+        if (done) *done = ok;                                                                                   \
+        return old;                                                                                             \
+    }
+
+POOL_I_INTEGER(i64, int64_t, uint64_t)
+POOL_I_INTEGER(i32, int32_t, uint32_t)
+#undef POOL_I_INTEGER
+
+static inline double pool_i_double(uint64_t bits)
+{
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint64_t pool_i_bits(double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/* Read a POOL_F64 slot. Atomic. */
+static inline double pool_f64_get(const pool_t *pool, uint64_t slot)
+{
+    return pool_i_double(__atomic_load_n((const uint64_t *)(const void *)pool->data + slot, __ATOMIC_ACQUIRE));
+}
+
+/* Write a POOL_F64 slot. Atomic. */
+static inline void pool_f64_set(pool_t *pool, uint64_t slot, double value)
+{
+    __atomic_store_n((uint64_t *)(void *)pool->data + slot, pool_i_bits(value), __ATOMIC_RELEASE);
+}
+
+/* Write a POOL_F64 slot, returning what was there. Atomic. */
+static inline double pool_f64_xchg(pool_t *pool, uint64_t slot, double value)
+{
+    return pool_i_double(__atomic_exchange_n((uint64_t *)(void *)pool->data + slot, pool_i_bits(value), __ATOMIC_ACQ_REL));
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+/* ========================================================================
+ * The implementation: compiled once, where POOL_IMPLEMENTATION is defined.
+ * ===================================================================== */
+#ifdef POOL_IMPLEMENTATION
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <linux/memfd.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* What older headers lack. */
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+#ifndef F_ADD_SEALS
+#define F_ADD_SEALS   1033
+#define F_SEAL_SEAL   1
+#define F_SEAL_SHRINK 2
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define POOL_I_MS              INT64_C(1000000)
+#define POOL_I_SLICE_NS        (100 * POOL_I_MS)     /* the longest sleep without a look */
+#define POOL_I_EXTENT          ((uint64_t)256 << 10) /* bytes a sparse pool reserves at a time */
+#define POOL_I_PAGE            ((uint64_t)4096)      /* files are whole multiples of this */
+#define POOL_I_UNINDEXED       4u                    /* so many groups are searched without an index */
+#define POOL_I_AUDIT_TRY       4u                    /* slots audited by a failed pool_try_alloc() */
+#define POOL_I_AUDIT_WAIT      ((uint64_t)16384)     /* slots audited by a waiter, each slice, at least … */
+#define POOL_I_AUDIT_WAIT_PART 16u                   /* … and this part of the pool */
+#define POOL_I_WAIT_ONE        1u                    /* futex bits: waits for one slot */
+#define POOL_I_WAIT_MANY       2u                    /* waits for many */
+
+static int64_t pool_i_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 * POOL_I_MS + now.tv_nsec;
+}
+
+/* When a timeout ends. Saturates, so that ages of waiting do not wrap around. */
+static int64_t pool_i_deadline(int64_t timeout_ns)
+{
+    int64_t now = pool_i_now();
+    if (timeout_ns < 0) return POOL_FOREVER;
+    return timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns;
+}
+
+/* ------------------------------------------------------------------------
+ * Identity
+ * --------------------------------------------------------------------- */
+
+pool_i_process_t *pool_i_process;
+
+static ssize_t pool_i_read_file(const char *path, char *text, size_t size)
+{
+    int     fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got;
+    if (fd < 0) return -1;
+    got = read(fd, text, size - 1);
+    close(fd);
+    text[got > 0 ? got : 0] = '\0';
+    return got > 0 ? got : -1;
+}
+
+/* What /proc/PID/stat says of a process. Its second field is a name in
+ * parentheses that may hold anything, so count from the last parenthesis. */
+typedef struct pool_i_stat {
+    char     state;
+    uint64_t threads;
+    uint64_t start; /* clock ticks since boot */
+} pool_i_stat_t;
+
+static uint64_t pool_i_number(const char *text)
+{
+    uint64_t number = 0;
+    for (; *text >= '0' && *text <= '9'; text++) number = number * 10 + (uint64_t)(*text - '0');
+    return number;
+}
+
+static bool pool_i_read_stat(const char *path, pool_i_stat_t *stat)
+{
+    enum { STATE = 3, THREADS = 20, START = 22 };
+    char        text[1024];
+    const char *at;
+    int         field;
+
+    if (pool_i_read_file(path, text, sizeof text) < 0 || (at = strrchr(text, ')')) == NULL || at[1] != ' ') return false;
+    at += 2;
+    stat->state = *at;
+    for (field = STATE; field < START; field++) {
+        if (field == THREADS) stat->threads = pool_i_number(at);
+        if ((at = strchr(at, ' ')) == NULL) return false;
+        at++;
+    }
+    stat->start = pool_i_number(at);
+    return true;
+}
+
+static uint32_t pool_i_hash(const char *text)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (; *text != '\0'; text++) hash = (hash ^ (uint8_t)*text) * 16777619u;
+    return hash;
+}
+
+static uint32_t pool_i_inode(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? (uint32_t)st.st_ino : 0;
+}
+
+/* This PID namespace (low half) of this boot (high half). The inode of a
+ * namespace is a 32-bit number. Start times are shown relative to the reader's
+ * time namespace, so a process in another one counts as in another namespace;
+ * the first of both kinds, which nearly everybody is in, are told exactly. */
+static uint64_t pool_i_space(void)
+{
+    const uint32_t first_time_namespace = 0xeffffffau;
+    char           boot[64];
+    uint32_t       pid_ns = pool_i_inode("/proc/self/ns/pid"), time_ns = pool_i_inode("/proc/self/ns/time");
+    uint32_t       boot_hash = pool_i_read_file("/proc/sys/kernel/random/boot_id", boot, sizeof boot) > 0 ? pool_i_hash(boot) : 0;
+
+    if (time_ns != 0 && time_ns != first_time_namespace) pid_ns ^= time_ns * 2654435769u;
+    return (uint64_t)(boot_hash | 1u) << 32 | pid_ns;
+}
+
+/* The start field of an owner word. The boot is mixed in: daemons tend to get
+ * the same PID at the same tick of every boot. */
+static uint64_t pool_i_start_field(uint64_t start, uint64_t space)
+{
+    return ((start + (space >> 32)) << POOL_I_START_BIT) & POOL_I_START_MASK;
+}
+
+static void pool_i_forget_process(void)
+{
+    __atomic_store_n(&pool_i_process->word, 0, __ATOMIC_RELAXED);
+}
+
+/* The page that holds the identity of this process, once a process. */
+static bool pool_i_process_page(void)
+{
+    void             *page;
+    pool_i_process_t *none = NULL;
+
+    if (__atomic_load_n(&pool_i_process, __ATOMIC_ACQUIRE) != NULL) return true; /* pairs with the CAS below */
+    page = mmap(NULL, POOL_I_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) return false;
+    if (!__atomic_compare_exchange_n(&pool_i_process, &none, (pool_i_process_t *)page, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        munmap(page, POOL_I_PAGE); /* another thread was first */
+    else if (madvise(page, POOL_I_PAGE, MADV_WIPEONFORK) != 0)
+        return pthread_atfork(NULL, NULL, pool_i_forget_process) == 0; /* Linux before 4.14 */
+    return true;
+}
+
+/* Work out who this process is. */
+static uint64_t pool_i_find_process(void)
+{
+    char          self[24];
+    pool_i_stat_t stat  = { 0, 0, 0 };
+    uint64_t      space = pool_i_space(), word = (uint64_t)getpid() & POOL_I_PID_MASK;
+    ssize_t       length;
+
+    /* A /proc that was mounted for an outer PID namespace shows other processes
+     * under our numbers: then only kill(2) tells who lives. */
+    length = readlink("/proc/self", self, sizeof self - 1);
+    self[length > 0 ? length : 0] = '\0';
+    pool_i_process->proc = pool_i_number(self) == (uint64_t)getpid();
+
+    if (pool_i_read_stat("/proc/self/stat", &stat)) word |= pool_i_start_field(stat.start, space);
+    pool_i_process->space = space;
+    __atomic_store_n(&pool_i_process->word, word, __ATOMIC_RELEASE); /* pairs with pool_i_identify() */
+    return word;
+}
+
+/* The number that stands for a PID namespace in this pool's owner words; 0 when
+ * the table is full, which means "cannot be judged". An entry never changes
+ * while its boot lasts (CAS from empty, or from an earlier boot, all of whose
+ * processes are dead under any name), so who dies here leaves at worst an entry
+ * that nobody uses. Acquire and release pair with each other. */
+static uint64_t pool_i_tag(pool_t *pool, uint64_t space)
+{
+    uint64_t probe, first = (space ^ space >> 32) % (POOL_NAMESPACES - 1);
+    for (probe = 0; probe < POOL_NAMESPACES - 1; probe++) {
+        uint64_t  tag   = 1 + (first + probe) % (POOL_NAMESPACES - 1);
+        uint64_t *entry = &pool->header->namespaces[tag];
+        uint64_t  found = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
+        if (found != space && found >> 32 != space >> 32)
+            if (__atomic_compare_exchange_n(entry, &found, space, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return tag;
+        if (found == space) return tag;
+    }
+    return 0;
+}
+
+static void pool_i_touch(pool_t *pool, uint64_t group);
+
+/* Where a process starts to search: apart from the others, even if their PIDs
+ * are neighbours (multiplying by the golden ratio spreads those evenly), and at
+ * the first of eight slots, whose data share a cache line. */
+static void pool_i_seed_hint(pool_t *pool, uint64_t word)
+{
+    uint64_t spread = (uint32_t)((uint32_t)(word & POOL_I_PID_MASK) * 2654435769u);
+    uint64_t slot   = (spread * pool->capacity >> 32) & ~(uint64_t)7;
+    pool_i_touch(pool, slot / POOL_GROUP);
+    __atomic_store_n(&pool->hint, slot, __ATOMIC_RELAXED);
+}
+
+/* The slow half of pool_i_me(). */
+uint64_t pool_i_identify(pool_t *pool)
+{
+    uint64_t word  = __atomic_load_n(&pool_i_process->word, __ATOMIC_ACQUIRE); /* pairs with pool_i_find_process() */
+    bool     child = __atomic_load_n(&pool->me, __ATOMIC_RELAXED) != 0;
+    uint64_t me;
+
+    if (word == 0) word = pool_i_find_process();
+    me = word | pool_i_tag(pool, pool_i_process->space) << POOL_I_PID_BITS;
+    if (child) pool_i_seed_hint(pool, word);
+    __atomic_store_n(&pool->me, me, __ATOMIC_RELAXED);
+    return me;
+}
+
+/* "/proc/PID/stat", written without stdio: a signal handler may free slots. */
+static const char *pool_i_stat_path(uint64_t pid, char path[40])
+{
+    char  digits[24];
+    char *at = digits + sizeof digits - 1;
+    *at = '\0';
+    do *--at = (char)('0' + pid % 10);
+    while ((pid /= 10) != 0);
+    strcpy(path, "/proc/");
+    strcat(path, at);
+    strcat(path, "/stat");
+    return path;
+}
+
+/* Only a process of this PID namespace can be judged; of an earlier boot, all
+ * are dead. In doubt the owner lives: a slot kept too long is a nuisance, one
+ * freed too early is damage. */
+bool pool_owner_is_dead(pool_t *pool, uint64_t owner)
+{
+    uint64_t      me  = pool_i_me(pool), pid = owner & POOL_I_PID_MASK;
+    uint64_t      tag = (owner & POOL_I_TAG_MASK) >> POOL_I_PID_BITS, space;
+    char          path[40];
+    pool_i_stat_t stat = { 0, 0, 0 };
+
+    owner &= ~POOL_I_BUSY;
+    if (pid == 0 || tag == 0 || owner == me) return false;
+    space = __atomic_load_n(&pool->header->namespaces[tag], __ATOMIC_ACQUIRE); /* pairs with pool_i_tag() */
+    if (space == 0) return false;
+    if (space >> 32 != pool_i_process->space >> 32) return true; /* an earlier boot */
+    if (space != pool_i_process->space) return false;            /* another PID namespace */
+    if (kill((pid_t)pid, 0) != 0 && errno == ESRCH) return true;
+    if (!pool_i_process->proc) return false;
+    if (!pool_i_read_stat(pool_i_stat_path(pid, path), &stat)) return kill((pid_t)pid, 0) != 0 && errno == ESRCH; /* hidden, or gone just now */
+    if ((owner & POOL_I_START_MASK) != 0 && (owner & POOL_I_START_MASK) != pool_i_start_field(stat.start, space)) return true;
+    /* A zombie is dead; but a first thread that ended before the others shows as one, too. */
+    return stat.state == 'X' || stat.state == 'x' || (stat.state == 'Z' && stat.threads <= 1);
+}
+
+/* ------------------------------------------------------------------------
+ * The index: which groups were ever used, and which are full
+ *
+ * A clear "full" bit only says: look. So clearing one is always allowed, and
+ * setting one must be followed by a second look, because the free that would
+ * have cleared it may just have passed. A process that dies before the second
+ * look, or between freeing a slot and clearing the bit, leaves a bit that hides
+ * a free slot: audits (pool_i_audit) and pool_recover() find it.
+ * --------------------------------------------------------------------- */
+
+static uint64_t pool_i_group_end(const pool_t *pool, uint64_t group)
+{
+    uint64_t end = (group + 1) * POOL_GROUP;
+    return end < pool->capacity ? end : pool->capacity;
+}
+
+/* Before the first claim in a group, so that recovery and statistics need not
+ * look at groups that nobody used (a pool of millions stays untouched pages).
+ * Acquire: the claim must not move before it; a load pairs with it by the same
+ * means, see pool_i_next_touched(). */
+static void pool_i_touch(pool_t *pool, uint64_t group)
+{
+    uint64_t *word = &pool->touched[group / 64], bit = (uint64_t)1 << group % 64;
+    if ((__atomic_load_n(word, __ATOMIC_RELAXED) & bit) == 0) __atomic_fetch_or(word, bit, __ATOMIC_ACQ_REL);
+}
+
+/* The first group >= `group` that was ever used, or pool->groups. Acquire:
+ * pairs with pool_i_touch(). */
+static uint64_t pool_i_next_touched(const pool_t *pool, uint64_t group)
+{
+    while (group < pool->groups) {
+        uint64_t word = __atomic_load_n(&pool->touched[group / 64], __ATOMIC_ACQUIRE) >> group % 64;
+        if (word != 0) {
+            group += (uint64_t)__builtin_ctzll(word);
+            return group < pool->groups ? group : pool->groups;
+        }
+        group = (group | 63) + 1;
+    }
+    return pool->groups;
+}
+
+static bool pool_i_has_free(const pool_t *pool, uint64_t group)
+{
+    uint64_t slot, end = pool_i_group_end(pool, group);
+    for (slot = group * POOL_GROUP; slot < end; slot++)
+        if (__atomic_load_n(&pool->records[slot].owner, __ATOMIC_SEQ_CST) == 0) return true; /* second look: pool_i_announce() */
+    return false;
+}
+
+/* A slot of the group is free: clear its bit, and those above it that are set.
+ * Each level is the same pair as slot and group: clear below, then look above;
+ * pool_i_mark_full() sets above, then looks below. */
+void pool_i_mark_open(pool_t *pool, uint64_t group)
+{
+    uint32_t level;
+    uint64_t index = group;
+    for (level = 0; level < pool->levels; level++, index /= 64) {
+        uint64_t *word = &pool->full[level][index / 64], bit = (uint64_t)1 << index % 64;
+        if ((__atomic_load_n(word, __ATOMIC_SEQ_CST) & bit) == 0) return;
+        __atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST);
+    }
+}
+
+/* All slots of the group were seen taken: set its bit, look once more; did that
+ * fill the word, the same a level up. */
+static void pool_i_mark_full(pool_t *pool, uint64_t group)
+{
+    uint32_t level;
+    uint64_t index = group;
+    for (level = 0; level < pool->levels; level++, index /= 64) {
+        uint64_t *word = &pool->full[level][index / 64], bit = (uint64_t)1 << index % 64;
+        uint64_t  now  = __atomic_fetch_or(word, bit, __ATOMIC_SEQ_CST) | bit;
+        bool      open = level == 0 ? pool_i_has_free(pool, group)
+                                    : __atomic_load_n(&pool->full[level - 1][index], __ATOMIC_SEQ_CST) != UINT64_MAX;
+        if (open) __atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST);
+        if (open || now != UINT64_MAX) return;
+    }
+}
+
+/* The first group >= `group` that is not marked full, or pool->groups. Goes up
+ * a level where a word is full and down again where one is not; the position
+ * only grows, whatever the bits say. Loads pair with pool_i_announce(). */
+static uint64_t pool_i_next_open(const pool_t *pool, uint64_t group)
+{
+    uint32_t level = 0;
+    uint64_t index = group;
+
+    if (pool->levels == 0) return group < pool->groups ? group : pool->groups;
+    while (index < pool->level_bits[level]) {
+        uint64_t open = ~__atomic_load_n(&pool->full[level][index / 64], __ATOMIC_SEQ_CST) >> index % 64;
+        if (open != 0) {
+            index += (uint64_t)__builtin_ctzll(open);
+            if (index >= pool->level_bits[level]) break;
+            if (level == 0) return index;
+            level--;
+            index *= 64;
+        }
+        else if (level + 1 < pool->levels) {
+            level++;
+            index = index / 64 + 1;
+        }
+        else
+            index = (index | 63) + 1;
+    }
+    return pool->groups;
+}
+
+/* Clear the upper bits that no longer stand for a full word below. */
+static void pool_i_repair_upper(pool_t *pool)
+{
+    uint32_t level;
+    uint64_t index;
+    for (level = 1; level < pool->levels; level++)
+        for (index = 0; index < pool->level_bits[level]; index++)
+            if (__atomic_load_n(&pool->full[level - 1][index], __ATOMIC_SEQ_CST) != UINT64_MAX)
+                __atomic_fetch_and(&pool->full[level][index / 64], ~((uint64_t)1 << index % 64), __ATOMIC_SEQ_CST);
+}
+
+/* ------------------------------------------------------------------------
+ * Search
+ * --------------------------------------------------------------------- */
+
+/* Claim up to n free slots of a group from slot `from` on. Having seen the
+ * whole group taken, say so in the index. */
+static uint64_t pool_i_take_in_group(pool_t *pool, uint64_t group, uint64_t from, uint64_t me, uint64_t n, uint64_t *slots)
+{
+    uint64_t slot, got = 0, end = pool_i_group_end(pool, group);
+
+    pool_i_touch(pool, group);
+    for (slot = from; slot < end; slot++) {
+        if (!pool_i_claim(pool, slot, me)) continue;
+        slots[got++] = slot;
+        if (got == n) return got;
+    }
+    if (from == group * POOL_GROUP) pool_i_mark_full(pool, group);
+    return got;
+}
+
+/* Claim up to n slots: once around the pool from the hint. Returns how many. */
+static uint64_t pool_i_take(pool_t *pool, uint64_t me, uint64_t n, uint64_t *slots)
+{
+    uint64_t hint = __atomic_load_n(&pool->hint, __ATOMIC_RELAXED), first = hint / POOL_GROUP, got = 0, group, last;
+
+    if (pool_i_next_open(pool, 0) == pool->groups) return 0; /* all full: the common failure, made short */
+    if (pool_i_next_open(pool, first) == first) got = pool_i_take_in_group(pool, first, hint, me, n, slots);
+    for (group = pool_i_next_open(pool, first + 1); got < n && group < pool->groups; group = pool_i_next_open(pool, group + 1))
+        got += pool_i_take_in_group(pool, group, group * POOL_GROUP, me, n - got, slots + got);
+    for (group = pool_i_next_open(pool, 0); got < n && group <= first && group < pool->groups; group = pool_i_next_open(pool, group + 1))
+        got += pool_i_take_in_group(pool, group, group * POOL_GROUP, me, n - got, slots + got);
+    if (got > 0) {
+        last = slots[got - 1];
+        if ((last + 1) % POOL_GROUP != 0 && last + 1 < pool->capacity) last++;
+        __atomic_store_n(&pool->hint, last, __ATOMIC_RELAXED);
+    }
+    return got;
+}
+
+/* Look at `count` slots in turn without believing the index. Claims one slot,
+ * mending the index, or returns POOL_NONE. */
+static uint64_t pool_i_audit(pool_t *pool, uint64_t me, uint64_t count)
+{
+    uint64_t slot = __atomic_load_n(&pool->audit, __ATOMIC_RELAXED) % pool->capacity, found = POOL_NONE;
+
+    if (pool->levels == 0) return POOL_NONE; /* there is no index that could be wrong */
+    for (; count > 0 && found == POOL_NONE; count--) {
+        pool_i_touch(pool, slot / POOL_GROUP);
+        if (pool_i_claim(pool, slot, me)) {
+            pool_i_mark_open(pool, slot / POOL_GROUP);
+            found = slot;
+        }
+        slot = slot + 1 < pool->capacity ? slot + 1 : 0;
+    }
+    __atomic_store_n(&pool->audit, slot, __ATOMIC_RELAXED);
+    return found;
+}
+
+uint64_t pool_i_alloc_slow(pool_t *pool, uint64_t me)
+{
+    uint64_t slot;
+    if (pool_i_take(pool, me, 1, &slot) == 0) slot = pool_i_audit(pool, me, POOL_I_AUDIT_TRY);
+    return slot == POOL_NONE ? POOL_NONE : pool_i_finish(pool, slot, me);
+}
+
+/* Are the blocks of bytes [from, to) of the data reserved? Reserve what is not.
+ * fallocate() may be repeated, and the bit is set after it (release; pairs with
+ * the acquire load): who dies between leaves work that is done again. */
+static bool pool_i_reserve(pool_t *pool, uint64_t from, uint64_t to)
+{
+    uint64_t extent;
+    for (extent = from / pool->extent_size; extent * pool->extent_size < to; extent++) {
+        uint64_t *word = &pool->extents[extent / 64], bit = (uint64_t)1 << extent % 64;
+        uint64_t  start = pool->data_offset + extent * pool->extent_size, length = pool->extent_size;
+        if ((__atomic_load_n(word, __ATOMIC_ACQUIRE) & bit) != 0) continue;
+        if (length > pool->total_size - start) length = pool->total_size - start;
+        while (fallocate(pool->fd, 0, (off_t)start, (off_t)length) != 0)
+            if (errno != EINTR) return false;
+        __atomic_fetch_or(word, bit, __ATOMIC_RELEASE);
+    }
+    return true;
+}
+
+/* Give back a slot that was claimed but not published. The store is seq_cst as
+ * the CAS in pool_i_release() is, and for the same reason. */
+static void pool_i_unclaim(pool_t *pool, uint64_t slot)
+{
+    __atomic_store_n(&pool->records[slot].owner, 0, __ATOMIC_SEQ_CST);
+    pool_i_announce(pool, slot);
+}
+
+uint64_t pool_i_finish_sparse(pool_t *pool, uint64_t slot, uint64_t me)
+{
+    if (pool_i_reserve(pool, slot * pool->elem_size, (slot + 1) * pool->elem_size)) return pool_i_publish(pool, slot, me);
+    pool_i_unclaim(pool, slot);
+    return POOL_NOSPC;
+}
+
+/* Allocate n slots or none, without waiting. *contended: some were had, not enough. */
+static int pool_i_try(pool_t *pool, uint64_t n, uint64_t *slots, bool *contended)
+{
+    uint64_t me = pool_i_me(pool), got = pool_i_take(pool, me, n, slots), i, done;
+
+    if (got == 0 && n == 1 && (slots[0] = pool_i_audit(pool, me, POOL_I_AUDIT_TRY)) != POOL_NONE) got = 1;
+    *contended = got > 0 && got < n;
+    for (done = 0; got == n && done < n; done++)
+        if (pool_i_finish(pool, slots[done], me) == POOL_NOSPC) break;
+    if (done == n) return POOL_OK;
+    for (i = 0; i < done; i++) pool_free(pool, slots[i]);
+    for (i = got == n ? done + 1 : 0; i < got; i++) pool_i_unclaim(pool, slots[i]);
+    return got == n ? POOL_E_NOSPC : POOL_FULL;
+}
+
+/* ------------------------------------------------------------------------
+ * Waiting: an eventcount. Who waits announces it (`waiting`), searches once
+ * more, and sleeps on the value of `event` that it read before all that. Who
+ * frees looks at `waiting` after its CAS, changes `event` and wakes. A woken
+ * process may die before it takes the slot, and the wake with it: so nobody
+ * sleeps longer than a slice without searching again.
+ * --------------------------------------------------------------------- */
+
+static long pool_i_futex(uint32_t *word, int operation, uint32_t value, const struct timespec *deadline, uint32_t bits)
+{
+    return syscall(SYS_futex, word, operation, value, deadline, NULL, bits);
+}
+
+/* Sleep while *word is `value`, for a slice at most, not past deadline_ns.
+ * Returns POOL_FULL (look again), POOL_TIMEOUT or POOL_INTERRUPTED. */
+static int pool_i_sleep(uint32_t *word, uint32_t value, int64_t deadline_ns, uint32_t bits)
+{
+    int64_t         now = pool_i_now(), until = now + POOL_I_SLICE_NS;
+    struct timespec at;
+
+    if (deadline_ns != POOL_FOREVER && deadline_ns <= now) return POOL_TIMEOUT;
+    if (deadline_ns != POOL_FOREVER && deadline_ns < until) until = deadline_ns;
+    at.tv_sec  = (time_t)(until / (1000 * POOL_I_MS));
+    at.tv_nsec = (long)(until % (1000 * POOL_I_MS));
+    if (pool_i_futex(word, FUTEX_WAIT_BITSET, value, &at, bits) != 0 && errno == EINTR) return POOL_INTERRUPTED;
+    return POOL_FULL;
+}
+
+static uint64_t pool_i_futex_wake(uint32_t *word, uint64_t n, uint32_t bits)
+{
+    long woken = pool_i_futex(word, FUTEX_WAKE_BITSET, (uint32_t)(n > INT_MAX ? INT_MAX : n), NULL, bits);
+    return woken > 0 ? (uint64_t)woken : 0;
+}
+
+/* Is nobody waiting any more? Then clear `waiting`, unless a ticket was drawn
+ * since it was read: a waiter enters the table before it draws one (pairs with
+ * pool_i_round()). Strikes out the dead. */
+static void pool_i_forget_waiters(pool_t *pool, uint64_t waiting)
+{
+    uint32_t i;
+    bool     anybody = false;
+    for (i = 0; i < POOL_WAITERS; i++) {
+        uint64_t owner = __atomic_load_n(&pool->header->waiters[i], __ATOMIC_SEQ_CST);
+        if (owner != 0 && pool_owner_is_dead(pool, owner)
+            && __atomic_compare_exchange_n(&pool->header->waiters[i], &owner, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            owner = 0;
+        if (owner != 0) anybody = true;
+    }
+    if (!anybody) __atomic_compare_exchange_n(&pool->header->waiting, &waiting, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+/* n slots became free and `waiting` was not 0: wake as many that want one, and
+ * all that want many, for whom it may be enough now. The release pairs with the
+ * acquire of `event` in pool_i_round(). */
+void pool_i_wake(pool_t *pool, uint64_t n, uint64_t waiting)
+{
+    uint32_t *event = &pool->header->event;
+    uint64_t  woken;
+    int       saved = errno;
+
+    __atomic_fetch_add(event, 1, __ATOMIC_RELEASE);
+    woken = pool_i_futex_wake(event, n, POOL_I_WAIT_ONE);
+    if (waiting >> 32 != 0) woken += pool_i_futex_wake(event, INT_MAX, POOL_I_WAIT_MANY);
+    if (woken == 0) pool_i_forget_waiters(pool, waiting);
+    errno = saved;
+}
+
+/* An entry of the table of waiters, or -1 where it is full (then only slices
+ * wake this waiter). Who dies holding one is found by its name. */
+static int pool_i_enter(pool_t *pool, uint64_t owner)
+{
+    uint32_t i;
+    for (i = 0; i < POOL_WAITERS; i++) {
+        uint64_t nobody = 0;
+        if (__atomic_load_n(&pool->header->waiters[i], __ATOMIC_RELAXED) == 0
+            && __atomic_compare_exchange_n(&pool->header->waiters[i], &nobody, owner, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+            return (int)i;
+    }
+    return -1;
+}
+
+static void pool_i_leave(pool_t *pool, int entry, uint64_t owner)
+{
+    if (entry >= 0) __atomic_compare_exchange_n(&pool->header->waiters[entry], &owner, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
+
+/* Are there n free slots? Takes none, so that callers who want many do not take
+ * from each other what they cannot use. Does not believe the index, but mends it. */
+static bool pool_i_enough(pool_t *pool, uint64_t n)
+{
+    uint64_t group, slot, found = 0;
+    for (group = 0; group < pool->groups && found < n; group++) {
+        uint64_t end = pool_i_group_end(pool, group), before = found;
+        if ((__atomic_load_n(&pool->touched[group / 64], __ATOMIC_ACQUIRE) >> group % 64 & 1) == 0) { /* pairs with pool_i_touch() */
+            found += end - group * POOL_GROUP;
+            continue;
+        }
+        for (slot = group * POOL_GROUP; slot < end; slot++)
+            found += __atomic_load_n(&pool->records[slot].owner, __ATOMIC_SEQ_CST) == 0; /* pairs with pool_i_announce() */
+        if (found > before) pool_i_open_group_of(pool, group * POOL_GROUP);
+    }
+    return found >= n;
+}
+
+/* Two callers that each took part of what both want have both given it back:
+ * step aside for a random moment, so that one of them gets all. */
+static int pool_i_step_aside(uint64_t me)
+{
+    struct timespec pause = { 0, 0 };
+    pause.tv_nsec = (long)(((uint64_t)pool_i_now() ^ me >> 7 ^ me) * 2654435769u % (uint64_t)(2 * POOL_I_MS));
+    return nanosleep(&pause, NULL) != 0 ? POOL_INTERRUPTED : POOL_FULL;
+}
+
+/* A search by one who is about to sleep: also audits a part of the pool. */
+static int pool_i_search(pool_t *pool, uint64_t me, uint64_t n, uint64_t *slots, bool *contended)
+{
+    uint64_t part = pool->capacity / POOL_I_AUDIT_WAIT_PART;
+    int      code;
+
+    *contended = false;
+    if (n > 1) return pool_i_enough(pool, n) ? pool_i_try(pool, n, slots, contended) : (int)POOL_FULL;
+    code = pool_i_try(pool, 1, slots, contended);
+    if (code != POOL_FULL) return code;
+    slots[0] = pool_i_audit(pool, me, part > POOL_I_AUDIT_WAIT ? part : POOL_I_AUDIT_WAIT);
+    if (slots[0] == POOL_NONE) return POOL_FULL;
+    return pool_i_finish(pool, slots[0], me) == POOL_NOSPC ? POOL_E_NOSPC : POOL_OK;
+}
+
+/* One round of waiting. The ticket is seq_cst, and so are the loads of the
+ * search after it: see pool_i_announce(). */
+static int pool_i_round(pool_t *pool, uint64_t n, int64_t deadline_ns, uint64_t *slots)
+{
+    uint64_t me = pool_i_me(pool), name = n > 1 ? me | POOL_I_BUSY : me;
+    uint32_t event = __atomic_load_n(&pool->header->event, __ATOMIC_ACQUIRE); /* pairs with pool_i_wake() */
+    int      entry = pool_i_enter(pool, name), code;
+    bool     contended;
+
+    __atomic_fetch_add(&pool->header->waiting, n > 1 ? (uint64_t)1 << 32 : 1, __ATOMIC_SEQ_CST);
+    code = pool_i_search(pool, me, n, slots, &contended);
+    if (code == POOL_FULL && !contended)
+        code = pool_i_sleep(&pool->header->event, event, deadline_ns, n > 1 ? POOL_I_WAIT_MANY : POOL_I_WAIT_ONE);
+    pool_i_leave(pool, entry, name);
+    return contended && code == POOL_FULL ? pool_i_step_aside(me) : code;
+}
+
+/* Between two rounds: what an interrupted or sliced wait does. Returns POOL_FULL
+ * to go on, else the result. */
+static int pool_i_between(pool_t *pool, int code)
+{
+    if (code != POOL_FULL && code != POOL_INTERRUPTED) return code;
+    if (pool->idle != NULL) {
+        pool->idle();
+        return POOL_FULL;
+    }
+    return code;
+}
+
+static void pool_i_recover_now_and_then(pool_t *pool)
+{
+    int64_t now;
+    if (pool->auto_recover_ns <= 0) return;
+    now = pool_i_now();
+    if (now - __atomic_load_n(&pool->recovered_ns, __ATOMIC_RELAXED) < pool->auto_recover_ns) return;
+    __atomic_store_n(&pool->recovered_ns, now, __ATOMIC_RELAXED);
+    pool_recover(pool, NULL, NULL);
+}
+
+static void pool_i_count(uint64_t *counter, uint64_t n)
+{
+    __atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+}
+
+int pool_alloc_n(pool_t *pool, uint64_t n, int64_t timeout_ns, uint64_t *slots)
+{
+    int64_t deadline_ns;
+    bool    contended;
+    int     code;
+
+    if (n == 0) return POOL_OK;
+    if (n > pool->capacity) return POOL_FULL;
+    code = pool_i_try(pool, n, slots, &contended);
+    if (code != POOL_FULL || timeout_ns == 0) return code;
+    pool_i_count(&pool->header->waits, 1);
+    deadline_ns = pool_i_deadline(timeout_ns);
+    do {
+        pool_i_recover_now_and_then(pool);
+        code = pool_i_between(pool, pool_i_round(pool, n, deadline_ns, slots));
+    } while (code == POOL_FULL);
+    if (code == POOL_TIMEOUT) pool_i_count(&pool->header->timeouts, 1);
+    return code;
+}
+
+int pool_alloc(pool_t *pool, int64_t timeout_ns, uint64_t *slot)
+{
+    return pool_alloc_n(pool, 1, timeout_ns, slot);
+}
+
+/* The futex is the (low half of the) value itself. A change of only the upper
+ * half of an int64 between the look and the sleep is seen a slice later. */
+static uint32_t *pool_i_value_word(pool_t *pool, uint64_t slot)
+{
+    uint32_t *word = (uint32_t *)pool_ptr(pool, slot);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    if (pool->variant == POOL_I64) word++;
+#endif
+    return word;
+}
+
+int pool_wait(pool_t *pool, uint64_t slot, int64_t old, int64_t timeout_ns)
+{
+    int64_t deadline_ns = pool_i_deadline(timeout_ns);
+    int     code;
+    do {
+        int64_t now = pool->variant == POOL_I64 ? pool_i64_get(pool, slot) : pool_i32_get(pool, slot);
+        if (now != old) return POOL_OK;
+        code = pool_i_between(pool, pool_i_sleep(pool_i_value_word(pool, slot), (uint32_t)(uint64_t)old, deadline_ns, FUTEX_BITSET_MATCH_ANY));
+    } while (code == POOL_FULL);
+    return code;
+}
+
+uint64_t pool_wake(pool_t *pool, uint64_t slot, uint64_t n)
+{
+    return pool_i_futex_wake(pool_i_value_word(pool, slot), n, FUTEX_BITSET_MATCH_ANY);
+}
+
+/* ------------------------------------------------------------------------
+ * Free many, free exactly, own, recover
+ * --------------------------------------------------------------------- */
+
+/* n slots became free, and the index knows. */
+static void pool_i_wake_if_waiting(pool_t *pool, uint64_t n)
+{
+    uint64_t waiting = __atomic_load_n(&pool->header->waiting, __ATOMIC_SEQ_CST); /* pairs with pool_i_round() */
+    if (n > 0 && waiting != 0) pool_i_wake(pool, n, waiting);
+}
+
+uint64_t pool_free_n(pool_t *pool, const uint64_t *slots, uint64_t n)
+{
+    uint64_t i, freed = 0;
+    for (i = 0; i < n; i++) {
+        if (!pool_i_free_quietly(pool, slots[i])) continue;
+        pool_i_open_group_of(pool, slots[i]);
+        freed++;
+    }
+    pool_i_wake_if_waiting(pool, freed);
+    return freed;
+}
+
+/* BUSY keeps the slot from everybody while its generation is compared, so that
+ * no other allocation can slip in between. Acquire: pairs with pool_i_publish(). */
+bool pool_free_generation(pool_t *pool, uint64_t slot, uint64_t uses)
+{
+    uint64_t *owner = &pool->records[slot].owner, me = pool_i_me(pool), was = me;
+    if (pool_generation(pool, slot) != uses) return false;
+    if (!__atomic_compare_exchange_n(owner, &was, me | POOL_I_BUSY, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return false;
+    if (pool_generation(pool, slot) != uses) {
+        __atomic_store_n(owner, me, __ATOMIC_RELEASE); /* as pool_i_publish() */
+        return false;
+    }
+    __atomic_store_n(&pool->hint, slot, __ATOMIC_RELAXED);
+    pool_i_unclaim(pool, slot);
+    return true;
+}
+
+/* owner -> heir for an allocated slot. Both orders: the heir takes over what
+ * the last holder wrote (acquire) and may hand it on (release); pairs with
+ * itself and with pool_i_release(). */
+static bool pool_i_bequeath(pool_t *pool, uint64_t slot, uint64_t heir)
+{
+    uint64_t *word = &pool->records[slot].owner, owner = __atomic_load_n(word, __ATOMIC_RELAXED);
+    while (owner != 0 && (owner & POOL_I_BUSY) == 0)
+        if (__atomic_compare_exchange_n(word, &owner, heir, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) return true;
+    return false;
+}
+
+bool pool_adopt(pool_t *pool, uint64_t slot)
+{
+    return pool_i_bequeath(pool, slot, pool_i_me(pool));
+}
+
+bool pool_disown(pool_t *pool, uint64_t slot)
+{
+    return pool_i_bequeath(pool, slot, POOL_I_NOBODY);
+}
+
+void pool_unadopt(pool_t *pool, uint64_t slot, uint64_t owner)
+{
+    uint64_t me = pool_i_me(pool);
+    __atomic_compare_exchange_n(&pool->records[slot].owner, &me, owner, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
+
+/* Verdicts of one recovery: a dead worker may have left a million slots. */
+typedef struct pool_i_verdicts {
+    uint64_t owner[64];
+    bool     dead[64];
+} pool_i_verdicts_t;
+
+static bool pool_i_verdict(pool_t *pool, pool_i_verdicts_t *seen, uint64_t owner)
+{
+    uint64_t name = owner & ~POOL_I_BUSY, place = (name ^ name >> 32) % 64;
+    if (name == 0 || name == POOL_I_NOBODY) return false;
+    if (seen->owner[place] != name) {
+        seen->dead[place]  = pool_owner_is_dead(pool, name);
+        seen->owner[place] = name;
+    }
+    return seen->dead[place];
+}
+
+/* Free one slot of a dead owner. With a callback the slot is adopted first, so
+ * that a recoverer that dies meanwhile leaves it stale again, under its own name. */
+static bool pool_i_recover_slot(pool_t *pool, uint64_t slot, uint64_t owner, pool_stale_fn *stale, void *context)
+{
+    uint64_t me = pool_i_me(pool), was = owner;
+    if (stale == NULL || (owner & POOL_I_BUSY) != 0) return pool_i_release(pool, slot, owner); /* BUSY: never was allocated */
+    if (!__atomic_compare_exchange_n(&pool->records[slot].owner, &was, me, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) return false;
+    return stale(pool, slot, (pid_t)(owner & POOL_I_PID_MASK), context) && pool_i_release(pool, slot, me);
+}
+
+uint64_t pool_recover(pool_t *pool, pool_stale_fn *stale, void *context)
+{
+    pool_i_verdicts_t seen;
+    uint64_t          group, slot, freed = 0;
+
+    memset(&seen, 0, sizeof seen);
+    for (group = pool_i_next_touched(pool, 0); group < pool->groups; group = pool_i_next_touched(pool, group + 1)) {
+        for (slot = group * POOL_GROUP; slot < pool_i_group_end(pool, group); slot++) {
+            uint64_t owner = pool_owner_word(pool, slot);
+            if (pool_i_verdict(pool, &seen, owner) && pool_i_recover_slot(pool, slot, owner, stale, context)) {
+                freed++;
+                pool_i_count(&pool->header->recoveries, 1);
+            }
+        }
+        if (pool->levels != 0 && pool_i_has_free(pool, group)) pool_i_mark_open(pool, group);
+    }
+    pool_i_repair_upper(pool);
+    pool_i_forget_waiters(pool, __atomic_load_n(&pool->header->waiting, __ATOMIC_SEQ_CST)); /* pairs with pool_i_round() */
+    pool_i_wake_if_waiting(pool, freed > 0 ? freed : 1); /* also for slots that a dead freer announced to nobody */
+    return freed;
+}
+
+uint64_t pool_reset(pool_t *pool)
+{
+    uint64_t group, slot, freed = 0;
+    for (group = pool_i_next_touched(pool, 0); group < pool->groups; group = pool_i_next_touched(pool, group + 1)) {
+        for (slot = group * POOL_GROUP; slot < pool_i_group_end(pool, group); slot++)
+            freed += __atomic_exchange_n(&pool->records[slot].owner, 0, __ATOMIC_SEQ_CST) != 0; /* as pool_i_release() */
+        pool_i_open_group_of(pool, group * POOL_GROUP);
+    }
+    pool_i_repair_upper(pool);
+    pool_i_wake_if_waiting(pool, pool->capacity);
+    return freed;
+}
+
+void pool_auto_recover(pool_t *pool, int64_t every_ns)
+{
+    pool->auto_recover_ns = every_ns;
+}
+
+void pool_on_idle(pool_t *pool, void (*idle)(void))
+{
+    pool->idle = idle;
+}
+
+/* ------------------------------------------------------------------------
+ * Data that takes more than an instruction
+ * --------------------------------------------------------------------- */
+
+static bool pool_i_f64_swap(uint64_t *word, uint64_t *was, double value)
+{
+    return __atomic_compare_exchange_n(word, was, pool_i_bits(value), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+double pool_f64_add(pool_t *pool, uint64_t slot, double delta)
+{
+    uint64_t *word = (uint64_t *)pool_ptr(pool, slot), was = __atomic_load_n(word, __ATOMIC_RELAXED);
+    while (!pool_i_f64_swap(word, &was, pool_i_double(was) + delta)) {}
+    return pool_i_double(was) + delta;
+}
+
+double pool_f64_cas(pool_t *pool, uint64_t slot, double old, double value, bool *done)
+{
+    uint64_t *word = (uint64_t *)pool_ptr(pool, slot), was = __atomic_load_n(word, __ATOMIC_ACQUIRE); /* pairs with pool_f64_set() */
+    bool      ok   = false;
+    while (!ok && (pool_i_double(was) == old || was == pool_i_bits(old))) ok = pool_i_f64_swap(word, &was, value);
+    if (done) *done = ok;
+    return pool_i_double(was);
+}
+
+#define POOL_I_STR_UTF8 ((uint32_t)1 << 31) /* in the length word */
+
+void pool_str_set(pool_t *pool, uint64_t slot, const char *text, uint32_t len, bool utf8)
+{
+    uint8_t *at   = (uint8_t *)pool_ptr(pool, slot);
+    uint32_t head = len | (utf8 ? POOL_I_STR_UTF8 : 0);
+    memcpy(at + POOL_STR_HEAD, text, len);
+    memcpy(at, &head, sizeof head);
+}
+
+const char *pool_str_get(const pool_t *pool, uint64_t slot, uint32_t *len, bool *utf8)
+{
+    const char *at  = (const char *)pool_ptr(pool, slot);
+    uint64_t    max = pool->elem_size - POOL_STR_HEAD;
+    uint32_t    head;
+    memcpy(&head, at, sizeof head); /* once: a peer may change it */
+    *utf8 = (head & POOL_I_STR_UTF8) != 0;
+    head &= ~POOL_I_STR_UTF8;
+    *len = head < max ? head : (uint32_t)max;
+    return at + POOL_STR_HEAD;
+}
+
+/* ------------------------------------------------------------------------
+ * Status
+ * --------------------------------------------------------------------- */
+
+uint64_t pool_used(const pool_t *pool)
+{
+    uint64_t group, slot, used = 0;
+    for (group = pool_i_next_touched(pool, 0); group < pool->groups; group = pool_i_next_touched(pool, group + 1)) {
+        uint64_t end = pool_i_group_end(pool, group);
+        for (slot = group * POOL_GROUP; slot < end; slot++) used += pool_owner_word(pool, slot) != 0;
+    }
+    return used;
+}
+
+uint64_t pool_next_allocated(const pool_t *pool, uint64_t from)
+{
+    uint64_t group;
+    for (group = pool_i_next_touched(pool, from / POOL_GROUP); group < pool->groups; group = pool_i_next_touched(pool, group + 1)) {
+        uint64_t slot = group * POOL_GROUP, end = pool_i_group_end(pool, group);
+        for (slot = slot > from ? slot : from; slot < end; slot++)
+            if (pool_is_allocated(pool, slot)) return slot;
+    }
+    return POOL_NONE;
+}
+
+void pool_stats(const pool_t *pool, pool_counts_t *counts)
+{
+    uint64_t group, slot;
+    uint32_t i;
+
+    memset(counts, 0, sizeof *counts);
+    counts->used = pool_used(pool);
+    for (group = pool_i_next_touched(pool, 0); group < pool->groups; group = pool_i_next_touched(pool, group + 1))
+        for (slot = group * POOL_GROUP; slot < pool_i_group_end(pool, group); slot++)
+            counts->allocs += pool_generation(pool, slot);
+    counts->frees = counts->allocs > counts->used ? counts->allocs - counts->used : 0;
+    for (i = 0; i < POOL_WAITERS; i++) counts->waiters += __atomic_load_n(&pool->header->waiters[i], __ATOMIC_RELAXED) != 0;
+    counts->waits      = __atomic_load_n(&pool->header->waits, __ATOMIC_RELAXED);
+    counts->timeouts   = __atomic_load_n(&pool->header->timeouts, __ATOMIC_RELAXED);
+    counts->recoveries = __atomic_load_n(&pool->header->recoveries, __ATOMIC_RELAXED);
+}
+
+const char *pool_strerror(int code)
+{
+    switch (code) {
+    case POOL_OK: return "success";
+    case POOL_FULL: return "no free slot";
+    case POOL_TIMEOUT: return "timed out";
+    case POOL_INTERRUPTED: return "interrupted by a signal";
+    case POOL_E_ARGUMENT: return "invalid argument";
+    case POOL_E_INVALID: return "invalid: not a pool";
+    case POOL_E_MISMATCH: return "incompatible pool";
+    case POOL_E_TOO_SMALL: return "file too small for its pool";
+    case POOL_E_NOSPC: return "no space left on the filesystem";
+    case POOL_E_SYSTEM: return "a system call failed";
+    default: return "unknown code";
+    }
+}
+
+/* ------------------------------------------------------------------------
+ * Create and attach
+ * --------------------------------------------------------------------- */
+
+static void pool_i_fail(pool_error_t *err, int code, int sys_errno, const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+static void pool_i_fail(pool_error_t *err, int code, int sys_errno, const char *format, ...)
+{
+    size_t  length;
+    va_list arguments;
+    if (err == NULL) return;
+    err->code      = code;
+    err->sys_errno = sys_errno;
+    va_start(arguments, format);
+    vsnprintf(err->text, sizeof err->text, format, arguments);
+    va_end(arguments);
+    length = strlen(err->text);
+    if (sys_errno != 0 && length < sizeof err->text) snprintf(err->text + length, sizeof err->text - length, ": %s", strerror(sys_errno));
+}
+
+static const char *pool_i_variant_name(uint32_t variant)
+{
+    static const char *const names[] = { "unknown", "raw", "I64", "I32", "F64", "Str" };
+    return names[variant < sizeof names / sizeof *names ? variant : 0];
+}
+
+static uint64_t pool_i_round_up(uint64_t value, uint64_t unit)
+{
+    return (value + unit - 1) / unit * unit;
+}
+
+/* The size a variant implies; 0: any. */
+static uint64_t pool_i_fixed_size(uint32_t variant)
+{
+    if (variant == POOL_I64 || variant == POOL_F64) return 8;
+    return variant == POOL_I32 ? 4 : 0;
+}
+
+static bool pool_i_check_spec(const pool_spec_t *spec, pool_error_t *err)
+{
+    uint64_t fixed = pool_i_fixed_size(spec->variant), least = spec->variant == POOL_STR ? POOL_STR_HEAD + 1 : 1;
+
+    if (spec->variant < POOL_RAW || spec->variant > POOL_STR)
+        pool_i_fail(err, POOL_E_ARGUMENT, 0, "unknown variant %u", (unsigned)spec->variant);
+    else if (spec->capacity < 1 || spec->capacity > POOL_MAX_CAPACITY)
+        pool_i_fail(err, POOL_E_ARGUMENT, 0, "capacity must be from 1 to %llu slots, not %llu", (unsigned long long)POOL_MAX_CAPACITY, (unsigned long long)spec->capacity);
+    else if (spec->elem_size < least || spec->elem_size > POOL_MAX_ELEM_SIZE || (spec->variant == POOL_STR && spec->elem_size >> 31 != 0))
+        pool_i_fail(err, POOL_E_ARGUMENT, 0, "element size %llu bytes is out of bounds", (unsigned long long)spec->elem_size);
+    else if (fixed != 0 && spec->elem_size != fixed)
+        pool_i_fail(err, POOL_E_ARGUMENT, 0, "an element of %s has %llu bytes, not %llu", pool_i_variant_name(spec->variant), (unsigned long long)fixed, (unsigned long long)spec->elem_size);
+    else if (spec->capacity > POOL_MAX_BYTES / 2 / (spec->elem_size + sizeof(pool_record_t)))
+        pool_i_fail(err, POOL_E_ARGUMENT, 0, "%llu slots of %llu bytes are more than memory can hold", (unsigned long long)spec->capacity, (unsigned long long)spec->elem_size);
+    else if ((spec->flags & (POOL_SPARSE | POOL_POPULATE)) == (POOL_SPARSE | POOL_POPULATE))
+        pool_i_fail(err, POOL_E_ARGUMENT, 0, "a pool is sparse or populated, not both");
+    else
+        return true;
+    return false;
+}
+
+/* Derive every offset from a checked spec; the mapping is at `base` (0: only
+ * the sizes are wanted yet). */
+static void pool_i_lay_out(pool_t *pool, const pool_spec_t *spec, uintptr_t base)
+{
+    uint64_t at = sizeof(pool_header_t), bits = (spec->capacity + POOL_GROUP - 1) / POOL_GROUP;
+
+    pool->variant   = spec->variant;
+    pool->capacity  = spec->capacity;
+    pool->elem_size = spec->elem_size;
+    pool->groups    = bits;
+    pool->header    = (pool_header_t *)base;
+    pool->touched   = (uint64_t *)(base + at);
+    at = pool_i_round_up(at + (bits + 63) / 64 * 8, 64);
+    for (pool->levels = 0; bits > (pool->levels == 0 ? POOL_I_UNINDEXED : 1u); pool->levels++) {
+        pool->full[pool->levels]       = (uint64_t *)(base + at);
+        pool->level_bits[pool->levels] = bits;
+        bits = (bits + 63) / 64;
+        at   = pool_i_round_up(at + bits * 8, 64);
+    }
+    if ((spec->flags & POOL_SPARSE) != 0) {
+        pool->extents     = (uint64_t *)(base + at);
+        pool->extent_size = POOL_I_EXTENT;
+        bits = (spec->capacity * spec->elem_size + POOL_I_EXTENT - 1) / POOL_I_EXTENT;
+        at   = pool_i_round_up(at + (bits + 63) / 64 * 8, 64);
+    }
+    pool->records     = (pool_record_t *)(base + at);
+    pool->data_offset = at = pool_i_round_up(at + spec->capacity * sizeof(pool_record_t), 64);
+    pool->data        = (uint8_t *)(base + at);
+    /* Some bytes of zeros after the last slot: C code may look for the end of a string. */
+    pool->total_size = pool_i_round_up(at + spec->capacity * spec->elem_size + 64, POOL_I_PAGE);
+}
+
+/* Fill a mapping of zeros. The magic comes last and whole (release; pairs with
+ * the read in pool_i_read_header()): what has it is a pool. */
+static void pool_i_initialise(pool_t *pool, const pool_spec_t *spec)
+{
+    pool_header_t *header = pool->header;
+    uint32_t       level;
+
+    header->version    = POOL_VERSION;
+    header->variant    = spec->variant;
+    header->capacity   = spec->capacity;
+    header->elem_size  = spec->elem_size;
+    header->flags      = spec->flags & POOL_SPARSE;
+    header->total_size = pool->total_size;
+    for (level = 0; level < pool->levels; level++) /* what is past the end is never open */
+        if (pool->level_bits[level] % 64 != 0)
+            pool->full[level][pool->level_bits[level] / 64] = UINT64_MAX << pool->level_bits[level] % 64;
+    __atomic_store_n(&header->magic, POOL_MAGIC, __ATOMIC_RELEASE);
+}
+
+static pool_t *pool_i_new_handle(const char *path, pool_error_t *err)
+{
+    pool_t *pool = (pool_t *)calloc(1, sizeof *pool);
+    char    folder[PATH_MAX];
+
+    if (pool != NULL && path != NULL) {
+        pool->path = strdup(path);
+        if (path[0] != '/' && getcwd(folder, sizeof folder) != NULL
+            && (pool->absolute = (char *)malloc(strlen(folder) + strlen(path) + 2)) != NULL)
+            sprintf(pool->absolute, "%s/%s", folder, path);
+        else
+            pool->absolute = strdup(path);
+    }
+    if (pool == NULL || (path != NULL && (pool->path == NULL || pool->absolute == NULL)) || !pool_i_process_page()) {
+        pool_i_fail(err, POOL_E_SYSTEM, ENOMEM, "no memory for a handle");
+        pool_close(pool);
+        return NULL;
+    }
+    pool->fd         = -1;
+    pool->references = 1;
+    return pool;
+}
+
+/* Map the pool of this geometry from fd (-1: anonymous memory). Consumes the
+ * handle where it fails. */
+static pool_t *pool_i_map(pool_t *pool, int fd, const pool_spec_t *spec, pool_error_t *err)
+{
+    int   flags = MAP_SHARED | (fd < 0 ? MAP_ANONYMOUS : 0) | ((spec->flags & POOL_POPULATE) != 0 ? MAP_POPULATE : 0);
+    void *base;
+
+    pool_i_lay_out(pool, spec, 0);
+    base = mmap(NULL, pool->total_size, PROT_READ | PROT_WRITE, flags, fd, 0);
+    if (base == MAP_FAILED) {
+        pool_i_fail(err, POOL_E_SYSTEM, errno, "cannot map %llu bytes", (unsigned long long)pool->total_size);
+        pool->header = NULL;
+        pool_close(pool);
+        return NULL;
+    }
+    pool_i_lay_out(pool, spec, (uintptr_t)base);
+    return pool;
+}
+
+/* The hint of whoever creates a pool is its first slot; others start apart. */
+static pool_t *pool_i_ready(pool_t *pool, bool created)
+{
+    uint64_t me = pool_i_identify(pool); /* from here on pool->me is never 0 */
+    if (created)
+        pool_i_touch(pool, 0);
+    else
+        pool_i_seed_hint(pool, me);
+    return pool;
+}
+
+enum pool_i_found { POOL_I_WHOLE, POOL_I_UNFINISHED, POOL_I_FOREIGN };
+
+/* Read the header with a system call: what is no pool is never mapped. */
+static enum pool_i_found pool_i_read_header(int fd, pool_header_t *header, uint64_t *size)
+{
+    const size_t wanted = offsetof(pool_header_t, pad0);
+    struct stat  st;
+    ssize_t      got;
+
+    memset(header, 0, wanted);
+    *size = 0;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) return POOL_I_FOREIGN;
+    *size = (uint64_t)st.st_size;
+    got   = pread(fd, header, wanted, 0);
+    if (got >= 8 && header->magic == POOL_MAGIC) return POOL_I_WHOLE;
+    if (*size == 0 || (got >= 8 && header->magic == POOL_MAGIC_CREATING)) return POOL_I_UNFINISHED;
+    return POOL_I_FOREIGN;
+}
+
+/* Does the header agree with itself and with what is wanted? Completes `spec`. */
+static bool pool_i_check_header(const pool_header_t *header, uint64_t size, pool_spec_t *spec, const char *name, pool_error_t *err)
+{
+    pool_spec_t found = *spec;
+    pool_t      layout;
+
+    memset(&layout, 0, sizeof layout);
+    found.variant   = header->variant;
+    found.capacity  = header->capacity;
+    found.elem_size = header->elem_size;
+    found.flags     = header->flags;
+    if (header->version != POOL_VERSION) {
+        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its format version is %u, this library's %u", name, (unsigned)header->version, POOL_VERSION);
+        return false;
+    }
+    if (spec->variant != found.variant) {
+        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its variant is %s, wanted is %s", name, pool_i_variant_name(found.variant), pool_i_variant_name(spec->variant));
+        return false;
+    }
+    if (!pool_i_check_spec(&found, NULL) || (header->flags & ~POOL_SPARSE) != 0) {
+        pool_i_fail(err, POOL_E_INVALID, 0, "invalid pool %s: its header makes no sense", name);
+        return false;
+    }
+    if (spec->capacity != 0 && spec->capacity != found.capacity) {
+        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its capacity is %llu slots, wanted are %llu", name, (unsigned long long)found.capacity, (unsigned long long)spec->capacity);
+        return false;
+    }
+    if (spec->elem_size != 0 && spec->elem_size != found.elem_size) {
+        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its element size is %llu bytes, wanted are %llu", name, (unsigned long long)found.elem_size, (unsigned long long)spec->elem_size);
+        return false;
+    }
+    pool_i_lay_out(&layout, &found, 0);
+    if (header->total_size != layout.total_size) {
+        pool_i_fail(err, POOL_E_INVALID, 0, "invalid pool %s: its header makes no sense", name);
+        return false;
+    }
+    if (size < layout.total_size) {
+        pool_i_fail(err, POOL_E_TOO_SMALL, 0, "%s is too small for its pool: %llu bytes of %llu", name, (unsigned long long)size, (unsigned long long)layout.total_size);
+        return false;
+    }
+    found.flags |= spec->flags & (found.flags == 0 ? POOL_POPULATE : 0u);
+    *spec = found;
+    return true;
+}
+
+/* Attach to the whole pool behind fd. Consumes the handle where it fails. */
+static pool_t *pool_i_attach(pool_t *pool, int fd, const pool_header_t *header, uint64_t size, const pool_spec_t *want, pool_error_t *err)
+{
+    const char *name = pool->path != NULL ? pool->path : "behind the descriptor";
+    pool_spec_t spec = *want;
+
+    if (!pool_i_check_header(header, size, &spec, name, err)) {
+        pool_close(pool);
+        return NULL;
+    }
+    if ((pool = pool_i_map(pool, fd, &spec, err)) == NULL) return NULL;
+    if (pool->extents != NULL && pool->fd < 0 && (pool->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) {
+        pool_i_fail(err, POOL_E_SYSTEM, errno, "cannot keep the descriptor of %s", name);
+        pool_close(pool);
+        return NULL;
+    }
+    return pool_i_ready(pool, false);
+}
+
+/* Reserve the blocks of [0, size), so that a full disk is an error now and no
+ * SIGBUS later. Where the filesystem cannot, write zeros. Returns an errno. */
+static int pool_i_reserve_file(int fd, uint64_t size)
+{
+    static const char zeros[65536] = { 0 };
+    uint64_t          at = 0;
+
+    while (fallocate(fd, 0, 0, (off_t)size) != 0) {
+        if (errno == EINTR) continue;
+        if (errno != EOPNOTSUPP && errno != ENOSYS) return errno;
+        while (at < size) {
+            ssize_t wrote = pwrite(fd, zeros, size - at < sizeof zeros ? size - at : sizeof zeros, (off_t)at);
+            if (wrote < 0 && errno != EINTR) return errno;
+            if (wrote > 0) at += (uint64_t)wrote;
+        }
+        return 0;
+    }
+    return 0;
+}
+
+/* Make the empty or unfinished file a pool. The caller holds its lock. The file
+ * says "creating" from its first byte on, until the header is whole: a creator
+ * may die at any system call, and the next one starts anew. */
+static pool_t *pool_i_build(pool_t *pool, int fd, const pool_spec_t *spec, pool_error_t *err)
+{
+    const uint64_t creating = POOL_MAGIC_CREATING;
+    const bool     sparse   = (spec->flags & POOL_SPARSE) != 0;
+    int            code     = 0;
+
+    pool_i_lay_out(pool, spec, 0);
+    if ((spec->flags & POOL_MODE) != 0 && fchmod(fd, (mode_t)spec->mode) != 0) code = errno;
+    if (code == 0 && ftruncate(fd, 0) != 0) code = errno;
+    if (code == 0 && pwrite(fd, &creating, sizeof creating, 0) != (ssize_t)sizeof creating) code = errno != 0 ? errno : ENOSPC;
+    if (code == 0) code = pool_i_reserve_file(fd, sparse ? pool->data_offset : pool->total_size);
+    if (code == 0 && sparse && ftruncate(fd, (off_t)pool->total_size) != 0) code = errno;
+    if (code == 0 && sparse && (pool->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) code = errno;
+    if (code != 0) {
+        pool_i_fail(err, code == ENOSPC || code == EDQUOT ? POOL_E_NOSPC : POOL_E_SYSTEM, code, "cannot create pool %s of %llu bytes", pool->path, (unsigned long long)pool->total_size);
+        pool->header = NULL;
+        pool_close(pool);
+        return NULL;
+    }
+    if ((pool = pool_i_map(pool, fd, spec, err)) == NULL) return NULL;
+    pool_i_initialise(pool, spec);
+    return pool_i_ready(pool, true);
+}
+
+/* Is the file that fd is open on still the one at `path`? A creator that failed
+ * has removed it. */
+static bool pool_i_same_file(int fd, const char *path)
+{
+    struct stat by_fd, by_path;
+    return fstat(fd, &by_fd) == 0 && stat(path, &by_path) == 0 && by_fd.st_ino == by_path.st_ino && by_fd.st_dev == by_path.st_dev;
+}
+
+/* Open the file, creating it where the caller gave a geometry. */
+static int pool_i_open_file(const char *path, bool may_create, bool *created)
+{
+    const int flags = O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    int       fd;
+    for (;;) {
+        *created = may_create && (fd = open(path, flags | O_CREAT | O_EXCL, 0600)) >= 0;
+        if (*created) return fd;
+        if (may_create && errno != EEXIST) return -1;
+        fd = open(path, flags);
+        if (fd >= 0 || !may_create || errno != ENOENT) return fd; /* ENOENT: it was removed just now */
+    }
+}
+
+/* Under the lock of the file: look again, and build the pool if nobody has.
+ * *again: the path is another file now. */
+static pool_t *pool_i_create(pool_t *pool, int fd, bool created, const pool_spec_t *want, bool *again, pool_error_t *err)
+{
+    pool_header_t *header = (pool_header_t *)malloc(sizeof *header);
+    pool_t        *built  = NULL;
+    char          *path   = strdup(pool->path);
+    uint64_t       size;
+
+    *again = false;
+    if (header == NULL || path == NULL) {
+        pool_i_fail(err, POOL_E_SYSTEM, ENOMEM, "no memory");
+        pool_close(pool);
+    }
+    else if (!pool_i_same_file(fd, path))
+        *again = true;
+    else
+        switch (pool_i_read_header(fd, header, &size)) {
+        case POOL_I_WHOLE:
+            built = pool_i_attach(pool, fd, header, size, want, err);
+            break;
+        case POOL_I_UNFINISHED:
+            built = pool_i_build(pool, fd, want, err);
+            if (built == NULL && created) unlink(path);
+            if (built == NULL && !created && ftruncate(fd, 0) != 0) break; /* as it was: empty */
+            break;
+        case POOL_I_FOREIGN:
+            pool_i_fail(err, POOL_E_INVALID, 0, "%s is invalid: not a pool", path);
+            pool_close(pool);
+        }
+    free(header);
+    free(path);
+    return built;
+}
+
+/* Wait for the file's lock, in which pools are created. */
+static int pool_i_lock_file(int fd)
+{
+    return flock(fd, LOCK_EX) == 0 ? POOL_OK : errno == EINTR ? POOL_INTERRUPTED : POOL_E_SYSTEM;
+}
+
+static pool_t *pool_i_open_path(const char *path, const pool_spec_t *want, pool_error_t *err)
+{
+    const bool    may_create = want->capacity != 0 && want->elem_size != 0;
+    pool_header_t header;
+    pool_t       *pool = NULL;
+    bool          created, again;
+    int           fd, code;
+    uint64_t      size;
+
+    do {
+        again = false;
+        if ((fd = pool_i_open_file(path, may_create, &created)) < 0) {
+            pool_i_fail(err, POOL_E_SYSTEM, errno, may_create ? "cannot create or open pool %s" : "cannot open pool %s", path);
+            return NULL;
+        }
+        if ((pool = pool_i_new_handle(path, err)) == NULL) {
+            close(fd);
+            return NULL;
+        }
+        switch (pool_i_read_header(fd, &header, &size)) {
+        case POOL_I_WHOLE:
+            pool = pool_i_attach(pool, fd, &header, size, want, err);
+            break;
+        case POOL_I_UNFINISHED:
+            if (may_create && (code = pool_i_lock_file(fd)) == POOL_OK) {
+                pool_t *built = pool_i_create(pool, fd, created, want, &again, err);
+                if (again) pool_close(pool);
+                pool = built;
+                flock(fd, LOCK_UN); /* by name: a forked child may hold the descriptor, too */
+                break;
+            }
+            if (may_create)
+                pool_i_fail(err, code, code == POOL_INTERRUPTED ? 0 : errno, "cannot lock %s", path);
+            else
+                pool_i_fail(err, POOL_E_INVALID, 0, "%s is invalid: an empty file, not a pool, and no size was given to make it one", path);
+            pool_close(pool);
+            pool = NULL;
+            break;
+        case POOL_I_FOREIGN:
+            pool_i_fail(err, POOL_E_INVALID, 0, "%s is invalid: not a pool", path);
+            pool_close(pool);
+            pool = NULL;
+        }
+        close(fd);
+    } while (again);
+    return pool;
+}
+
+pool_t *pool_open(const char *path, const pool_spec_t *want, pool_error_t *err)
+{
+    pool_t *pool;
+    if (path == NULL || want->capacity != 0)
+        if (!pool_i_check_spec(want, err)) return NULL;
+    if (path != NULL) return pool_i_open_path(path, want, err);
+    if ((want->flags & (POOL_SPARSE | POOL_MODE)) != 0) {
+        pool_i_fail(err, POOL_E_ARGUMENT, 0, "an anonymous pool has no file for the options sparse and mode");
+        return NULL;
+    }
+    if ((pool = pool_i_new_handle(NULL, err)) == NULL || (pool = pool_i_map(pool, -1, want, err)) == NULL) return NULL;
+    pool_i_initialise(pool, want);
+    return pool_i_ready(pool, true);
+}
+
+pool_t *pool_open_memfd(const char *name, const pool_spec_t *want, pool_error_t *err)
+{
+    pool_t *pool;
+    if (!pool_i_check_spec(want, err)) return NULL;
+    if ((want->flags & (POOL_SPARSE | POOL_MODE)) != 0) {
+        pool_i_fail(err, POOL_E_ARGUMENT, 0, "a memfd has no use for the options sparse and mode");
+        return NULL;
+    }
+    if ((pool = pool_i_new_handle(NULL, err)) == NULL) return NULL;
+    pool_i_lay_out(pool, want, 0);
+    pool->header   = NULL;
+    pool->is_memfd = true;
+    pool->fd       = (int)syscall(SYS_memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (pool->fd < 0 || ftruncate(pool->fd, (off_t)pool->total_size) != 0 || fcntl(pool->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
+        pool_i_fail(err, POOL_E_SYSTEM, errno, "cannot create a memfd of %llu bytes", (unsigned long long)pool->total_size);
+        pool_close(pool);
+        return NULL;
+    }
+    if ((pool = pool_i_map(pool, pool->fd, want, err)) == NULL) return NULL;
+    pool_i_initialise(pool, want);
+    return pool_i_ready(pool, true);
+}
+
+pool_t *pool_open_fd(int fd, const pool_spec_t *want, pool_error_t *err)
+{
+    pool_header_t header;
+    struct stat   st;
+    uint64_t      size;
+    pool_t       *pool;
+
+    if (fstat(fd, &st) != 0) {
+        pool_i_fail(err, POOL_E_SYSTEM, errno, "invalid file descriptor %d", fd);
+        return NULL;
+    }
+    if (pool_i_read_header(fd, &header, &size) != POOL_I_WHOLE) {
+        pool_i_fail(err, POOL_E_INVALID, 0, "descriptor %d is invalid: not a pool", fd);
+        return NULL;
+    }
+    if ((pool = pool_i_new_handle(NULL, err)) == NULL) return NULL;
+    if ((pool->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) {
+        pool_i_fail(err, POOL_E_SYSTEM, errno, "cannot duplicate descriptor %d", fd);
+        pool_close(pool);
+        return NULL;
+    }
+    pool->is_memfd = st.st_nlink == 0;
+    return pool_i_attach(pool, pool->fd, &header, size, want, err);
+}
+
+pool_t *pool_retain(pool_t *pool)
+{
+    __atomic_fetch_add(&pool->references, 1, __ATOMIC_RELAXED);
+    return pool;
+}
+
+/* Acquire and release: the last user sees all that the others did. */
+void pool_close(pool_t *pool)
+{
+    if (pool == NULL || (pool->references > 1 && __atomic_sub_fetch(&pool->references, 1, __ATOMIC_ACQ_REL) > 0)) return;
+    if (pool->header != NULL) munmap(pool->header, pool->total_size);
+    if (pool->fd >= 0) close(pool->fd);
+    free(pool->path);
+    free(pool->absolute);
+    free(pool);
+}
+
+int pool_sync(pool_t *pool)
+{
+    return msync(pool->header, pool->total_size, MS_SYNC) == 0 ? POOL_OK : POOL_E_SYSTEM;
+}
+
+int pool_unlink(pool_t *pool)
+{
+    if (pool->absolute == NULL) return POOL_E_ARGUMENT;
+    return unlink(pool->absolute) == 0 ? POOL_OK : POOL_E_SYSTEM;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* POOL_IMPLEMENTATION */
+
+#endif /* POOL_H */
