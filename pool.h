@@ -239,7 +239,8 @@ typedef struct pool {
     int64_t        auto_recover_ns;
     int64_t        recovered_ns; /* when a blocked call last recovered (CLOCK_MONOTONIC) */
     void         (*idle)(void);
-    int            fd; /* memfd, or the file of a sparse pool; else -1 */
+    int            event_fd; /* -1: none */
+    int            fd;       /* memfd, or the file of a sparse pool; else -1 */
     bool           is_memfd;
     uint32_t       references;
     char          *path;     /* as given; NULL: anonymous or by descriptor */
@@ -280,6 +281,21 @@ int pool_sync(pool_t *pool);
  * POOL_E_ARGUMENT (no path) or POOL_E_SYSTEM with errno set. */
 int pool_unlink(pool_t *pool);
 
+/* A descriptor for event loops (an eventfd, non-blocking), created once a
+ * handle. It is signalled by pool_notify() only. Returns it, or -1 with errno. */
+int pool_eventfd(pool_t *pool);
+
+/* Use this descriptor instead. The pool takes it over: it makes it non-blocking,
+ * closes it with the handle, and closes the one that it replaces. Returns
+ * POOL_OK, or POOL_E_SYSTEM with errno. */
+int pool_eventfd_set(pool_t *pool, int fd);
+
+/* Signal the descriptor. Returns whether there is one and it took the signal. */
+bool pool_notify(pool_t *pool);
+
+/* Take all signals from the descriptor. Returns how many there were. */
+uint64_t pool_eventfd_consume(pool_t *pool);
+
 /* The text of an enum pool_code; never NULL. */
 const char *pool_strerror(int code);
 
@@ -312,10 +328,10 @@ bool pool_adopt(pool_t *pool, uint64_t slot);
  * Returns whether it is nobody's now. Atomic. */
 bool pool_disown(pool_t *pool, uint64_t slot);
 
-/* Called for a slot of a dead process, before it is freed. The caller of
- * pool_recover() owns the slot meanwhile: adopting it for good is done by
- * returning false, then the slot is not freed (and not counted). */
-typedef bool pool_stale_fn(pool_t *pool, uint64_t slot, pid_t pid, void *context);
+/* Called for a slot of a dead process (`owner` is its owner word), before it is
+ * freed. The caller of pool_recover() owns the slot meanwhile, and keeps it by
+ * returning false; then it is not freed and not counted. */
+typedef bool pool_stale_fn(pool_t *pool, uint64_t slot, uint64_t owner, void *context);
 
 /* Free every slot whose owner is dead, strike dead waiters out, repair the
  * index, wake waiters. `stale` may be NULL. Returns the number of slots freed.
@@ -552,11 +568,16 @@ static inline uint64_t pool_owner_word(const pool_t *pool, uint64_t slot)
     return __atomic_load_n(&pool->records[slot].owner, __ATOMIC_RELAXED);
 }
 
-/* The process ID of a slot's owner, in that process's PID namespace; 0: the
- * slot is free or disowned. */
+/* The process ID in an owner word, as of that process's PID namespace; 0: none. */
+static inline pid_t pool_owner_pid(uint64_t owner)
+{
+    return (pid_t)(owner & POOL_I_PID_MASK);
+}
+
+/* The process ID of a slot's owner; 0: the slot is free or disowned. */
 static inline pid_t pool_owner(const pool_t *pool, uint64_t slot)
 {
-    return (pid_t)(pool_owner_word(pool, slot) & POOL_I_PID_MASK);
+    return pool_owner_pid(pool_owner_word(pool, slot));
 }
 
 /* How many times the slot (index < capacity) was allocated: names this allocation. */
@@ -664,6 +685,7 @@ static inline double pool_f64_xchg(pool_t *pool, uint64_t slot, double value)
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -1468,7 +1490,7 @@ static bool pool_i_recover_slot(pool_t *pool, uint64_t slot, uint64_t owner, poo
     uint64_t me = pool_i_me(pool), was = owner;
     if (stale == NULL || (owner & POOL_I_BUSY) != 0) return pool_i_release(pool, slot, owner); /* BUSY: never was allocated */
     if (!__atomic_compare_exchange_n(&pool->records[slot].owner, &was, me, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) return false;
-    return stale(pool, slot, (pid_t)(owner & POOL_I_PID_MASK), context) && pool_i_release(pool, slot, me);
+    return stale(pool, slot, owner, context) && pool_i_release(pool, slot, me);
 }
 
 uint64_t pool_recover(pool_t *pool, pool_stale_fn *stale, void *context)
@@ -1737,7 +1759,11 @@ static pool_t *pool_i_new_handle(const char *path, pool_error_t *err)
     pool_t *pool = (pool_t *)calloc(1, sizeof *pool);
     char    folder[PATH_MAX];
 
-    if (pool != NULL && path != NULL) {
+    if (pool == NULL) {
+        pool_i_fail(err, POOL_E_SYSTEM, ENOMEM, "no memory for a handle");
+        return NULL;
+    }
+    if (path != NULL) {
         pool->path = strdup(path);
         if (path[0] != '/' && getcwd(folder, sizeof folder) != NULL
             && (pool->absolute = (char *)malloc(strlen(folder) + strlen(path) + 2)) != NULL)
@@ -1745,14 +1771,13 @@ static pool_t *pool_i_new_handle(const char *path, pool_error_t *err)
         else
             pool->absolute = strdup(path);
     }
-    if (pool == NULL || (path != NULL && (pool->path == NULL || pool->absolute == NULL)) || !pool_i_process_page()) {
-        pool_i_fail(err, POOL_E_SYSTEM, ENOMEM, "no memory for a handle");
-        pool_close(pool);
-        return NULL;
-    }
     pool->fd         = -1;
+    pool->event_fd   = -1;
     pool->references = 1;
-    return pool;
+    if ((path == NULL || (pool->path != NULL && pool->absolute != NULL)) && pool_i_process_page()) return pool;
+    pool_i_fail(err, POOL_E_SYSTEM, ENOMEM, "no memory for a handle");
+    pool_close(pool);
+    return NULL;
 }
 
 /* Map the pool of this geometry from fd (-1: anonymous memory). Consumes the
@@ -2101,9 +2126,37 @@ void pool_close(pool_t *pool)
     if (pool == NULL || (pool->references > 1 && __atomic_sub_fetch(&pool->references, 1, __ATOMIC_ACQ_REL) > 0)) return;
     if (pool->header != NULL) munmap(pool->header, pool->total_size);
     if (pool->fd >= 0) close(pool->fd);
+    if (pool->event_fd >= 0) close(pool->event_fd);
     free(pool->path);
     free(pool->absolute);
     free(pool);
+}
+
+int pool_eventfd(pool_t *pool)
+{
+    if (pool->event_fd < 0) pool->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return pool->event_fd;
+}
+
+int pool_eventfd_set(pool_t *pool, int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) return POOL_E_SYSTEM;
+    if (pool->event_fd >= 0 && pool->event_fd != fd) close(pool->event_fd);
+    pool->event_fd = fd;
+    return POOL_OK;
+}
+
+bool pool_notify(pool_t *pool)
+{
+    const uint64_t one = 1;
+    return pool->event_fd >= 0 && write(pool->event_fd, &one, sizeof one) == (ssize_t)sizeof one;
+}
+
+uint64_t pool_eventfd_consume(pool_t *pool)
+{
+    uint64_t count;
+    return pool->event_fd >= 0 && read(pool->event_fd, &count, sizeof count) == (ssize_t)sizeof count ? count : 0;
 }
 
 int pool_sync(pool_t *pool)

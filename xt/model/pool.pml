@@ -1,15 +1,15 @@
 /* pool.pml - the slot protocol of pool.h, for the model checker spin.
  *
- * Each access to shared memory is a step of its own, and a process may be killed between
- * any two steps. The model is sequentially consistent: it says nothing about memory
- * orders, which are tested elsewhere.
+ * Each access to shared memory is one step, and a process may be killed between any two
+ * steps. The model is sequentially consistent: it says nothing about memory orders,
+ * which are tested elsewhere.
  *
  * One scenario a build, so that each can be explored fully (see ./run):
- *   -DSLOTS     owner words: alloc, free, guards, adopt, disown, recovery, callbacks
+ *   -DSLOTS     owner words: alloc, free, guards, adopt, disown, recovery with callback
  *   -DBATCH     alloc_n of both slots against single allocations
  *   -DINDEX     the "full" bit of a group
  *   -DWAIT      together with -DBATCH or -DINDEX: waiting for slots
- * -DPROCESSES=n, -DCRASHES=n: how many processes there are, how many are killed.
+ * -DPROCESSES=n, -DCRASHES=n: how many processes there are, how many may be killed.
  *
  * A process goes on choosing operations for as long as it likes and may stop after any:
  * histories have no bound. Counters that never repeat in practice (`event`, `uses`, the
@@ -35,14 +35,15 @@
 
 /* Two slots of one group: groups share nothing that the protocol reads. */
 byte owner[2];
-bool closed;                            /* the index, the "full" bit of the group */
+bool closed;                            /* the "full" bit of the group */
 byte waiting;                           /* 0, or ONE, or ONE | MANY */
 #define ONE  1                          /* somebody may be asleep, ... */
 #define MANY 2                          /* ... and want more than one slot */
 
 bool dead[IDS];
-bool asleep[IDS];                       /* in the futex's queue, ... */
-byte wants[IDS];                        /* ... for so many slots */
+bool asleep[IDS];                       /* in the queue of the futex */
+bool greedy[IDS];                       /* wants both slots */
+chan kill[IDS] = [0] of { bit };
 
 /* What a process remembers of a counter. */
 #define NOTHING 0
@@ -66,15 +67,11 @@ byte k;                                 /* of loops within one step; 0 between s
 
 /* ---- waking ------------------------------------------------------------------------ */
 
-/* The load of `waiting` in pool_free. The ticket counts in the same word as the flags
- * and is not cleared with them, so that an old value never comes back. */
-inline look_waiting() {
-        d_step { w = waiting; ticket_read[me] = (w -> SAME : NOTHING) }
-}
-
 #ifndef BROKEN_COUNT
 
-inline take_ticket(many) {
+/* The ticket counts in the same word as the flags and is not cleared with them, so that
+ * an old value never comes back. */
+inline take_ticket() {
         d_step {
                 waiting = waiting | (many -> ONE | MANY : ONE);
                 each_process(moves(ticket_read[k]))
@@ -86,22 +83,18 @@ inline clear_waiting() {
                 if
                 :: ticket_read[me] == SAME -> waiting = 0; each_process(moves(ticket_read[k]))
                 :: else
-                fi
+                fi;
+                w = 0; ticket_read[me] = NOTHING
         }
 }
 
-#define enter_table()  skip
-#define leave_table()  skip
-
 #else
-/* Tickets are a count which starts again at 0. There is a table of waiters (a bit for
+/* Tickets are a count that starts again at 0. There is a table of waiters (a bit for
  * each), and to be kind it is read in the same step as the count. */
 byte table;
-#define enter_table()  table = table | (1 << me)
-#define leave_table()  table = table & ~(1 << me)
 
-inline take_ticket(many) {
-        waiting < 7 -> waiting++
+inline take_ticket() {
+        d_step { waiting < 7 -> waiting++ }
 }
 
 inline clear_waiting() {
@@ -109,49 +102,50 @@ inline clear_waiting() {
                 if
                 :: table == 0 && waiting == w -> waiting = 0
                 :: else
-                fi
+                fi;
+                w = 0; ticket_read[me] = NOTHING
         }
 }
 #endif
 
-/* pool_i_wake. `waiting` was read before `event` moves: whoever has an older ticket is
- * asleep and can be woken, or sees `event` move and does not fall asleep. So if nobody
- * was woken and no ticket taken since, nobody sleeps, and the flags may go. This does
- * not rest on the table of waiters, which the model therefore leaves out. */
-inline wake(all) {
-        if
-        :: w ->
-                d_step { each_process(moves(event_read[k])) }
-                atomic {
-                        woken = false;
-                        if
-                        :: all || (w & MANY) ->
-                                each_process(woken = woken || asleep[k]; asleep[k] = false)
-                        :: else ->
-                                if
-                                :: asleep[1] -> asleep[1] = false; woken = true
-                                :: asleep[2] -> asleep[2] = false; woken = true
-                                :: asleep[3] -> asleep[3] = false; woken = true
-#if PROCESSES > 3
-                                :: asleep[4] -> asleep[4] = false; woken = true
-#endif
-                                :: else
-                                fi
-                        fi
-                }
-                if
-                :: !woken -> clear_waiting()
-                :: else
-                fi
-        :: else
-        fi;
-        d_step { w = 0; woken = false; ticket_read[me] = NOTHING }
+#define nobody_asleep !(asleep[1] || asleep[2] || asleep[3] || asleep[IDS - 3])
+#define wakes_all     (all || (w & MANY))
+
+inline wake_up(p) {
+        d_step { !wakes_all && asleep[p] -> asleep[p] = false; w = 0; ticket_read[me] = NOTHING }
 }
+
+/* pool_i_wake, with what was seen in `waiting` before `event` moves. Whoever has an older
+ * ticket is asleep and can be woken, or sees `event` move and does not fall asleep. So if
+ * nobody was woken and no ticket taken since, nobody sleeps, and the flags may go. This
+ * does not rest on the table of waiters, which the model therefore leaves out. */
+inline wake(all) {
+        d_step { each_process(moves(event_read[k])) }
+        if                                              /* futex_wake */
+        :: wake_up(1)
+        :: wake_up(2)
+        :: wake_up(3)
+#if PROCESSES > 3
+        :: wake_up(4)
+#endif
+        :: d_step {
+                wakes_all && !nobody_asleep ->
+                each_process(asleep[k] = false);
+                w = 0; ticket_read[me] = NOTHING
+           }
+        :: nobody_asleep -> clear_waiting()
+        fi
+}
+
+#define see_waiting()  w = waiting; ticket_read[me] = SAME
 
 inline look_and_wake(all) {
 #ifdef WAIT
-        look_waiting();
-        wake(all)
+        if
+        :: waiting == 0
+        :: d_step { waiting -> see_waiting() }
+           wake(all)
+        fi
 #else
         skip
 #endif
@@ -159,36 +153,27 @@ inline look_and_wake(all) {
 
 /* ---- the index --------------------------------------------------------------------- */
 
-/* pool_i_mark_open, after a release */
-inline mark_open() {
-#ifdef INDEX
-        if
-        :: closed -> closed = false
-        :: else
-        fi
+/* Others may have fallen asleep because the bit hid free slots: all are woken. */
+inline open_and_wake() {
+        closed = false;
+#ifndef BROKEN_SILENT_UNDO
+#ifdef WAKE1
+        look_and_wake(false)
 #else
-        skip
+        look_and_wake(true)
+#endif
 #endif
 }
 
-/* The second look of pool_i_mark_full, and recovery's check of the index. Others may
- * have fallen asleep because the bit hid free slots from them: all are woken. */
+/* The second look of pool_i_mark_full, and recovery's check of the index. */
 inline open_if_free() {
         if
-        :: owner[0] == FREE -> got = true
-        :: else ->
+        :: owner[0] == FREE -> open_and_wake()
+        :: owner[0] != FREE ->
                 if
-                :: owner[1] == FREE -> got = true
-                :: else
+                :: owner[1] == FREE -> open_and_wake()
+                :: owner[1] != FREE
                 fi
-        fi;
-        if
-        :: got ->
-                d_step { closed = false; got = false }
-#ifndef BROKEN_SILENT_UNDO
-                look_and_wake(true)
-#endif
-        :: else
         fi
 }
 
@@ -202,52 +187,35 @@ inline mark_full() {
 
 /* ---- slots ------------------------------------------------------------------------- */
 
-/* Only recovery, free and their like tell a BUSY slot from an allocated one. Where this
- * does not matter a claim is an allocation, and the model smaller. */
+/* Where it does not matter that a claim is not yet an allocation, it is one at once. */
 #if defined(SLOTS) || defined(BATCH)
 #define CLAIMED (me | BUSY)
 #else
 #define CLAIMED me
 #endif
 
-/* pool_i_claim */
+/* pool_i_claim; an option that can be chosen while the slot is free */
 inline claim(s) {
         d_step {
-                if
-                :: owner[s] == FREE ->
-                        assert(holder[s] == FREE);
-                        holder[s] = CLAIMED;
+                owner[s] == FREE ->
+                assert(holder[s] == FREE);
+                holder[s] = CLAIMED;
 #ifndef BROKEN_TAKEN_FIRST
-                        owner[s] = CLAIMED;
-#else
-                        owner[s] = NOBODY | BUSY;
-#endif
-                        got = true
-                :: else -> got = false
-                fi
+                owner[s] = CLAIMED
         }
-#ifdef BROKEN_TAKEN_FIRST
-        if
-        :: got -> owner[s] = CLAIMED
-        :: else
-        fi
+#else
+                owner[s] = NOBODY | BUSY
+        }
+        owner[s] = CLAIMED
 #endif
 }
+#define taken(s) (owner[s] != FREE)
 
 /* A plain store is right only while nobody else may touch the slot. */
 #define exclusive(s) (owner[s] == (me | BUSY) && holder[s] == (me | BUSY))
 
 inline store_owner(s, new) {
         d_step { assert(exclusive(s)); owner[s] = new; holder[s] = new }
-}
-
-inline cas_owner(s, old, new) {
-        d_step {
-                if
-                :: owner[s] == (old) -> owner[s] = new; holder[s] = new; got = true
-                :: else -> got = false
-                fi
-        }
 }
 
 /* pool_i_finish. A guard has to read the generation here, while nobody can move it. */
@@ -270,101 +238,120 @@ inline finish(s, guard) {
 #endif
 }
 
-/* pool_free */
-inline free(s) {
-        o = owner[s];
+/* What follows each release of a slot: pool_i_mark_open, pool_i_wake. */
+inline released() {
+#ifdef INDEX
         if
-        :: o != FREE && !(o & BUSY) ->
-#ifdef BROKEN_LOOK_EARLY
-                look_waiting();
-#endif
-                cas_owner(s, o, FREE);
-                if
-                :: got ->
-                        mark_open();
-#ifndef BROKEN_LOOK_EARLY
-                        look_and_wake(false)
-#else
-                        wake(false)
-#endif
-                :: else
-                fi
-        :: else
+        :: closed -> closed = false
+        :: !closed
         fi;
-        d_step { o = 0; got = false }
-}
-
-/* A free of what is exclusively ours. */
-inline give_back(s) {
-        store_owner(s, FREE);
-        mark_open();
+#endif
         look_and_wake(false)
 }
 
-/* pool_free_generation; `gen` is what is remembered of uses[s]. `got`: it was freed. */
-inline free_generation(s, gen) {
-        cas_owner(s, me, me | BUSY);
+#define allocated(s)  (owner[s] != FREE && !(owner[s] & BUSY))
+
+/* The CAS of owner[s] from `o`, as two options. */
+inline cas_owner(s, new) {
+        d_step { owner[s] == o -> owner[s] = new; holder[s] = new; o = 0 }
+}
+#define cas_fails(s)  d_step { owner[s] != o -> o = 0 }
+
+/* pool_free */
+inline free(s) {
         if
-        :: got ->
+        :: !allocated(s)
+        :: d_step { allocated(s) -> o = owner[s] }
+#ifndef BROKEN_LOOK_EARLY
+           if
+           :: cas_owner(s, FREE); released()
+           :: cas_fails(s)
+           fi
+#else
+           if
+           :: waiting == 0 ->
                 if
-                :: gen == SAME -> give_back(s)
-                :: else        -> store_owner(s, me); got = false
+                :: cas_owner(s, FREE)
+                :: cas_fails(s)
                 fi
-        :: else
+           :: d_step { waiting -> see_waiting() }
+                if
+                :: cas_owner(s, FREE); wake(false)
+                :: cas_fails(s); d_step { w = 0; ticket_read[me] = NOTHING }
+                fi
+           fi
+#endif
+        fi
+}
+
+/* A release of what is exclusively ours. */
+inline give_back(s) {
+        store_owner(s, FREE);
+        released()
+}
+
+/* pool_free_generation, `gen` being what is remembered of uses[s] */
+inline free_generation(s, gen) {
+        if
+        :: d_step { owner[s] == me -> owner[s] = me | BUSY; holder[s] = me | BUSY }
+           if
+           :: gen == SAME -> assert(!anew); give_back(s)
+           :: gen != SAME -> store_owner(s, me)
+           fi
+        :: owner[s] != me
         fi
 }
 
 /* ---- recovery ---------------------------------------------------------------------- */
 
+#define stale(s) (dead[pid(owner[s])])
+
 /* pool_recover for one slot */
 inline recover_slot(s) {
-        o = owner[s];
         if
-        :: dead[pid(o)] -> cas_owner(s, o, FREE)
-        :: else
-        fi;
-        d_step { o = 0; got = false }
+        :: !stale(s)
+        :: d_step { stale(s) -> o = owner[s] }
+           if
+           :: cas_owner(s, FREE)
+           :: cas_fails(s)
+           fi
+        fi
 }
 
-/* The same with a callback. The callback may itself free the slot and allocate it again:
- * then it is not for recovery to free, which only the generation can tell. */
+/* The same with a callback, which may itself free the slot and allocate it anew. Then it
+ * is not for recovery to free, as only the generation can tell. */
 inline recover_slot_calling(s) {
-        d_step {
-                o = owner[s];
-                stale_slot[me] = s;
-                stale_gen[me] = (dead[pid(o)] -> SAME : NOTHING)
-        }
         if
-        :: stale_gen[me] ->
-                cas_owner(s, o, me);
+        :: !stale(s)
+        :: d_step { stale(s) -> o = owner[s]; stale_slot[me] = s; stale_gen[me] = SAME }
+           if
+           :: cas_owner(s, me);
                 if
-                :: got ->
-                        if
-                        :: skip
-                        :: free(s);
-                           claim(s);
-                           if
-                           :: got -> finish(s, false); anew = true
-                           :: else
-                           fi
-                        fi;
+                :: true
+                :: free(s);
+                   if
+                   :: claim(s); finish(s, false); anew = true
+                   :: taken(s)
+                   fi
+                fi;
 #ifndef BROKEN_CALLBACK
-                        free_generation(s, stale_gen[me]);
+                free_generation(s, stale_gen[me]);
 #else
-                        cas_owner(s, me, FREE);
+                if
+                :: d_step { owner[s] == me -> assert(!anew); owner[s] = FREE; holder[s] = FREE }
+                :: owner[s] != me
+                fi;
 #endif
-                        assert(!(got && anew))
-                :: else
-                fi
-        :: else
-        fi;
-        d_step { o = 0; got = false; anew = false; stale_slot[me] = 0; stale_gen[me] = NOTHING }
+           :: cas_fails(s)
+           fi;
+           d_step { anew = false; stale_slot[me] = 0; stale_gen[me] = NOTHING }
+        fi
 }
 
 /* pool_recover. It repairs the index and wakes even if no slot was stale: somebody may
- * have died between a release and the wake that it owed. */
+ * have died between a release and the wake that was due. */
 inline recover() {
-#ifdef CALLBACK
+#ifdef SLOTS
         recover_slot_calling(0);
         recover_slot_calling(1);
 #else
@@ -374,7 +361,7 @@ inline recover() {
 #ifdef INDEX
         if
         :: closed -> open_if_free()
-        :: else
+        :: !closed
         fi;
 #endif
         look_and_wake(true)
@@ -382,76 +369,68 @@ inline recover() {
 
 /* ---- allocating -------------------------------------------------------------------- */
 
-/* pool_i_take: `got` and the slot `s`. */
+/* pool_i_take */
 inline take() {
-        got = false;
 #ifdef INDEX
         if
         :: closed
-        :: else ->
+        :: !closed ->
 #else
         if
         :: true ->
 #endif
-                claim(0);
                 if
-                :: got
-                :: else ->
-                        claim(1);
+                :: claim(0); finish(0, false); got = true
+                :: taken(0) ->
                         if
-                        :: got -> s = 1
-                        :: else ->
+                        :: claim(1); finish(1, false); got = true
+                        :: taken(1) ->
 #ifdef INDEX
                                 mark_full()
 #endif
                         fi
                 fi
-        fi;
-        if
-        :: got -> finish(s, false); s = 0
-        :: else
         fi
 }
 
 /* A failed search looks at the next slot without believing the index. */
 inline audit() {
         if
+        :: got
         :: !got ->
-                claim(cursor);
+                if
+                :: claim(cursor); got = true
+                :: taken(cursor)
+                fi;
                 cursor = 1 - cursor
-        :: else
         fi
 }
 
 /* pool_alloc_n(2), one attempt */
 inline take_both() {
-        claim(0);
         if
-        :: got ->
-                claim(1);
+        :: claim(0);
                 if
-                :: got -> finish(0, false); finish(1, false)
-                :: else -> give_back(0)
+                :: claim(1); finish(0, false); finish(1, false); got = true
+                :: taken(1) -> give_back(0)
                 fi
-        :: else ->
-                claim(1);
+        :: taken(0) ->
                 if
-                :: got -> give_back(1); got = false
-                :: else
+                :: claim(1); give_back(1)
+                :: taken(1)
                 fi
         fi
 }
 
-/* A batch that waits counts first: taking and giving back wakes others. */
+/* A batch that waits counts first: taking and giving back would wake the others. */
 inline take_both_if_free() {
-        got = false;
         if
-        :: owner[0] == FREE ->
+        :: taken(0)
+        :: !taken(0) ->
                 if
-                :: owner[1] == FREE -> take_both()
-                :: else
+                :: taken(1)
+                :: !taken(1) -> take_both()
                 fi
-        :: else
         fi
 }
 
@@ -461,30 +440,36 @@ inline take_both_if_free() {
 inline wait() {
         do
         :: event_read[me] = SAME;
-           enter_table();
-           take_ticket(many);
-           if
-           :: many -> take_both_if_free()
-           :: else -> take();
-#ifdef AUDIT
-                audit()
+#ifdef BROKEN_COUNT
+           table = table | (1 << me);
 #endif
-           fi;
+           take_ticket();
+#ifdef BATCH
            if
-           :: got -> d_step { got = false; event_read[me] = NOTHING }
-              leave_table();
-              break
-           :: else
+           :: many  -> take_both_if_free()
+           :: !many -> take()
            fi;
-           d_step {                             /* futex_wait */
-                if
-                :: event_read[me] == SAME -> asleep[me] = true; wants[me] = (many -> 2 : 1)
-                :: else
-                fi;
-                event_read[me] = NOTHING
-           }
-end:       !asleep[me];
-           leave_table();
+#else
+           take();
+#endif
+#ifdef AUDIT
+           audit();
+#endif
+           if
+           :: d_step { got -> got = false; event_read[me] = NOTHING }
+#ifdef BROKEN_COUNT
+              table = table & ~(1 << me);
+#endif
+              break
+                                                        /* futex_wait */
+           :: d_step { !got && event_read[me] == MOVED -> event_read[me] = NOTHING }
+           :: d_step { !got && event_read[me] == SAME -> event_read[me] = NOTHING;
+                       asleep[me] = true; greedy[me] = many }
+end:          d_step { !asleep[me] -> greedy[me] = false }
+           fi;
+#ifdef BROKEN_COUNT
+           table = table & ~(1 << me);
+#endif
            if
            :: true
            :: true ->
@@ -494,127 +479,100 @@ end:       !asleep[me];
                 break
            fi
         od;
-        d_step { wants[me] = 0; many = false }
+        many = false
 }
 
 /* ---- processes --------------------------------------------------------------------- */
 
-inline any_slot() {
-        if
-        :: s = 0
-        :: s = 1
-        fi
-}
-
 proctype process(byte me) {
-        byte o, s, w;
-        bool got, woken, anew, many, cursor;
+        byte o, w;
+        bool got, anew, many, cursor;
         {
                 do
 #ifdef SLOTS
-                :: any_slot();
-                   claim(s);
-                   if
-                   :: got -> got = false;
+                :: claim(0); finish(0, true)
+                :: claim(0); finish(0, false)
+                :: claim(1); finish(1, true)
+                :: claim(1); finish(1, false)
+                :: d_step { guard_gen[me] } free_generation(guard_slot[me], guard_gen[me]);
+                   d_step { guard_gen[me] = NOTHING; guard_slot[me] = 0 }
+                :: d_step { allocated(0) -> o = owner[0] }      /* pool_adopt, pool_disown */
                         if
-                        :: finish(s, true)
-                        :: finish(s, false)
+                        :: cas_owner(0, me)
+                        :: cas_owner(0, NOBODY)
+                        :: cas_fails(0)
                         fi
-                   :: else
-                   fi;
-                   s = 0
-                :: guard_gen[me] ->
-                   s = guard_slot[me];
-                   free_generation(s, guard_gen[me]);
-                   d_step { got = false; guard_gen[me] = NOTHING; guard_slot[me] = 0; s = 0 }
-                :: any_slot();                          /* pool_adopt, pool_disown */
-                   o = owner[s];
-                   if
-                   :: o != FREE && !(o & BUSY) ->
-                        if
-                        :: cas_owner(s, o, me)
-                        :: cas_owner(s, o, NOBODY)
-                        fi
-                   :: else
-                   fi;
-                   d_step { o = 0; got = false; s = 0 }
 #endif
 #if defined(INDEX) || defined(BATCH)
-                :: take();
-                   got = false
+                :: take(); got = false
 #endif
 #ifdef BATCH
-                :: take_both();
-                   got = false
+                :: take_both(); got = false
 #endif
 #ifdef WAIT
-                :: if
+                :: wait()
 #ifdef BATCH
-                   :: many = true
+                :: many = true
 #endif
-                   :: many = false
-                   fi;
-                   wait()
 #endif
-                :: any_slot();
-                   free(s);
-                   s = 0
+                :: free(0)
+                :: free(1)
 #if CRASHES > 0 && !defined(WAIT)
                 :: recover()
 #endif
                 :: break
-                od
+                od;
+end_stopped:    false
         } unless {
-                dead[me] -> o = 0; s = 0; w = 0;
-                got = false; woken = false; anew = false; many = false; cursor = 0
-        }
-}
-
-/* Kills processes at any time, also when they have stopped. */
-proctype fate() {
-        byte me, crashes;
-        do
-        :: crashes < CRASHES ->
                 atomic {
-                        if
-                        :: !dead[1] -> me = 1
-                        :: !dead[2] -> me = 2
-                        :: !dead[3] -> me = 3
-                        fi;
-                        crashes++;
+                        kill[me]?_ ->
                         dead[me] = true;
+                        o = 0; w = 0; got = false; anew = false; many = false; cursor = 0;
                         asleep[me] = false;
-                        wants[me] = 0;
+                        greedy[me] = false;
                         event_read[me] = NOTHING;
                         ticket_read[me] = NOTHING;
                         guard_gen[me] = NOTHING;
                         guard_slot[me] = 0;
                         stale_gen[me] = NOTHING;
-                        stale_slot[me] = 0;
-                        me = 0
+                        stale_slot[me] = 0
                 }
+        }
+}
+
+/* Kills processes at any time, also when they have stopped. */
+proctype fate() {
+        byte crashes;
+        do
+        :: crashes < CRASHES ->
+                if
+                :: kill[1]!0
+                :: kill[2]!0
+                :: kill[3]!0
+                fi;
+                crashes++
         :: break
         od
 }
 
 /* ---- the promises ------------------------------------------------------------------ */
 
-#define slot_is_sound(s) \
-        owner[s] == holder[s] && !(owner[s] & BUSY) && !dead[owner[s]] && \
-        !(closed && owner[s] == FREE)
+/* Free and not hidden, or held by somebody who lives, lived up to now and knows of it. */
+#define sound(s) \
+        (owner[s] == holder[s] && !(owner[s] & BUSY) && !dead[owner[s]] && \
+         !(closed && owner[s] == FREE))
 
-#define free_slots ((owner[0] == FREE) + (owner[1] == FREE))
+#define in_vain(p) \
+        (asleep[p] && (owner[0] == FREE || owner[1] == FREE) && \
+         !(greedy[p] && (owner[0] != FREE || owner[1] != FREE)))
 
 #define nobody_sleeps_in_vain \
-        (!(asleep[1] && free_slots >= wants[1]) && \
-         !(asleep[2] && free_slots >= wants[2]) && \
-         !(asleep[3] && free_slots >= wants[3]))
+        !(in_vain(1) || in_vain(2) || in_vain(3) || in_vain(IDS - 3))
 
-/* Everybody has stopped, died or sleeps whenever init gets to move: `timeout` is true
- * when nobody else can. */
+/* `timeout` is true when nobody else can move: all have stopped, died or sleep. */
 init {
-        byte o, s, w, me = SURVIVOR;
-        bool got, woken, anew;
+        byte o, w, me = SURVIVOR;
+        bool got, anew;
 
         atomic {
                 run process(1);
@@ -628,8 +586,8 @@ init {
 
         timeout;
 #if CRASHES == 0
-        assert(slot_is_sound(0) && slot_is_sound(1));
-        assert(nobody_sleeps_in_vain);
+        assert(sound(0) && sound(1));
+        assert(nobody_sleeps_in_vain)
 #else
 #ifdef AUDIT
         /* The slices of the sleepers end, twice: an audit has then seen each slot. */
@@ -641,7 +599,7 @@ init {
 #endif
         recover();
         timeout;
-        assert(slot_is_sound(0) && slot_is_sound(1));
+        assert(sound(0) && sound(1));
         assert(nobody_sleeps_in_vain)
 #endif
 }
