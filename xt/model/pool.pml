@@ -108,12 +108,7 @@ inline clear_waiting() {
 }
 #endif
 
-#define nobody_asleep !(asleep[1] || asleep[2] || asleep[3] || asleep[IDS - 3])
-#define wakes_all     (all || (w & MANY))
-
-inline wake_up(p) {
-        d_step { !wakes_all && asleep[p] -> asleep[p] = false; w = 0; ticket_read[me] = NOTHING }
-}
+#define somebody_asleep (asleep[1] || asleep[2] || asleep[3] || asleep[IDS - 3])
 
 /* pool_i_wake, with what was seen in `waiting` before `event` moves. Whoever has an older
  * ticket is asleep and can be woken, or sees `event` move and does not fall asleep. So if
@@ -121,19 +116,27 @@ inline wake_up(p) {
  * does not rest on the table of waiters, which the model therefore leaves out. */
 inline wake(all) {
         d_step { each_process(moves(event_read[k])) }
-        if                                              /* futex_wake */
-        :: wake_up(1)
-        :: wake_up(2)
-        :: wake_up(3)
+        atomic {                                        /* futex_wake */
+                if
+                :: !somebody_asleep
+                :: somebody_asleep && !(all || (w & MANY)) ->
+                        if
+                        :: asleep[1] -> asleep[1] = false
+                        :: asleep[2] -> asleep[2] = false
+                        :: asleep[3] -> asleep[3] = false
 #if PROCESSES > 3
-        :: wake_up(4)
+                        :: asleep[4] -> asleep[4] = false
 #endif
-        :: d_step {
-                wakes_all && !nobody_asleep ->
-                each_process(asleep[k] = false);
-                w = 0; ticket_read[me] = NOTHING
-           }
-        :: nobody_asleep -> clear_waiting()
+                        fi;
+                        w = 0; ticket_read[me] = NOTHING
+                :: somebody_asleep && (all || (w & MANY)) ->
+                        each_process(asleep[k] = false);
+                        w = 0; ticket_read[me] = NOTHING
+                fi
+        }
+        if
+        :: w  -> clear_waiting()
+        :: !w
         fi
 }
 
@@ -353,7 +356,6 @@ inline recover_slot_calling(s) {
 inline recover() {
 #ifdef SLOTS
         recover_slot_calling(0);
-        recover_slot_calling(1);
 #else
         recover_slot(0);
         recover_slot(1);
@@ -492,8 +494,6 @@ proctype process(byte me) {
 #ifdef SLOTS
                 :: claim(0); finish(0, true)
                 :: claim(0); finish(0, false)
-                :: claim(1); finish(1, true)
-                :: claim(1); finish(1, false)
                 :: d_step { guard_gen[me] } free_generation(guard_slot[me], guard_gen[me]);
                    d_step { guard_gen[me] = NOTHING; guard_slot[me] = 0 }
                 :: d_step { allocated(0) -> o = owner[0] }      /* pool_adopt, pool_disown */
@@ -516,7 +516,9 @@ proctype process(byte me) {
 #endif
 #endif
                 :: free(0)
+#ifndef SLOTS
                 :: free(1)
+#endif
 #if CRASHES > 0 && !defined(WAIT)
                 :: recover()
 #endif
@@ -542,15 +544,9 @@ end_stopped:    false
 
 /* Kills processes at any time, also when they have stopped. */
 proctype fate() {
-        byte crashes;
+        byte victim = 1;
         do
-        :: crashes < CRASHES ->
-                if
-                :: kill[1]!0
-                :: kill[2]!0
-                :: kill[3]!0
-                fi;
-                crashes++
+        :: victim <= CRASHES -> kill[victim]!0; victim++
         :: break
         od
 }

@@ -1,0 +1,1370 @@
+/* Data::Pool::Shared: the Perl binding of pool.h. Arguments are checked here,
+ * the work is done there. */
+#define PERL_NO_GET_CONTEXT
+#include "EXTERN.h"
+#include "perl.h"
+#include "XSUB.h"
+
+#include "pool.h"
+
+#if IVSIZE < 8
+#error "Data::Pool::Shared needs a perl with 64-bit integers"
+#endif
+
+#define CLASS "Data::Pool::Shared"
+#define INTEGER_FITS(nv) ((nv) >= -9223372036854775808.0 && (nv) < 9223372036854775808.0)
+
+typedef uint64_t slot_t;
+
+/* ------------------------------------------------------------------------
+ * Objects. Each is a blessed scalar with a magic that only this file can make:
+ * an integer forged by somebody else is never taken for an address.
+ * --------------------------------------------------------------------- */
+
+static int pool_magic_free(pTHX_ SV *sv, MAGIC *mg)
+{
+    PERL_UNUSED_ARG(sv);
+    pool_close((pool_t *)mg->mg_ptr);
+    mg->mg_ptr = NULL;
+    return 0;
+}
+
+/* A cloned interpreter (ithreads) is one more user of the same handle. */
+static int pool_magic_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *params)
+{
+    PERL_UNUSED_ARG(params);
+    if (mg->mg_ptr) pool_retain((pool_t *)mg->mg_ptr);
+    return 0;
+}
+
+static MGVTBL pool_vtbl = { NULL, NULL, NULL, NULL, pool_magic_free, NULL, pool_magic_dup, NULL };
+
+static void attach_magic(pTHX_ SV *sv, int type, MGVTBL *vtbl, void *what)
+{
+    MAGIC *mg = sv_magicext(sv, NULL, type, vtbl, (const char *)what, 0);
+    mg->mg_flags |= MGf_DUP;
+    if (vtbl->svt_local) mg->mg_flags |= MGf_LOCAL;
+}
+
+static SV *new_object(pTHX_ const char *class, MGVTBL *vtbl, void *what)
+{
+    SV *body = newSV_type(SVt_PVMG);
+    attach_magic(aTHX_ body, PERL_MAGIC_ext, vtbl, what);
+    return sv_bless(newRV_noinc(body), gv_stashpv(class, GV_ADD));
+}
+
+PERL_STATIC_INLINE MAGIC *find_magic(SV *self, const MGVTBL *vtbl)
+{
+    MAGIC *mg;
+    if (SvROK(self) && SvTYPE(SvRV(self)) >= SVt_PVMG)
+        for (mg = SvMAGIC(SvRV(self)); mg; mg = mg->mg_moremagic)
+            if (mg->mg_virtual == vtbl) return mg;
+    return NULL;
+}
+
+static void no_pool(pTHX_ SV *self)
+{
+    if (find_magic(self, &pool_vtbl)) croak("This " CLASS " object was destroyed");
+    croak("Expected a " CLASS " object");
+}
+
+PERL_STATIC_INLINE pool_t *pool_of(pTHX_ SV *self)
+{
+    MAGIC *mg = find_magic(self, &pool_vtbl);
+    if (UNLIKELY(!mg || !mg->mg_ptr)) no_pool(aTHX_ self);
+    return (pool_t *)mg->mg_ptr;
+}
+
+/* Keep the handle until the statement ends: for calls that may run Perl code
+ * (signal handlers, warnings, overloading), which may drop the last object. */
+static pool_t *hold(pTHX_ pool_t *pool)
+{
+    SV *holder = sv_newmortal();
+    attach_magic(aTHX_ holder, PERL_MAGIC_ext, &pool_vtbl, pool_retain(pool));
+    return pool;
+}
+
+/* What blocked calls do every 0.1 s and after each signal: Perl's handlers. */
+static void run_signal_handlers(void)
+{
+    dTHX;
+    PERL_ASYNC_CHECK();
+}
+
+/* ------------------------------------------------------------------------
+ * Arguments
+ * --------------------------------------------------------------------- */
+
+static void slot_out_of_range(pTHX_ const pool_t *pool, SV *sv)
+{
+    croak("slot %" SVf " is out of range: the pool has slots 0 to %" UVuf, SVfARG(sv), (UV)pool->capacity - 1);
+}
+
+static slot_t slot_of_slow(pTHX_ const pool_t *pool, SV *sv)
+{
+    NV nv;
+    hold(aTHX_ (pool_t *)pool);
+    SvGETMAGIC(sv);
+    if (!SvOK(sv)) croak("undef slot: not an index");
+    nv = SvNV_nomg(sv);
+    if (!(nv > -1.0 && nv < (NV)pool->capacity)) slot_out_of_range(aTHX_ pool, sv);
+    return (slot_t)nv;
+}
+
+PERL_STATIC_INLINE slot_t slot_of(pTHX_ const pool_t *pool, SV *sv)
+{
+    if (LIKELY(SvIOK(sv) && !SvGMAGICAL(sv) && (UV)SvIVX(sv) < pool->capacity)) return (slot_t)SvIVX(sv);
+    return slot_of_slow(aTHX_ pool, sv);
+}
+
+static void not_allocated(pTHX_ slot_t slot)
+{
+    croak("slot %" UVuf " is not allocated", (UV)slot);
+}
+
+#define NEEDS_ALLOCATED(pool, slot) \
+    if (UNLIKELY(!pool_is_allocated(pool, slot))) not_allocated(aTHX_ slot)
+
+/* An integer of 64 bits, as Perl converts it (with its warnings); dies where
+ * it does not fit. */
+static IV integer_of_slow(pTHX_ SV *sv)
+{
+    IV iv;
+    NV nv;
+    SvGETMAGIC(sv);
+    if (SvROK(sv) && SvAMAGIC(sv)) {
+        SV *number = AMG_CALLunary(sv, numer_amg);
+        if (number && !SvROK(number)) return integer_of_slow(aTHX_ number);
+    }
+    iv = SvIV_nomg(sv);
+    if (!SvOK(sv) || (SvIOK(sv) && !(SvIsUV(sv) && SvUVX(sv) > (UV)IV_MAX))) return iv;
+    nv = SvNV_nomg(sv);
+    if (SvIOK(sv) || !INTEGER_FITS(nv)) croak("value %" SVf " does not fit into 64 bits", SVfARG(sv));
+    return (IV)nv;
+}
+
+PERL_STATIC_INLINE IV integer_of(pTHX_ SV *sv)
+{
+    return LIKELY((SvFLAGS(sv) & (SVf_IOK | SVf_IVisUV | SVs_GMG)) == SVf_IOK) ? SvIVX(sv) : integer_of_slow(aTHX_ sv);
+}
+
+static int32_t int32_of(pTHX_ SV *sv)
+{
+    IV iv = integer_of(aTHX_ sv);
+    if (UNLIKELY(iv < INT32_MIN || iv > INT32_MAX)) croak("value %" IVdf " does not fit into 32 bits", iv);
+    return (int32_t)iv;
+}
+
+/* Seconds to nanoseconds. Not given, undef or negative: without limit. */
+static int64_t timeout_of(pTHX_ SV *sv)
+{
+    NV seconds;
+    if (!sv) return POOL_FOREVER;
+    SvGETMAGIC(sv);
+    if (!SvOK(sv)) return POOL_FOREVER;
+    seconds = SvNV_nomg(sv);
+    if (seconds != seconds) croak("timeout is not a number");
+    if (seconds < 0) return POOL_FOREVER;
+    return seconds < 9e9 ? (int64_t)(seconds * 1e9) : INT64_MAX;
+}
+
+/* ------------------------------------------------------------------------
+ * Values: what goes into a slot, whatever the class. Converting one may run
+ * Perl code and may die, storing it does neither.
+ * --------------------------------------------------------------------- */
+
+typedef struct {
+    IV          integer;
+    NV          number;
+    const char *bytes;
+    STRLEN      length;
+    bool        utf8;
+} value_t;
+
+/* The longest beginning of at most `max` bytes that ends with a character. */
+static STRLEN whole_characters(const char *text, STRLEN max)
+{
+    while (max > 0 && UTF8_IS_CONTINUATION((U8)text[max])) max--;
+    return max;
+}
+
+/* The warning is Perl's business: lexical, perhaps fatal. */
+static void warn_cut(pTHX_ STRLEN length, STRLEN max)
+{
+    dSP;
+    ENTER;
+    SAVETMPS;
+    PUSHMARK(SP);
+    mXPUSHs(newSVuv(length));
+    mXPUSHs(newSVuv(max));
+    PUTBACK;
+    call_pv(CLASS "::_warn_cut", G_VOID | G_DISCARD);
+    FREETMPS;
+    LEAVE;
+}
+
+static void bytes_of_slow(pTHX_ const pool_t *pool, SV *sv, STRLEN max, value_t *value)
+{
+    sv            = sv_mortalcopy(sv); /* what Perl code may do to the original is nothing to us */
+    value->bytes  = SvPV(sv, value->length);
+    value->utf8   = cBOOL(SvUTF8(sv));
+    if (value->utf8 && pool->variant == POOL_RAW) {
+        if (!sv_utf8_downgrade(sv, TRUE)) croak("Wide character in a value for a raw slot, which holds bytes");
+        value->bytes = SvPV(sv, value->length);
+    }
+    if (value->length <= max) return;
+    warn_cut(aTHX_ value->length, max);
+    value->length = value->utf8 && pool->variant == POOL_STR ? whole_characters(value->bytes, max) : max;
+}
+
+static void bytes_of(pTHX_ const pool_t *pool, SV *sv, value_t *value)
+{
+    STRLEN max = pool->variant == POOL_STR ? pool->elem_size - POOL_STR_HEAD : pool->elem_size;
+    if (LIKELY((SvFLAGS(sv) & (SVf_POK | SVs_GMG | SVf_ROK)) == SVf_POK && SvCUR(sv) <= max && (!SvUTF8(sv) || pool->variant == POOL_STR))) {
+        value->bytes  = SvPVX_const(sv);
+        value->length = SvCUR(sv);
+        value->utf8   = cBOOL(SvUTF8(sv));
+    }
+    else
+        bytes_of_slow(aTHX_ hold(aTHX_ (pool_t *)pool), sv, max, value);
+}
+
+/* Convert sv for this pool. In the cases that can run Perl code, hold the pool. */
+PERL_STATIC_INLINE void value_of(pTHX_ pool_t *pool, SV *sv, value_t *value)
+{
+    if (!SvNIOK(sv) || SvGMAGICAL(sv)) {
+        if (pool->variant == POOL_RAW || pool->variant == POOL_STR) {
+            bytes_of(aTHX_ pool, sv, value);
+            return;
+        }
+        hold(aTHX_ pool);
+    }
+    switch (pool->variant) {
+    case POOL_I64: value->integer = integer_of(aTHX_ sv); break;
+    case POOL_I32: value->integer = int32_of(aTHX_ sv); break;
+    case POOL_F64: value->number = SvNV(sv); break;
+    default: bytes_of(aTHX_ pool, sv, value);
+    }
+}
+
+PERL_STATIC_INLINE void store(pool_t *pool, slot_t slot, const value_t *value)
+{
+    switch (pool->variant) {
+    case POOL_I64: pool_i64_set(pool, slot, value->integer); break;
+    case POOL_I32: pool_i32_set(pool, slot, (int32_t)value->integer); break;
+    case POOL_F64: pool_f64_set(pool, slot, value->number); break;
+    case POOL_STR: pool_str_set(pool, slot, value->bytes, (uint32_t)value->length, value->utf8); break;
+    default:
+        memcpy(pool_ptr(pool, slot), value->bytes, value->length);
+        memset((char *)pool_ptr(pool, slot) + value->length, 0, pool->elem_size - value->length);
+    }
+}
+
+/* Load the text of a Str slot. A peer may be writing to it: characters are
+ * checked in our own copy, and what is torn comes as bytes. */
+static void load_text(pTHX_ const pool_t *pool, slot_t slot, SV *sv)
+{
+    uint32_t    length;
+    bool        utf8;
+    const char *text = pool_str_get(pool, slot, &length, &utf8);
+    sv_setpvn(sv, text, length);
+    SvUTF8_off(sv);
+    if (utf8 && is_utf8_string((const U8 *)SvPVX_const(sv), length)) SvUTF8_on(sv);
+}
+
+static void load(pTHX_ const pool_t *pool, slot_t slot, SV *sv)
+{
+    switch (pool->variant) {
+    case POOL_I64: sv_setiv(sv, (IV)pool_i64_get(pool, slot)); break;
+    case POOL_I32: sv_setiv(sv, (IV)pool_i32_get(pool, slot)); break;
+    case POOL_F64: sv_setnv(sv, pool_f64_get(pool, slot)); break;
+    case POOL_STR: load_text(aTHX_ pool, slot, sv); break;
+    default:
+        sv_setpvn(sv, (const char *)pool_ptr(pool, slot), pool->elem_size);
+        SvUTF8_off(sv);
+    }
+}
+
+/* ------------------------------------------------------------------------
+ * Many slots: arrays of indices and values
+ * --------------------------------------------------------------------- */
+
+/* A buffer that is freed when the statement ends, or when it dies. */
+static void *buffer(pTHX_ size_t bytes)
+{
+    return SvPVX(sv_2mortal(newSV(bytes ? bytes : 1)));
+}
+
+static AV *array_of(pTHX_ SV *sv)
+{
+    SvGETMAGIC(sv);
+    if (!SvROK(sv) || SvTYPE(SvRV(sv)) != SVt_PVAV) croak("expected arrayref");
+    return (AV *)SvRV(sv);
+}
+
+static SV *element(pTHX_ AV *array, SSize_t i)
+{
+    SV **found = UNLIKELY(SvRMAGICAL((SV *)array)) ? av_fetch(array, i, 0) : i <= AvFILLp(array) ? &AvARRAY(array)[i] : NULL;
+    return found && *found ? *found : &PL_sv_undef;
+}
+
+/* All indices, checked before anything is done with the first. */
+static slot_t *slots_of(pTHX_ pool_t *pool, SV *sv, size_t *n)
+{
+    AV     *array = array_of(aTHX_ sv);
+    slot_t *slots;
+    size_t  i;
+
+    *n    = (size_t)(av_len(array) + 1);
+    slots = (slot_t *)buffer(aTHX_ *n * sizeof *slots);
+    for (i = 0; i < *n; i++) slots[i] = slot_of(aTHX_ pool, element(aTHX_ array, (SSize_t)i));
+    return slots;
+}
+
+static void all_allocated(pTHX_ const pool_t *pool, const slot_t *slots, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++) NEEDS_ALLOCATED(pool, slots[i]);
+}
+
+/* The i-th of the values for n slots: of an array as long as theirs, or one
+ * value for all. */
+static SV *nth_value(pTHX_ SV *values, size_t i, size_t n)
+{
+    if (!SvROK(values) || SvTYPE(SvRV(values)) != SVt_PVAV) return values;
+    if ((size_t)(av_len((AV *)SvRV(values)) + 1) != n) croak("expected arrayref of %" UVuf " values, as many as slots", (UV)n);
+    return element(aTHX_ (AV *)SvRV(values), (SSize_t)i);
+}
+
+static AV *new_array(pTHX_ size_t n)
+{
+    AV *array = (AV *)sv_2mortal((SV *)newAV());
+    if (n > 0) av_extend(array, (SSize_t)n - 1);
+    return array;
+}
+
+/* Append to an array made by new_array(): there is room. */
+PERL_STATIC_INLINE void append(AV *array, SV *sv)
+{
+    AvARRAY(array)[++AvFILLp(array)] = sv;
+}
+
+static SV *new_value(pTHX_ const pool_t *pool, slot_t slot)
+{
+    SV *sv;
+    if (pool->variant == POOL_I64) return newSViv((IV)pool_i64_get(pool, slot));
+    if (pool->variant == POOL_I32) return newSViv((IV)pool_i32_get(pool, slot));
+    if (pool->variant == POOL_F64) return newSVnv(pool_f64_get(pool, slot));
+    sv = newSV(0);
+    load(aTHX_ pool, slot, sv);
+    return sv;
+}
+
+/* ------------------------------------------------------------------------
+ * Allocating
+ * --------------------------------------------------------------------- */
+
+static void no_space(pTHX)
+{
+    croak("cannot allocate a slot: no space left on the filesystem of this sparse pool");
+}
+
+/* Allocate n slots; false if there are not so many in time. */
+static bool allocate(pTHX_ pool_t *pool, size_t n, int64_t timeout_ns, slot_t *slots)
+{
+    int code = pool_alloc_n(timeout_ns == 0 ? pool : hold(aTHX_ pool), n, timeout_ns, slots);
+    if (code == POOL_E_NOSPC) no_space(aTHX);
+    return code == POOL_OK;
+}
+
+static slot_t allocate_one(pTHX_ pool_t *pool, int64_t timeout_ns)
+{
+    slot_t slot = pool_try_alloc(pool);
+    if (LIKELY(slot < POOL_NOSPC)) return slot;
+    if (slot == POOL_NOSPC) no_space(aTHX);
+    return timeout_ns != 0 && allocate(aTHX_ pool, 1, timeout_ns, &slot) ? slot : POOL_NONE;
+}
+
+/* How long a method waits: `try` never does, others as their last argument says. */
+enum { WAITS = 0, TRIES = 1 };
+#define TIMEOUT(timeout) (ix == TRIES ? 0 : timeout_of(aTHX_ timeout))
+
+/* ------------------------------------------------------------------------
+ * Guards: free their slot when they go, in the process and interpreter that
+ * made them, and only that very allocation.
+ * --------------------------------------------------------------------- */
+
+typedef struct {
+    pool_t  *pool;
+    slot_t   slot;
+    uint64_t generation;
+} guard_t;
+
+/* Frees nothing in a forked child: there pool_free_generation() asks for a slot
+ * of the child, and this one is its parent's. */
+static bool guard_release(guard_t *guard, bool free_slot)
+{
+    bool freed = guard->pool && free_slot && pool_free_generation(guard->pool, guard->slot, guard->generation);
+    pool_close(guard->pool);
+    guard->pool = NULL;
+    return freed;
+}
+
+static int guard_magic_free(pTHX_ SV *sv, MAGIC *mg)
+{
+    PERL_UNUSED_ARG(sv);
+    if (mg->mg_ptr) guard_release((guard_t *)mg->mg_ptr, true);
+    Safefree(mg->mg_ptr);
+    mg->mg_ptr = NULL;
+    return 0;
+}
+
+/* The copy in a cloned interpreter guards nothing. */
+static int guard_magic_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *params)
+{
+    PERL_UNUSED_ARG(params);
+    mg->mg_ptr = NULL;
+    return 0;
+}
+
+static MGVTBL guard_vtbl = { NULL, NULL, NULL, NULL, guard_magic_free, NULL, guard_magic_dup, NULL };
+
+static SV *new_guard(pTHX_ pool_t *pool, slot_t slot)
+{
+    guard_t *guard;
+    Newx(guard, 1, guard_t);
+    guard->pool       = pool_retain(pool);
+    guard->slot       = slot;
+    guard->generation = pool_generation(pool, slot);
+    return new_object(aTHX_ CLASS "::Guard", &guard_vtbl, guard);
+}
+
+static guard_t *guard_of(pTHX_ SV *self)
+{
+    MAGIC *mg = find_magic(self, &guard_vtbl);
+    if (!mg) croak("Expected a " CLASS "::Guard object");
+    return (guard_t *)mg->mg_ptr;
+}
+
+/* ------------------------------------------------------------------------
+ * Scalars that are slots: bound ones, and views of the memory
+ * --------------------------------------------------------------------- */
+
+/* The type of a bound scalar's magic. mg_get() of perl saves and restores the
+ * variable's flags around every read, a third of its price, unless the magic is
+ * of this type; bound_get() needs no such care. Under -T perl keeps its mark of
+ * taint in the mg_len of it, which we do not use. */
+#define BOUND_MAGIC PERL_MAGIC_taint
+
+typedef struct {
+    pool_t *pool;
+    slot_t  slot;
+} bound_t;
+
+static int bound_get(pTHX_ SV *sv, MAGIC *mg)
+{
+    const bound_t *bound = (const bound_t *)mg->mg_ptr;
+    const pool_t  *pool  = bound->pool;
+
+    NEEDS_ALLOCATED(pool, bound->slot);
+    if (LIKELY(pool->variant == POOL_I64 && SvTYPE(sv) >= SVt_PVMG && !SvTHINKFIRST(sv))) {
+        SvIV_set(sv, (IV)pool_i64_get(pool, bound->slot));
+        (void)SvIOK_only(sv);
+    }
+    else
+        load(aTHX_ pool, bound->slot, sv);
+    return 0;
+}
+
+static int bound_set(pTHX_ SV *sv, MAGIC *mg)
+{
+    const bound_t *bound = (const bound_t *)mg->mg_ptr;
+    pool_t        *pool  = bound->pool;
+    slot_t         slot  = bound->slot;
+    value_t        value;
+
+    value_of(aTHX_ pool, sv, &value);
+    NEEDS_ALLOCATED(pool, slot);
+    store(pool, slot, &value);
+    return 0;
+}
+
+static int bound_free(pTHX_ SV *sv, MAGIC *mg)
+{
+    PERL_UNUSED_ARG(sv);
+    pool_close(((bound_t *)mg->mg_ptr)->pool);
+    Safefree(mg->mg_ptr);
+    mg->mg_ptr = NULL;
+    return 0;
+}
+
+static int bound_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *params)
+{
+    const bound_t *old = (const bound_t *)mg->mg_ptr;
+    bound_t       *bound;
+    PERL_UNUSED_ARG(params);
+    Newx(bound, 1, bound_t);
+    *bound = *old;
+    pool_retain(bound->pool);
+    mg->mg_ptr = (char *)bound;
+    return 0;
+}
+
+/* `local $x` makes a plain variable for a while. */
+static int without_magic(pTHX_ SV *sv, MAGIC *mg)
+{
+    PERL_UNUSED_ARG(sv);
+    PERL_UNUSED_ARG(mg);
+    return 0;
+}
+
+static MGVTBL bound_vtbl = { bound_get, bound_set, NULL, NULL, bound_free, NULL, bound_dup, without_magic };
+
+static void bind_scalar(pTHX_ pool_t *pool, slot_t slot, SV *sv)
+{
+    bound_t *bound;
+    if (SvREADONLY(sv)) croak("cannot bind a read-only value");
+    if (SvTYPE(sv) > SVt_PVMG) croak("cannot bind: not a plain scalar");
+    Newx(bound, 1, bound_t);
+    bound->pool = pool_retain(pool);
+    bound->slot = slot;
+    sv_unmagicext(sv, BOUND_MAGIC, &bound_vtbl);
+    SvUPGRADE(sv, SVt_PVMG);
+    attach_magic(aTHX_ sv, BOUND_MAGIC, &bound_vtbl, bound);
+}
+
+/* A view of a Str slot shows as much text as there is when it is read. */
+static int text_view_get(pTHX_ SV *sv, MAGIC *mg)
+{
+    const pool_t *pool = (const pool_t *)mg->mg_ptr;
+    uint32_t      length;
+    bool          utf8;
+    pool_str_get(pool, (slot_t)((uint8_t *)SvPVX(sv) - POOL_STR_HEAD - pool->data) / pool->elem_size, &length, &utf8);
+    SvCUR_set(sv, length);
+    SvPOK_only(sv);
+    return 0;
+}
+
+static MGVTBL view_vtbl      = { NULL, NULL, NULL, NULL, pool_magic_free, NULL, pool_magic_dup, without_magic };
+static MGVTBL text_view_vtbl = { text_view_get, NULL, NULL, NULL, pool_magic_free, NULL, pool_magic_dup, without_magic };
+
+/* A read-only scalar whose buffer is the slot. It keeps the pool by itself. */
+static SV *new_view(pTHX_ pool_t *pool, slot_t slot)
+{
+    SV  *sv   = newSV_type(SVt_PVMG);
+    bool text = pool->variant == POOL_STR;
+    SvPV_set(sv, (char *)pool_ptr(pool, slot) + (text ? POOL_STR_HEAD : 0));
+    SvLEN_set(sv, 0); /* not perl's to free */
+    SvCUR_set(sv, text ? 0 : pool->elem_size);
+    SvPOK_only(sv);
+    attach_magic(aTHX_ sv, PERL_MAGIC_ext, text ? &text_view_vtbl : &view_vtbl, pool_retain(pool));
+    if (text) mg_get(sv);
+    SvREADONLY_on(sv);
+    return sv;
+}
+
+/* ------------------------------------------------------------------------
+ * Constructing
+ * --------------------------------------------------------------------- */
+
+/* A number of slots or bytes; undef is 0: as the existing pool has it. */
+static uint64_t size_of(pTHX_ SV *sv, const char *what, uint64_t most)
+{
+    NV nv;
+    if (!sv) return 0;
+    SvGETMAGIC(sv);
+    if (!SvOK(sv)) return 0;
+    nv = SvNV_nomg(sv);
+    if (!(nv >= 1)) croak("%s must be at least 1, not %" SVf, what, SVfARG(sv));
+    if (nv > (NV)most) croak("%s must be at most %" UVuf ", not %" SVf, what, (UV)most, SVfARG(sv));
+    return (uint64_t)nv;
+}
+
+static void option_of(pTHX_ pool_spec_t *spec, const char *name, SV *value)
+{
+    if (strEQ(name, "mode")) {
+        IV mode = SvOK(value) ? SvIV(value) : -1;
+        if (mode < 0 || mode > 0777) croak("option mode must be permission bits from 0 to 0777");
+        spec->flags |= POOL_MODE;
+        spec->mode = (uint32_t)mode;
+    }
+    else if (strEQ(name, "sparse"))
+        spec->flags |= SvTRUE(value) ? POOL_SPARSE : 0;
+    else if (strEQ(name, "populate"))
+        spec->flags |= SvTRUE(value) ? POOL_POPULATE : 0;
+    else
+        croak("unknown option %s: there are mode, sparse and populate", name);
+}
+
+static void options_of(pTHX_ pool_spec_t *spec, HV *options)
+{
+    HE *entry;
+    hv_iterinit(options);
+    while ((entry = hv_iternext(options))) {
+        I32 length;
+        option_of(aTHX_ spec, hv_iterkey(entry, &length), hv_iterval(options, entry));
+    }
+}
+
+/* The arguments after the path, name or descriptor: capacity, for some classes
+ * the size of an element, and options. */
+static void spec_of(pTHX_ pool_spec_t *spec, uint32_t variant, SV **args, int n)
+{
+    const bool sized = variant == POOL_RAW || variant == POOL_STR;
+
+    memset(spec, 0, sizeof *spec);
+    spec->variant = variant;
+    if (n > 0 && SvROK(args[n - 1]) && SvTYPE(SvRV(args[n - 1])) == SVt_PVHV) options_of(aTHX_ spec, (HV *)SvRV(args[--n]));
+    if (n > (sized ? 2 : 1)) croak("too many arguments");
+    spec->capacity = size_of(aTHX_ n > 0 ? args[0] : NULL, "capacity", POOL_MAX_CAPACITY);
+    if (variant == POOL_STR) {
+        spec->elem_size = size_of(aTHX_ n > 1 ? args[1] : NULL, "max_len", INT32_MAX - (UV)POOL_STR_HEAD);
+        if (spec->elem_size) spec->elem_size += POOL_STR_HEAD;
+    }
+    else
+        spec->elem_size = sized ? size_of(aTHX_ n > 1 ? args[1] : NULL, "elem_size", POOL_MAX_ELEM_SIZE) : variant == POOL_I32 ? 4 : 8;
+    if (spec->capacity && !spec->elem_size) croak("%s is missing", variant == POOL_STR ? "max_len" : "elem_size");
+}
+
+static const char *text_of(pTHX_ SV *sv, const char *what)
+{
+    STRLEN      length;
+    const char *text = SvPV(sv, length);
+    if (strlen(text) != length) croak("the %s contains a NUL character", what);
+    return text;
+}
+
+static SV *new_pool(pTHX_ const char *class, pool_t *pool, const pool_error_t *error)
+{
+    if (!pool) croak("%s", error->text);
+    pool_on_idle(pool, run_signal_handlers);
+    return new_object(aTHX_ class, &pool_vtbl, pool);
+}
+
+/* ------------------------------------------------------------------------
+ * Recovery
+ * --------------------------------------------------------------------- */
+
+typedef struct {
+    pool_t  *pool;
+    SV      *callback;
+    slot_t   slot;
+    uint64_t owner;
+    bool     returned;
+} stale_t;
+
+/* The callback died: the slot stays stale, for the next recovery to find. */
+static void stale_unwind(pTHX_ void *context)
+{
+    stale_t *stale = (stale_t *)context;
+    if (!stale->returned) pool_unadopt(stale->pool, stale->slot, stale->owner);
+}
+
+static bool stale_callback(pool_t *pool, uint64_t slot, uint64_t owner, void *context)
+{
+    dTHX;
+    dSP;
+    stale_t *stale = (stale_t *)context;
+
+    stale->slot     = slot;
+    stale->owner    = owner;
+    stale->returned = false;
+    ENTER;
+    SAVETMPS;
+    SAVEDESTRUCTOR_X(stale_unwind, stale);
+    PUSHMARK(SP);
+    mXPUSHs(newSVuv((UV)slot));
+    mXPUSHs(newSViv((IV)pool_owner_pid(owner)));
+    PUTBACK;
+    call_sv(stale->callback, G_VOID | G_DISCARD);
+    stale->returned = true;
+    FREETMPS;
+    LEAVE;
+    return true;
+}
+
+/* Results in the call's own target, as perl's operators do. */
+#define RETURN_IV(value)  \
+    STMT_START {          \
+        dXSTARG;          \
+        XSprePUSH;        \
+        PUSHi(value);     \
+        XSRETURN(1);      \
+    } STMT_END
+#define RETURN_UV(value)  \
+    STMT_START {          \
+        dXSTARG;          \
+        XSprePUSH;        \
+        PUSHu(value);     \
+        XSRETURN(1);      \
+    } STMT_END
+#define RETURN_NV(value)  \
+    STMT_START {          \
+        dXSTARG;          \
+        XSprePUSH;        \
+        PUSHn(value);     \
+        XSRETURN(1);      \
+    } STMT_END
+#define RETURN_BOOL(value) \
+    STMT_START {           \
+        ST(0) = boolSV(value); \
+        XSRETURN(1);       \
+    } STMT_END
+#define RETURN_SLOT(slot)                        \
+    STMT_START {                                 \
+        if ((slot) == POOL_NONE) XSRETURN_UNDEF; \
+        RETURN_IV((IV)(slot));                   \
+    } STMT_END
+
+/* One body for the integers of 64 and 32 bits. */
+#define INTEGER_CALL(pool, call64, call32) ((pool)->variant == POOL_I64 ? (IV)(call64) : (IV)(call32))
+
+static void needs_number(pTHX_ const pool_t *pool)
+{
+    if (UNLIKELY(pool->variant == POOL_RAW || pool->variant == POOL_STR)) croak("Expected a " CLASS " object of numbers");
+}
+
+static void needs_integer(pTHX_ const pool_t *pool)
+{
+    if (UNLIKELY(pool->variant != POOL_I64 && pool->variant != POOL_I32)) croak("Expected a " CLASS " object of integers");
+}
+
+MODULE = Data::Pool::Shared    PACKAGE = Data::Pool::Shared
+
+PROTOTYPES: DISABLE
+
+void
+new(class, path, ...)
+    const char *class
+    SV *path
+  ALIAS:
+    Data::Pool::Shared::new      = POOL_RAW
+    Data::Pool::Shared::I64::new = POOL_I64
+    Data::Pool::Shared::I32::new = POOL_I32
+    Data::Pool::Shared::F64::new = POOL_F64
+    Data::Pool::Shared::Str::new = POOL_STR
+  PREINIT:
+    pool_spec_t  spec;
+    pool_error_t error;
+    pool_t      *pool;
+  PPCODE:
+    spec_of(aTHX_ &spec, (uint32_t)ix, &ST(2), items - 2);
+    SvGETMAGIC(path);
+    if (!SvOK(path) && !spec.capacity) croak("capacity is missing: a pool without a path is a new one");
+    while (!(pool = pool_open(SvOK(path) ? text_of(aTHX_ path, "path") : NULL, &spec, &error)) && error.code == POOL_INTERRUPTED)
+        PERL_ASYNC_CHECK();
+    ST(0) = sv_2mortal(new_pool(aTHX_ class, pool, &error));
+    XSRETURN(1);
+
+void
+new_memfd(class, name, ...)
+    const char *class
+    SV *name
+  ALIAS:
+    Data::Pool::Shared::new_memfd      = POOL_RAW
+    Data::Pool::Shared::I64::new_memfd = POOL_I64
+    Data::Pool::Shared::I32::new_memfd = POOL_I32
+    Data::Pool::Shared::F64::new_memfd = POOL_F64
+    Data::Pool::Shared::Str::new_memfd = POOL_STR
+  PREINIT:
+    pool_spec_t  spec;
+    pool_error_t error;
+  PPCODE:
+    spec_of(aTHX_ &spec, (uint32_t)ix, &ST(2), items - 2);
+    if (!spec.capacity) croak("capacity is missing: a memfd is a new pool");
+    ST(0) = sv_2mortal(new_pool(aTHX_ class, pool_open_memfd(text_of(aTHX_ name, "name"), &spec, &error), &error));
+    XSRETURN(1);
+
+void
+new_from_fd(class, fd, ...)
+    const char *class
+    int fd
+  ALIAS:
+    Data::Pool::Shared::new_from_fd      = POOL_RAW
+    Data::Pool::Shared::I64::new_from_fd = POOL_I64
+    Data::Pool::Shared::I32::new_from_fd = POOL_I32
+    Data::Pool::Shared::F64::new_from_fd = POOL_F64
+    Data::Pool::Shared::Str::new_from_fd = POOL_STR
+  PREINIT:
+    pool_spec_t  spec;
+    pool_error_t error;
+  PPCODE:
+    spec_of(aTHX_ &spec, (uint32_t)ix, &ST(2), items - 2);
+    ST(0) = sv_2mortal(new_pool(aTHX_ class, pool_open_fd(fd, &spec, &error), &error));
+    XSRETURN(1);
+
+void
+DESTROY(self)
+    SV *self
+  PREINIT:
+    MAGIC *mg = find_magic(self, &pool_vtbl);
+  CODE:
+    if (mg && mg->mg_ptr) pool_magic_free(aTHX_ self, mg);
+
+# ---- allocate and free
+
+void
+alloc(pool, timeout = NULL)
+    pool_t *pool
+    SV *timeout
+  ALIAS:
+    try_alloc = TRIES
+  PREINIT:
+    slot_t slot;
+  PPCODE:
+    slot = pool_try_alloc(pool);
+    if (UNLIKELY(slot >= POOL_NOSPC)) slot = allocate_one(aTHX_ pool, TIMEOUT(timeout));
+    RETURN_SLOT(slot);
+
+void
+alloc_set(pool, sv, timeout = NULL)
+    pool_t *pool
+    SV *sv
+    SV *timeout
+  ALIAS:
+    try_alloc_set = TRIES
+  PREINIT:
+    value_t value;
+    slot_t  slot;
+  PPCODE:
+    value_of(aTHX_ pool, sv, &value);
+    slot = pool_try_alloc(pool);
+    if (UNLIKELY(slot >= POOL_NOSPC)) slot = allocate_one(aTHX_ pool, TIMEOUT(timeout));
+    if (LIKELY(slot != POOL_NONE)) store(pool, slot, &value);
+    RETURN_SLOT(slot);
+
+void
+alloc_guard(pool, timeout = NULL)
+    pool_t *pool
+    SV *timeout
+  ALIAS:
+    try_alloc_guard = TRIES
+  PREINIT:
+    slot_t slot;
+    SV    *guard;
+  PPCODE:
+    slot = allocate_one(aTHX_ pool, TIMEOUT(timeout));
+    if (slot == POOL_NONE) XSRETURN_EMPTY;
+    guard = sv_2mortal(new_guard(aTHX_ pool, slot));
+    if (GIMME_V == G_ARRAY) {
+        EXTEND(SP, 2);
+        mPUSHu((UV)slot);
+    }
+    PUSHs(guard);
+
+void
+free(pool, slot)
+    pool_t *pool
+    slot_t slot
+  PPCODE:
+    RETURN_BOOL(pool_free(pool, slot));
+
+void
+alloc_n(pool, n, timeout = NULL)
+    pool_t *pool
+    SV *n
+    SV *timeout
+  PREINIT:
+    IV      count;
+    size_t  i;
+    slot_t *slots;
+    AV     *result;
+    int64_t timeout_ns;
+  PPCODE:
+    count      = integer_of(aTHX_ n);
+    timeout_ns = timeout_of(aTHX_ timeout);
+    pool       = pool_of(aTHX_ ST(0)); /* those two may have run Perl code */
+    if (count < 0) croak("cannot allocate %" IVdf " slots", count);
+    if ((UV)count > pool->capacity) XSRETURN_UNDEF;
+    slots = (slot_t *)buffer(aTHX_ (size_t)count * sizeof *slots);
+    if (!allocate(aTHX_ pool, (size_t)count, timeout_ns, slots)) XSRETURN_UNDEF;
+    result = new_array(aTHX_ (size_t)count);
+    for (i = 0; i < (size_t)count; i++) append(result, newSVuv((UV)slots[i]));
+    ST(0) = sv_2mortal(newRV_inc((SV *)result));
+    XSRETURN(1);
+
+void
+free_n(pool, slots)
+    pool_t *pool
+    SV *slots
+  PREINIT:
+    size_t  n;
+    slot_t *freed;
+  PPCODE:
+    freed = slots_of(aTHX_ hold(aTHX_ pool), slots, &n);
+    RETURN_UV((UV)pool_free_n(pool, freed, n));
+
+void
+reset(pool)
+    pool_t *pool
+  PPCODE:
+    RETURN_UV((UV)pool_reset(pool));
+
+# ---- read and write
+
+void
+get(pool, slot)
+    pool_t *pool
+    slot_t slot
+  PPCODE:
+    NEEDS_ALLOCATED(pool, slot);
+    switch (pool->variant) {
+    case POOL_I64: RETURN_IV((IV)pool_i64_get(pool, slot));
+    case POOL_I32: RETURN_IV((IV)pool_i32_get(pool, slot));
+    case POOL_F64: RETURN_NV(pool_f64_get(pool, slot));
+    default:
+        ST(0) = sv_2mortal(new_value(aTHX_ pool, slot));
+        XSRETURN(1);
+    }
+
+void
+set(pool, slot, sv)
+    pool_t *pool
+    slot_t slot
+    SV *sv
+  PREINIT:
+    value_t value;
+  PPCODE:
+    value_of(aTHX_ pool, sv, &value);
+    NEEDS_ALLOCATED(pool, slot);
+    store(pool, slot, &value);
+    XSRETURN_EMPTY;
+
+void
+get_n(pool, slots)
+    pool_t *pool
+    SV *slots
+  PREINIT:
+    size_t  i, n;
+    slot_t *wanted;
+    AV     *result;
+  PPCODE:
+    wanted = slots_of(aTHX_ hold(aTHX_ pool), slots, &n);
+    all_allocated(aTHX_ pool, wanted, n);
+    result = new_array(aTHX_ n);
+    for (i = 0; i < n; i++) append(result, new_value(aTHX_ pool, wanted[i]));
+    ST(0) = sv_2mortal(newRV_inc((SV *)result));
+    XSRETURN(1);
+
+void
+set_n(pool, slots, values)
+    pool_t *pool
+    SV *slots
+    SV *values
+  PREINIT:
+    size_t   i, n;
+    slot_t  *wanted;
+    value_t *value;
+  PPCODE:
+    wanted = slots_of(aTHX_ hold(aTHX_ pool), slots, &n);
+    value  = (value_t *)buffer(aTHX_ n * sizeof *value);
+    for (i = 0; i < n; i++) value_of(aTHX_ pool, nth_value(aTHX_ values, i, n), &value[i]);
+    all_allocated(aTHX_ pool, wanted, n);
+    for (i = 0; i < n; i++) store(pool, wanted[i], &value[i]);
+    RETURN_UV((UV)n);
+
+void
+ptr(pool, slot)
+    pool_t *pool
+    slot_t slot
+  PPCODE:
+    NEEDS_ALLOCATED(pool, slot);
+    RETURN_UV(PTR2UV(pool_ptr(pool, slot)));
+
+void
+data_ptr(pool)
+    pool_t *pool
+  PPCODE:
+    RETURN_UV(PTR2UV(pool->data));
+
+SV *
+slot_sv(pool, slot)
+    pool_t *pool
+    slot_t slot
+  CODE:
+    NEEDS_ALLOCATED(pool, slot);
+    RETVAL = new_view(aTHX_ pool, slot);
+  OUTPUT:
+    RETVAL
+
+void
+bind(pool, slot, variable)
+    pool_t *pool
+    slot_t slot
+    SV *variable
+  PPCODE:
+    NEEDS_ALLOCATED(pool, slot);
+    bind_scalar(aTHX_ pool, slot, variable);
+    XSRETURN_EMPTY;
+
+# ---- own and recover
+
+void
+is_allocated(pool, slot)
+    pool_t *pool
+    slot_t slot
+  PPCODE:
+    RETURN_BOOL(pool_is_allocated(pool, slot));
+
+void
+owner(pool, slot)
+    pool_t *pool
+    slot_t slot
+  PPCODE:
+    RETURN_IV((IV)pool_owner(pool, slot));
+
+void
+adopt(pool, slot)
+    pool_t *pool
+    slot_t slot
+  PPCODE:
+    RETURN_BOOL(pool_adopt(pool, slot));
+
+void
+disown(pool, slot)
+    pool_t *pool
+    slot_t slot
+  PPCODE:
+    RETURN_BOOL(pool_disown(pool, slot));
+
+void
+recover_stale(pool, callback = NULL)
+    pool_t *pool
+    SV *callback
+  PREINIT:
+    stale_t stale;
+    UV      freed;
+  PPCODE:
+    if (callback) SvGETMAGIC(callback);
+    if (callback && SvOK(callback)) {
+        if (!SvROK(callback) || SvTYPE(SvRV(callback)) != SVt_PVCV) croak("recover_stale: the callback is not a code reference");
+        stale.pool     = hold(aTHX_ pool);
+        stale.callback = callback;
+        freed          = (UV)pool_recover(pool, stale_callback, &stale);
+    }
+    else
+        freed = (UV)pool_recover(pool, NULL, NULL);
+    RETURN_UV(freed);
+
+void
+auto_recover(pool, seconds)
+    pool_t *pool
+    SV *seconds
+  PREINIT:
+    int64_t every_ns;
+  PPCODE:
+    every_ns = timeout_of(aTHX_ seconds);
+    pool_auto_recover(pool, every_ns == POOL_FOREVER ? 0 : every_ns);
+    XSRETURN_EMPTY;
+
+# ---- status
+
+void
+capacity(pool)
+    pool_t *pool
+  ALIAS:
+    elem_size = 1
+    used      = 2
+    available = 3
+  PREINIT:
+    UV value;
+  PPCODE:
+    value = ix == 0   ? (UV)pool->capacity
+            : ix == 1 ? (UV)pool->elem_size
+            : ix == 2 ? (UV)pool_used(pool)
+                      : (UV)(pool->capacity - pool_used(pool));
+    RETURN_UV(value);
+
+void
+allocated_slots(pool)
+    pool_t *pool
+  PREINIT:
+    AV    *result;
+    slot_t slot;
+  PPCODE:
+    result = (AV *)sv_2mortal((SV *)newAV());
+    for (slot = pool_next_allocated(pool, 0); slot != POOL_NONE; slot = pool_next_allocated(pool, slot + 1)) av_push(result, newSVuv((UV)slot));
+    ST(0) = sv_2mortal(newRV_inc((SV *)result));
+    XSRETURN(1);
+
+void
+stats(pool)
+    pool_t *pool
+  PREINIT:
+    HV           *stats;
+    pool_counts_t counts;
+  PPCODE:
+    pool_stats(pool, &counts);
+    stats = (HV *)sv_2mortal((SV *)newHV());
+    (void)hv_stores(stats, "capacity", newSVuv((UV)pool->capacity));
+    (void)hv_stores(stats, "elem_size", newSVuv((UV)pool->elem_size));
+    (void)hv_stores(stats, "mmap_size", newSVuv((UV)pool->total_size));
+    (void)hv_stores(stats, "used", newSVuv((UV)counts.used));
+    (void)hv_stores(stats, "available", newSVuv((UV)(pool->capacity - counts.used)));
+    (void)hv_stores(stats, "waiters", newSVuv((UV)counts.waiters));
+    (void)hv_stores(stats, "allocs", newSVuv((UV)counts.allocs));
+    (void)hv_stores(stats, "frees", newSVuv((UV)counts.frees));
+    (void)hv_stores(stats, "waits", newSVuv((UV)counts.waits));
+    (void)hv_stores(stats, "timeouts", newSVuv((UV)counts.timeouts));
+    (void)hv_stores(stats, "recoveries", newSVuv((UV)counts.recoveries));
+    ST(0) = sv_2mortal(newRV_inc((SV *)stats));
+    XSRETURN(1);
+
+void
+path(pool)
+    pool_t *pool
+  PPCODE:
+    ST(0) = pool->path ? sv_2mortal(newSVpv(pool->path, 0)) : &PL_sv_undef;
+    XSRETURN(1);
+
+void
+memfd(pool)
+    pool_t *pool
+  PPCODE:
+    RETURN_IV(pool->is_memfd ? pool->fd : -1);
+
+void
+sync(pool)
+    pool_t *pool
+  PPCODE:
+    if (pool_sync(pool) != POOL_OK) croak("cannot sync pool: %s", Strerror(errno));
+    XSRETURN_YES;
+
+void
+unlink(self, path = NULL)
+    SV *self
+    SV *path
+  PREINIT:
+    const char *name;
+    int         failed;
+  PPCODE:
+    if (path && !SvROK(self)) {
+        SvGETMAGIC(path);
+        if (!SvOK(path)) croak("cannot unlink: no path");
+        name   = text_of(aTHX_ path, "path");
+        failed = unlink(name);
+    }
+    else if (path || !SvROK(self))
+        croak(path ? "cannot unlink: a pool removes its own file only" : "cannot unlink: no path");
+    else {
+        pool_t *pool = pool_of(aTHX_ self);
+        if (!(name = pool->path)) croak("cannot unlink: this pool has no path");
+        failed = pool_unlink(pool);
+    }
+    if (failed && errno != ENOENT) croak("cannot unlink %s: %s", name, Strerror(errno));
+    RETURN_BOOL(!failed);
+
+# ---- event loops
+
+void
+eventfd(pool)
+    pool_t *pool
+  PREINIT:
+    int fd;
+  PPCODE:
+    if ((fd = pool_eventfd(pool)) < 0) croak("cannot create an eventfd: %s", Strerror(errno));
+    RETURN_IV(fd);
+
+void
+eventfd_set(pool, fd)
+    pool_t *pool
+    int fd
+  PPCODE:
+    if (pool_eventfd_set(pool, fd) != POOL_OK) croak("cannot use descriptor %d: %s", fd, Strerror(errno));
+    XSRETURN_EMPTY;
+
+void
+fileno(pool)
+    pool_t *pool
+  PPCODE:
+    RETURN_IV(pool->event_fd);
+
+void
+notify(pool)
+    pool_t *pool
+  PPCODE:
+    RETURN_BOOL(pool_notify(pool));
+
+void
+eventfd_consume(pool)
+    pool_t *pool
+  PPCODE:
+    RETURN_UV((UV)pool_eventfd_consume(pool));
+
+MODULE = Data::Pool::Shared    PACKAGE = Data::Pool::Shared::Number
+
+# ---- atomic arithmetic: I64, I32, F64
+
+void
+add(pool, slot, delta)
+    pool_t *pool
+    slot_t slot
+    SV *delta
+  PREINIT:
+    IV iv;
+    NV nv;
+  PPCODE:
+    if (LIKELY(pool->variant == POOL_I64 || pool->variant == POOL_I32)) {
+        iv = integer_of(aTHX_ delta);
+        NEEDS_ALLOCATED(pool, slot);
+        RETURN_IV(INTEGER_CALL(pool, pool_i64_add(pool, slot, iv), pool_i32_add(pool, slot, (int32_t)(uint32_t)(UV)iv)));
+    }
+    needs_number(aTHX_ pool);
+    nv = SvNV(delta);
+    NEEDS_ALLOCATED(pool, slot);
+    RETURN_NV(pool_f64_add(pool, slot, nv));
+
+void
+incr(pool, slot)
+    pool_t *pool
+    slot_t slot
+  ALIAS:
+    decr = 1
+  PPCODE:
+    needs_number(aTHX_ pool);
+    NEEDS_ALLOCATED(pool, slot);
+    if (pool->variant == POOL_F64) RETURN_NV(pool_f64_add(pool, slot, ix ? -1 : 1));
+    RETURN_IV(INTEGER_CALL(pool, pool_i64_add(pool, slot, ix ? -1 : 1), pool_i32_add(pool, slot, ix ? -1 : 1)));
+
+void
+xchg(pool, slot, sv)
+    pool_t *pool
+    slot_t slot
+    SV *sv
+  PREINIT:
+    value_t value;
+  PPCODE:
+    needs_number(aTHX_ pool);
+    value_of(aTHX_ pool, sv, &value);
+    NEEDS_ALLOCATED(pool, slot);
+    if (pool->variant == POOL_F64) RETURN_NV(pool_f64_xchg(pool, slot, value.number));
+    RETURN_IV(INTEGER_CALL(pool, pool_i64_xchg(pool, slot, value.integer), pool_i32_xchg(pool, slot, (int32_t)value.integer)));
+
+void
+cmpxchg(pool, slot, old_sv, new_sv)
+    pool_t *pool
+    slot_t slot
+    SV *old_sv
+    SV *new_sv
+  ALIAS:
+    cas = 1
+  PREINIT:
+    value_t old_value, new_value;
+    bool    done;
+    IV      iv = 0;
+    NV      nv = 0;
+  PPCODE:
+    needs_number(aTHX_ pool);
+    value_of(aTHX_ pool, old_sv, &old_value);
+    value_of(aTHX_ pool, new_sv, &new_value);
+    NEEDS_ALLOCATED(pool, slot);
+    if (pool->variant == POOL_F64)
+        nv = pool_f64_cas(pool, slot, old_value.number, new_value.number, &done);
+    else
+        iv = INTEGER_CALL(pool, pool_i64_cas(pool, slot, old_value.integer, new_value.integer, &done),
+                          pool_i32_cas(pool, slot, (int32_t)old_value.integer, (int32_t)new_value.integer, &done));
+    if (ix) RETURN_BOOL(done);
+    if (pool->variant == POOL_F64) RETURN_NV(nv);
+    RETURN_IV(iv);
+
+void
+add_n(pool, slots, deltas)
+    pool_t *pool
+    SV *slots
+    SV *deltas
+  PREINIT:
+    size_t   i, n;
+    slot_t  *wanted;
+    value_t *delta;
+    AV      *sums;
+  PPCODE:
+    needs_number(aTHX_ pool);
+    wanted = slots_of(aTHX_ hold(aTHX_ pool), slots, &n);
+    delta  = (value_t *)buffer(aTHX_ n * sizeof *delta);
+    for (i = 0; i < n; i++) {
+        SV *sv = nth_value(aTHX_ deltas, i, n);
+        if (pool->variant == POOL_F64)
+            delta[i].number = SvNV(sv);
+        else
+            delta[i].integer = integer_of(aTHX_ sv);
+    }
+    all_allocated(aTHX_ pool, wanted, n);
+    sums = new_array(aTHX_ GIMME_V == G_VOID ? 0 : n);
+    for (i = 0; i < n; i++) {
+        NV nv = 0;
+        IV iv = 0;
+        if (pool->variant == POOL_F64)
+            nv = pool_f64_add(pool, wanted[i], delta[i].number);
+        else
+            iv = INTEGER_CALL(pool, pool_i64_add(pool, wanted[i], delta[i].integer), pool_i32_add(pool, wanted[i], (int32_t)(uint32_t)(UV)delta[i].integer));
+        if (GIMME_V != G_VOID) append(sums, pool->variant == POOL_F64 ? newSVnv(nv) : newSViv(iv));
+    }
+    ST(0) = sv_2mortal(newRV_inc((SV *)sums));
+    XSRETURN(1);
+
+MODULE = Data::Pool::Shared    PACKAGE = Data::Pool::Shared::Integer
+
+# ---- sleep on a value: I64, I32
+
+void
+wait(pool, slot, old_sv, timeout = NULL)
+    pool_t *pool
+    slot_t slot
+    SV *old_sv
+    SV *timeout
+  PREINIT:
+    value_t old_value;
+    int64_t timeout_ns;
+  PPCODE:
+    needs_integer(aTHX_ pool);
+    value_of(aTHX_ pool, old_sv, &old_value);
+    timeout_ns = timeout_of(aTHX_ timeout);
+    NEEDS_ALLOCATED(pool, slot);
+    RETURN_BOOL(pool_wait(hold(aTHX_ pool), slot, old_value.integer, timeout_ns) == POOL_OK);
+
+void
+wake(pool, slot, n = NULL)
+    pool_t *pool
+    slot_t slot
+    SV *n
+  PREINIT:
+    IV most = INT32_MAX;
+  PPCODE:
+    needs_integer(aTHX_ pool);
+    if (n && SvOK(n)) most = integer_of(aTHX_ n);
+    NEEDS_ALLOCATED(pool, slot);
+    RETURN_UV(most > 0 ? (UV)pool_wake(pool, slot, (uint64_t)most) : 0);
+
+MODULE = Data::Pool::Shared    PACKAGE = Data::Pool::Shared::Str
+
+void
+max_len(pool)
+    pool_t *pool
+  PPCODE:
+    if (pool->variant != POOL_STR) croak("Expected a " CLASS "::Str object");
+    RETURN_UV((UV)(pool->elem_size - POOL_STR_HEAD));
+
+MODULE = Data::Pool::Shared    PACKAGE = Data::Pool::Shared::Guard
+
+void
+index(self)
+    SV *self
+  PREINIT:
+    guard_t *guard;
+  PPCODE:
+    guard = guard_of(aTHX_ self);
+    if (!guard || !guard->pool) XSRETURN_UNDEF;
+    RETURN_UV((UV)guard->slot);
+
+void
+release(self)
+    SV *self
+  ALIAS:
+    cancel = 1
+  PREINIT:
+    guard_t *guard;
+    bool     held;
+  PPCODE:
+    guard = guard_of(aTHX_ self);
+    held  = guard && guard->pool;
+    RETURN_BOOL(held && (guard_release(guard, ix == 0) || ix == 1));
