@@ -48,8 +48,3 @@ sub _warn_cut {
 }
 
 1;
-    warn $message;
-    return;
-}
-
-1;
