@@ -82,6 +82,7 @@ POOL_STATIC_ASSERT(sizeof(void *) == 8, "pool.h needs a 64-bit machine");
 
 /* What a slot holds. The number is stored in the pool. */
 enum pool_variant {
+    POOL_ANY = 0, /* never stored: pool_open() attaches to what it finds */
     POOL_RAW = 1, /* elem_size bytes, any size                         */
     POOL_I64 = 2, /* int64_t                                           */
     POOL_I32 = 3, /* int32_t                                           */
@@ -119,7 +120,7 @@ enum pool_code {
 #define POOL_MODE     4u /* `mode` is given: apply it exactly                      */
 
 /* What the caller wants. capacity 0 and elem_size 0 mean: attach to what
- * exists and take its geometry. elem_size is given for POOL_RAW and POOL_STR
+ * exists and take its geometry, and with POOL_ANY its variant, too. elem_size is given for POOL_RAW and POOL_STR
  * (max_len + POOL_STR_HEAD), and is implied by the other variants. */
 typedef struct pool_spec {
     uint32_t variant;
@@ -296,6 +297,9 @@ bool pool_notify(pool_t *pool);
 /* Take all signals from the descriptor. Returns how many there were. */
 uint64_t pool_eventfd_consume(pool_t *pool);
 
+/* "raw", "I64", "I32", "F64", "Str"; never NULL. */
+const char *pool_variant_name(uint32_t variant);
+
 /* The text of an enum pool_code; never NULL. */
 const char *pool_strerror(int code);
 
@@ -358,11 +362,19 @@ void pool_on_idle(pool_t *pool, void (*idle)(void));
 /* Is the process that an owner word names dead? Reads /proc. */
 bool pool_owner_is_dead(pool_t *pool, uint64_t owner);
 
+/* The seconds since that process was started, be it dead or alive. Negative:
+ * unknown, for it is of another PID namespace or boot, or nobody. */
+double pool_owner_age(pool_t *pool, uint64_t owner);
+
 /* The number of allocated slots. Costs a look at each group ever used. */
 uint64_t pool_used(const pool_t *pool);
 
 /* The first allocated slot at or after `from`, or POOL_NONE. */
 uint64_t pool_next_allocated(const pool_t *pool, uint64_t from);
+
+/* The same, but also slots that somebody is just taking or giving back, or was
+ * when it died: all that pool_used() counts. */
+uint64_t pool_next_held(const pool_t *pool, uint64_t from);
 
 typedef struct pool_counts {
     uint64_t used, waiters, allocs, frees, waits, timeouts, recoveries;
@@ -572,6 +584,12 @@ static inline uint64_t pool_owner_word(const pool_t *pool, uint64_t slot)
 static inline pid_t pool_owner_pid(uint64_t owner)
 {
     return (pid_t)(owner & POOL_I_PID_MASK);
+}
+
+/* Would pool_recover() free the slot (index < capacity)? Reads /proc. */
+static inline bool pool_is_stale(pool_t *pool, uint64_t slot)
+{
+    return pool_owner_is_dead(pool, pool_owner_word(pool, slot));
 }
 
 /* The process ID of a slot's owner; 0: the slot is free or disowned. */
@@ -922,20 +940,25 @@ static const char *pool_i_stat_path(uint64_t pid, char path[40])
     return path;
 }
 
+/* The PID namespace and boot that an owner word belongs to; 0: unknown. */
+static uint64_t pool_i_space_of(const pool_t *pool, uint64_t owner)
+{
+    uint64_t tag = (owner & POOL_I_TAG_MASK) >> POOL_I_PID_BITS;
+    if ((owner & POOL_I_PID_MASK) == 0 || tag == 0) return 0;
+    return __atomic_load_n(&pool->header->namespaces[tag], __ATOMIC_ACQUIRE); /* pairs with pool_i_tag() */
+}
+
 /* Only a process of this PID namespace can be judged; of an earlier boot, all
  * are dead. In doubt the owner lives: a slot kept too long is a nuisance, one
  * freed too early is damage. */
 bool pool_owner_is_dead(pool_t *pool, uint64_t owner)
 {
-    uint64_t      me  = pool_i_me(pool), pid = owner & POOL_I_PID_MASK;
-    uint64_t      tag = (owner & POOL_I_TAG_MASK) >> POOL_I_PID_BITS, space;
+    uint64_t      me = pool_i_me(pool), pid = owner & POOL_I_PID_MASK, space = pool_i_space_of(pool, owner);
     char          path[40];
     pool_i_stat_t stat = { 0, 0, 0 };
 
     owner &= ~POOL_I_BUSY;
-    if (pid == 0 || tag == 0 || owner == me) return false;
-    space = __atomic_load_n(&pool->header->namespaces[tag], __ATOMIC_ACQUIRE); /* pairs with pool_i_tag() */
-    if (space == 0) return false;
+    if (space == 0 || owner == me) return false;
     if (space >> 32 != pool_i_process->space >> 32) return true; /* an earlier boot */
     if (space != pool_i_process->space) return false;            /* another PID namespace */
     if (kill((pid_t)pid, 0) != 0 && errno == ESRCH) return true;
@@ -944,6 +967,20 @@ bool pool_owner_is_dead(pool_t *pool, uint64_t owner)
     if ((owner & POOL_I_START_MASK) != 0 && (owner & POOL_I_START_MASK) != pool_i_start_field(stat.start, space)) return true;
     /* A zombie is dead; but a first thread that ended before the others shows as one, too. */
     return stat.state == 'X' || stat.state == 'x' || (stat.state == 'Z' && stat.threads <= 1);
+}
+
+/* The owner word has the start modulo 2^31 ticks, which is 248 days. */
+double pool_owner_age(pool_t *pool, uint64_t owner)
+{
+    uint64_t        hz = (uint64_t)sysconf(_SC_CLK_TCK), ticks, space = pool_i_space_of(pool, owner);
+    struct timespec now;
+
+    (void)pool_i_me(pool); /* after a fork too, pool_i_process is filled now */
+    if (space == 0 || space != pool_i_process->space || (owner & POOL_I_START_MASK) == 0) return -1;
+    clock_gettime(CLOCK_BOOTTIME, &now); /* the clock of /proc/PID/stat */
+    ticks = (uint64_t)now.tv_sec * hz + (uint64_t)now.tv_nsec / (1000 * (uint64_t)POOL_I_MS / hz);
+    ticks = ((pool_i_start_field(ticks, space) - (owner & POOL_I_START_MASK)) & POOL_I_START_MASK) >> POOL_I_START_BIT;
+    return (double)ticks / (double)hz;
 }
 
 /* ------------------------------------------------------------------------
@@ -1601,15 +1638,22 @@ uint64_t pool_used(const pool_t *pool)
     return used;
 }
 
-uint64_t pool_next_allocated(const pool_t *pool, uint64_t from)
+uint64_t pool_next_held(const pool_t *pool, uint64_t from)
 {
     uint64_t group;
     for (group = pool_i_next_touched(pool, from / POOL_GROUP); group < pool->groups; group = pool_i_next_touched(pool, group + 1)) {
         uint64_t slot = group * POOL_GROUP, end = pool_i_group_end(pool, group);
         for (slot = slot > from ? slot : from; slot < end; slot++)
-            if (pool_is_allocated(pool, slot)) return slot;
+            if (pool_owner_word(pool, slot) != 0) return slot;
     }
     return POOL_NONE;
+}
+
+uint64_t pool_next_allocated(const pool_t *pool, uint64_t from)
+{
+    uint64_t slot = pool_next_held(pool, from);
+    while (slot != POOL_NONE && !pool_is_allocated(pool, slot)) slot = pool_next_held(pool, slot + 1);
+    return slot;
 }
 
 void pool_stats(const pool_t *pool, pool_counts_t *counts)
@@ -1666,7 +1710,7 @@ static void pool_i_fail(pool_error_t *err, int code, int sys_errno, const char *
     if (sys_errno != 0 && length < sizeof err->text) snprintf(err->text + length, sizeof err->text - length, ": %s", strerror(sys_errno));
 }
 
-static const char *pool_i_variant_name(uint32_t variant)
+const char *pool_variant_name(uint32_t variant)
 {
     static const char *const names[] = { "unknown", "raw", "I64", "I32", "F64", "Str" };
     return names[variant < sizeof names / sizeof *names ? variant : 0];
@@ -1695,7 +1739,7 @@ static bool pool_i_check_spec(const pool_spec_t *spec, pool_error_t *err)
     else if (spec->elem_size < least || spec->elem_size > POOL_MAX_ELEM_SIZE || (spec->variant == POOL_STR && spec->elem_size >> 31 != 0))
         pool_i_fail(err, POOL_E_ARGUMENT, 0, "element size %llu bytes is out of bounds", (unsigned long long)spec->elem_size);
     else if (fixed != 0 && spec->elem_size != fixed)
-        pool_i_fail(err, POOL_E_ARGUMENT, 0, "an element of %s has %llu bytes, not %llu", pool_i_variant_name(spec->variant), (unsigned long long)fixed, (unsigned long long)spec->elem_size);
+        pool_i_fail(err, POOL_E_ARGUMENT, 0, "an element of %s has %llu bytes, not %llu", pool_variant_name(spec->variant), (unsigned long long)fixed, (unsigned long long)spec->elem_size);
     else if (spec->capacity > POOL_MAX_BYTES / 2 / (spec->elem_size + sizeof(pool_record_t)))
         pool_i_fail(err, POOL_E_ARGUMENT, 0, "%llu slots of %llu bytes are more than memory can hold", (unsigned long long)spec->capacity, (unsigned long long)spec->elem_size);
     else if ((spec->flags & (POOL_SPARSE | POOL_POPULATE)) == (POOL_SPARSE | POOL_POPULATE))
@@ -1846,8 +1890,8 @@ static bool pool_i_check_header(const pool_header_t *header, uint64_t size, pool
         pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its format version is %u, this library's %u", name, (unsigned)header->version, POOL_VERSION);
         return false;
     }
-    if (spec->variant != found.variant) {
-        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its variant is %s, wanted is %s", name, pool_i_variant_name(found.variant), pool_i_variant_name(spec->variant));
+    if (spec->variant != POOL_ANY && spec->variant != found.variant) {
+        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its variant is %s, wanted is %s", name, pool_variant_name(found.variant), pool_variant_name(spec->variant));
         return false;
     }
     if (!pool_i_check_spec(&found, NULL) || (header->flags & ~POOL_SPARSE) != 0) {
@@ -1896,15 +1940,16 @@ static pool_t *pool_i_attach(pool_t *pool, int fd, const pool_header_t *header, 
 }
 
 /* Reserve the blocks of [0, size), so that a full disk is an error now and no
- * SIGBUS later. Where the filesystem cannot, write zeros. Returns an errno. */
-static int pool_i_reserve_file(int fd, uint64_t size)
+ * SIGBUS later. Where the filesystem cannot, write zeros; a sparse pool needs one
+ * that can. Returns an errno. */
+static int pool_i_reserve_file(int fd, uint64_t size, bool sparse)
 {
     static const char zeros[65536] = { 0 };
     uint64_t          at = 0;
 
     while (fallocate(fd, 0, 0, (off_t)size) != 0) {
         if (errno == EINTR) continue;
-        if (errno != EOPNOTSUPP && errno != ENOSYS) return errno;
+        if (sparse || (errno != EOPNOTSUPP && errno != ENOSYS)) return errno;
         while (at < size) {
             ssize_t wrote = pwrite(fd, zeros, size - at < sizeof zeros ? size - at : sizeof zeros, (off_t)at);
             if (wrote < 0 && errno != EINTR) return errno;
@@ -1928,7 +1973,7 @@ static pool_t *pool_i_build(pool_t *pool, int fd, const pool_spec_t *spec, pool_
     if ((spec->flags & POOL_MODE) != 0 && fchmod(fd, (mode_t)spec->mode) != 0) code = errno;
     if (code == 0 && ftruncate(fd, 0) != 0) code = errno;
     if (code == 0 && pwrite(fd, &creating, sizeof creating, 0) != (ssize_t)sizeof creating) code = errno != 0 ? errno : ENOSPC;
-    if (code == 0) code = pool_i_reserve_file(fd, sparse ? pool->data_offset : pool->total_size);
+    if (code == 0) code = pool_i_reserve_file(fd, sparse ? pool->data_offset : pool->total_size, sparse);
     if (code == 0 && sparse && ftruncate(fd, (off_t)pool->total_size) != 0) code = errno;
     if (code == 0 && sparse && (pool->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) code = errno;
     if (code != 0) {
@@ -1954,49 +1999,38 @@ static bool pool_i_same_file(int fd, const char *path)
 static int pool_i_open_file(const char *path, bool may_create, bool *created)
 {
     const int flags = O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-    int       fd;
-    for (;;) {
+    int       fd = -1, tries;
+    for (tries = 0; tries < 1000; tries++) { /* a link to nowhere exists and does not, for ever */
         *created = may_create && (fd = open(path, flags | O_CREAT | O_EXCL, 0600)) >= 0;
         if (*created) return fd;
         if (may_create && errno != EEXIST) return -1;
         fd = open(path, flags);
         if (fd >= 0 || !may_create || errno != ENOENT) return fd; /* ENOENT: it was removed just now */
     }
+    return fd;
 }
 
 /* Under the lock of the file: look again, and build the pool if nobody has.
- * *again: the path is another file now. */
-static pool_t *pool_i_create(pool_t *pool, int fd, bool created, const pool_spec_t *want, bool *again, pool_error_t *err)
+ * *again: the path is another file now, and the handle is still the caller's. */
+static pool_t *pool_i_create(pool_t *pool, int fd, const char *path, bool created, const pool_spec_t *want, bool *again, pool_error_t *err)
 {
-    pool_header_t *header = (pool_header_t *)malloc(sizeof *header);
-    pool_t        *built  = NULL;
-    char          *path   = strdup(pool->path);
-    uint64_t       size;
+    pool_header_t     header;
+    uint64_t          size;
+    enum pool_i_found found;
 
-    *again = false;
-    if (header == NULL || path == NULL) {
-        pool_i_fail(err, POOL_E_SYSTEM, ENOMEM, "no memory");
+    *again = !pool_i_same_file(fd, path);
+    if (*again) return NULL;
+    found = pool_i_read_header(fd, &header, &size);
+    if (found == POOL_I_WHOLE) return pool_i_attach(pool, fd, &header, size, want, err);
+    if (found == POOL_I_FOREIGN) {
+        pool_i_fail(err, POOL_E_INVALID, 0, "%s is invalid: not a pool", path);
         pool_close(pool);
+        return NULL;
     }
-    else if (!pool_i_same_file(fd, path))
-        *again = true;
-    else
-        switch (pool_i_read_header(fd, header, &size)) {
-        case POOL_I_WHOLE:
-            built = pool_i_attach(pool, fd, header, size, want, err);
-            break;
-        case POOL_I_UNFINISHED:
-            built = pool_i_build(pool, fd, want, err);
-            if (built == NULL && created) unlink(path);
-            if (built == NULL && !created && ftruncate(fd, 0) != 0) break; /* as it was: empty */
-            break;
-        case POOL_I_FOREIGN:
-            pool_i_fail(err, POOL_E_INVALID, 0, "%s is invalid: not a pool", path);
-            pool_close(pool);
-        }
-    free(header);
-    free(path);
-    return built;
+    pool = pool_i_build(pool, fd, want, err);
+    if (pool == NULL && created) unlink(path);
+    if (pool == NULL && !created && ftruncate(fd, 0) != 0) {} /* as it was: empty, or at worst unfinished */
+    return pool;
 }
 
 /* Wait for the file's lock, in which pools are created. */
@@ -2030,7 +2064,7 @@ static pool_t *pool_i_open_path(const char *path, const pool_spec_t *want, pool_
             break;
         case POOL_I_UNFINISHED:
             if (may_create && (code = pool_i_lock_file(fd)) == POOL_OK) {
-                pool_t *built = pool_i_create(pool, fd, created, want, &again, err);
+                pool_t *built = pool_i_create(pool, fd, path, created, want, &again, err);
                 if (again) pool_close(pool);
                 pool = built;
                 flock(fd, LOCK_UN); /* by name: a forked child may hold the descriptor, too */
