@@ -641,6 +641,58 @@ static SV *new_pool(pTHX_ const char *class, pool_t *pool, const pool_error_t *e
     return new_object(aTHX_ class, &pool_vtbl, pool);
 }
 
+/* The object of a pool of a class that the caller did not know. */
+static SV *new_pool_of_variant(pTHX_ pool_t *pool, const pool_error_t *error)
+{
+    SV *class = sv_2mortal(newSVpvs(CLASS));
+    if (pool && pool->variant != POOL_RAW) sv_catpvf(class, "::%s", pool_variant_name(pool->variant));
+    return new_pool(aTHX_ SvPV_nolen(class), pool, error);
+}
+
+/* ------------------------------------------------------------------------
+ * Who holds how many slots: counted in a hash by owner word
+ * --------------------------------------------------------------------- */
+
+static void count_holder(pTHX_ HV *counts, uint64_t owner, UV slots)
+{
+    SV **count = hv_fetch(counts, (const char *)&owner, sizeof owner, TRUE);
+    sv_setuv(*count, (SvOK(*count) ? SvUV(*count) : 0) + slots);
+}
+
+/* Runs of one owner are counted before the hash is asked: neighbours mostly
+ * are of one process. */
+static HV *count_holders(pTHX_ const pool_t *pool, slot_t from, slot_t to)
+{
+    HV      *counts = (HV *)sv_2mortal((SV *)newHV());
+    uint64_t owner  = 0;
+    UV       run    = 0;
+    slot_t   slot;
+
+    for (slot = pool_next_held(pool, from); slot < to; slot = pool_next_held(pool, slot + 1)) {
+        uint64_t now = pool_owner_word(pool, slot) & ~POOL_I_BUSY;
+        if (now == 0) continue; /* freed just now */
+        if (now != owner && run > 0) {
+            count_holder(aTHX_ counts, owner, run);
+            run = 0;
+        }
+        owner = now;
+        run++;
+    }
+    if (run > 0) count_holder(aTHX_ counts, owner, run);
+    return counts;
+}
+
+static SV *new_holder(pTHX_ HE *entry)
+{
+    HV      *holder = newHV();
+    uint64_t owner;
+    memcpy(&owner, HeKEY(entry), sizeof owner);
+    (void)hv_stores(holder, "owner", newSVuv((UV)owner));
+    (void)hv_stores(holder, "pid", newSViv((IV)pool_owner_pid(owner)));
+    (void)hv_stores(holder, "slots", newSVsv(HeVAL(entry)));
+    return newRV_noinc((SV *)holder);
+}
+
 /* ------------------------------------------------------------------------
  * Recovery
  * --------------------------------------------------------------------- */
@@ -791,6 +843,21 @@ new_from_fd(class, fd, ...)
   PPCODE:
     spec_of(aTHX_ &spec, (uint32_t)ix, &ST(2), items - 2);
     ST(0) = sv_2mortal(new_pool(aTHX_ class, pool_open_fd(fd, &spec, &error), &error));
+    XSRETURN(1);
+
+void
+attach(class, path)
+    const char *class
+    SV *path
+  PREINIT:
+    pool_spec_t  spec;
+    pool_error_t error;
+  PPCODE:
+    PERL_UNUSED_VAR(class);
+    memset(&spec, 0, sizeof spec); /* POOL_ANY */
+    SvGETMAGIC(path);
+    if (!SvOK(path)) croak("path is missing: there is nothing to attach to");
+    ST(0) = sv_2mortal(new_pool_of_variant(aTHX_ pool_open(text_of(aTHX_ path, "path"), &spec, &error), &error));
     XSRETURN(1);
 
 void
@@ -1014,6 +1081,58 @@ owner(pool, slot)
     RETURN_IV((IV)pool_owner(pool, slot));
 
 void
+is_stale(pool, slot)
+    pool_t *pool
+    slot_t slot
+  PPCODE:
+    RETURN_BOOL(pool_is_stale(pool, slot));
+
+void
+owner_word(pool, slot)
+    pool_t *pool
+    slot_t slot
+  PPCODE:
+    RETURN_UV((UV)(pool_owner_word(pool, slot) & ~POOL_I_BUSY));
+
+void
+owner_is_dead(pool, owner)
+    pool_t *pool
+    UV owner
+  PPCODE:
+    RETURN_BOOL(pool_owner_is_dead(pool, owner));
+
+void
+owner_age(pool, owner)
+    pool_t *pool
+    UV owner
+  PREINIT:
+    NV age;
+  PPCODE:
+    age = pool_owner_age(pool, owner);
+    if (age < 0) XSRETURN_UNDEF;
+    RETURN_NV(age);
+
+void
+holders(pool, from = NULL, to = NULL)
+    pool_t *pool
+    SV *from
+    SV *to
+  PREINIT:
+    slot_t first, last;
+    HV    *counts;
+    HE    *entry;
+    AV    *result;
+  PPCODE:
+    first  = from ? slot_of(aTHX_ pool, from) : 0;
+    last   = to ? slot_of(aTHX_ pool, to) : pool->capacity - 1;
+    counts = count_holders(aTHX_ pool, first, last + 1);
+    result = new_array(aTHX_ (size_t)HvUSEDKEYS(counts));
+    hv_iterinit(counts);
+    while ((entry = hv_iternext(counts))) append(result, new_holder(aTHX_ entry));
+    ST(0) = sv_2mortal(newRV_inc((SV *)result));
+    XSRETURN(1);
+
+void
 adopt(pool, slot)
     pool_t *pool
     slot_t slot
@@ -1109,6 +1228,26 @@ stats(pool)
     (void)hv_stores(stats, "recoveries", newSVuv((UV)counts.recoveries));
     ST(0) = sv_2mortal(newRV_inc((SV *)stats));
     XSRETURN(1);
+
+void
+variant(pool)
+    pool_t *pool
+  PPCODE:
+    ST(0) = sv_2mortal(newSVpv(pool_variant_name(pool->variant), 0));
+    XSRETURN(1);
+
+void
+format_version(pool)
+    pool_t *pool
+  PPCODE:
+    PERL_UNUSED_VAR(pool);
+    RETURN_UV(POOL_VERSION); /* of another version there are no handles */
+
+void
+is_sparse(pool)
+    pool_t *pool
+  PPCODE:
+    RETURN_BOOL(pool->extents != NULL);
 
 void
 path(pool)

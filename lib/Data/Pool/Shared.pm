@@ -225,6 +225,15 @@ Attaches to the pool behind an open file descriptor (a number, as C<fileno> give
 it). The object has a duplicate of it; yours stays yours. Returns the object, or
 dies as C<new> does.
 
+=head2 attach
+
+    my $pool = Data::Pool::Shared->attach($path);
+
+Attaches to an existing pool whatever its variant and geometry are, and returns an
+object of the class that it belongs to, or dies as C<new> does. For tools that look at
+pools of others. F</proc/PID/fd/N> is a path, too, if descriptor I<N> of that process is
+a memfd.
+
 =head1 ALLOCATING AND FREEING
 
 =head2 alloc
@@ -496,6 +505,41 @@ for any other. Returns true, or false where the slot is not allocated. Atomic.
 The PID of the process that holds the slot, as that process's own PID namespace counts;
 0 where the slot is free or disowned.
 
+=head2 is_stale
+
+    my $bool = $pool->is_stale($slot);
+
+Would L</recover_stale> free this slot? That is, is it held by a process that is dead?
+Looks into F</proc>; changes nothing.
+
+=head2 holders
+
+    my $holders = $pool->holders;
+    my $holders = $pool->holders($first, $last);
+    printf "%d holds %d slots\n", $_->{pid}, $_->{slots} for @$holders;
+
+Who holds the slots of the pool, or those from C<$first> to C<$last> (included)? Returns a
+reference to an array of hashes in no particular order:
+
+    owner    the owner word: the process itself, not only its number
+    pid      its PID; 0 for disowned slots
+    slots    how many it holds
+
+Slots that somebody is taking or giving back at the moment count as held; the sum of
+C<slots> is what C<used> returns.
+
+=head2 owner_word, owner_is_dead, owner_age
+
+    my $owner   = $pool->owner_word($slot);
+    my $bool    = $pool->owner_is_dead($owner);
+    my $seconds = $pool->owner_age($owner);
+
+The owner word of a slot names the process that holds it for good, where a PID is
+given away again. It is an integer that means something in this pool only; 0 where the
+slot is free. C<owner_is_dead> tells whether that process is dead. C<owner_age> is the
+time since it was started, be it dead or alive; C<undef> where that is unknown: nobody, or
+a process of another PID namespace or of an earlier boot, whose PID means nothing here.
+
 =head1 STATUS
 
 =head2 is_allocated
@@ -507,6 +551,15 @@ The PID of the process that holds the slot, as that process's own PID namespace 
     my $slots = $pool->capacity;
     my $bytes = $pool->elem_size;
     my $bytes = $strs->max_len;       # Str only: elem_size - 4
+
+=head2 variant, format_version, is_sparse
+
+    my $name   = $pool->variant;           # raw, I64, I32, F64 or Str
+    my $number = $pool->format_version;
+    my $bool   = $pool->is_sparse;
+
+What kind of pool this is, which version of the layout it has, and whether its disk
+blocks are reserved as slots are first used.
 
 =head2 used, available
 
