@@ -232,8 +232,7 @@ typedef struct pool {
     uint64_t       groups;
     uint64_t       level_bits[POOL_LEVELS];
     uint64_t      *touched;
-    uint64_t      *extents;     /* NULL: all blocks are reserved */
-    uint64_t       extent_size; /* bytes */
+    uint64_t      *extents;     /* sparse pools; NULL: all blocks are reserved */
     uint64_t       data_offset; /* bytes */
     uint64_t       total_size;  /* bytes of the mapping */
     uint64_t       audit;       /* next slot to look at without believing the index */
@@ -1166,20 +1165,29 @@ uint64_t pool_i_alloc_slow(pool_t *pool, uint64_t me)
     return slot == POOL_NONE ? POOL_NONE : pool_i_finish(pool, slot, me);
 }
 
-/* Are the blocks of bytes [from, to) of the data reserved? Reserve what is not.
- * fallocate() may be repeated, and the bit is set after it (release; pairs with
- * the acquire load): who dies between leaves work that is done again. */
+/* Reserve the blocks of bytes [from, to) of the data. */
+static bool pool_i_reserve_blocks(pool_t *pool, uint64_t from, uint64_t to)
+{
+    while (fallocate(pool->fd, 0, (off_t)(pool->data_offset + from), (off_t)(to - from)) != 0)
+        if (errno != EINTR) return false;
+    return true;
+}
+
+/* See that the blocks of bytes [from, to) are reserved, by the extent; near the
+ * end of the disk only what is needed now. fallocate() may be repeated, and the
+ * bit is set after it (release; pairs with the acquire load): who dies between
+ * leaves work that is done again. */
 static bool pool_i_reserve(pool_t *pool, uint64_t from, uint64_t to)
 {
-    uint64_t extent;
-    for (extent = from / pool->extent_size; extent * pool->extent_size < to; extent++) {
+    uint64_t extent, all = pool->capacity * pool->elem_size;
+    for (extent = from / POOL_I_EXTENT; extent * POOL_I_EXTENT < to; extent++) {
         uint64_t *word = &pool->extents[extent / 64], bit = (uint64_t)1 << extent % 64;
-        uint64_t  start = pool->data_offset + extent * pool->extent_size, length = pool->extent_size;
+        uint64_t  start = extent * POOL_I_EXTENT, end = start + POOL_I_EXTENT < all ? start + POOL_I_EXTENT : all;
         if ((__atomic_load_n(word, __ATOMIC_ACQUIRE) & bit) != 0) continue;
-        if (length > pool->total_size - start) length = pool->total_size - start;
-        while (fallocate(pool->fd, 0, (off_t)start, (off_t)length) != 0)
-            if (errno != EINTR) return false;
-        __atomic_fetch_or(word, bit, __ATOMIC_RELEASE);
+        if (pool_i_reserve_blocks(pool, start, end))
+            __atomic_fetch_or(word, bit, __ATOMIC_RELEASE);
+        else if (!pool_i_reserve_blocks(pool, from > start ? from : start, to < end ? to : end))
+            return false;
     }
     return true;
 }
@@ -1770,7 +1778,6 @@ static void pool_i_lay_out(pool_t *pool, const pool_spec_t *spec, uintptr_t base
     }
     if ((spec->flags & POOL_SPARSE) != 0) {
         pool->extents     = (uint64_t *)(base + at);
-        pool->extent_size = POOL_I_EXTENT;
         bits = (spec->capacity * spec->elem_size + POOL_I_EXTENT - 1) / POOL_I_EXTENT;
         at   = pool_i_round_up(at + (bits + 63) / 64 * 8, 64);
     }
