@@ -175,10 +175,11 @@ typedef struct pool_header {
     uint64_t total_size;
     uint8_t  pad0[16];
 
-    /* Line 1: the eventcount. `waiting` is two tickets, low half for callers
-     * that want one slot, high half for those that want many; 0: nobody. Set by
-     * waiters, cleared by a waker that found nobody. A dead waiter leaves it
-     * set, which costs wakers a system call until one of them clears it. */
+    /* Line 1: the eventcount. `waiting` says that somebody may wait for one slot
+     * (POOL_I_WAIT_ONE), for many (POOL_I_WAIT_MANY); the bits above count
+     * tickets, so that no value ever comes twice. Waiters set the two, a waker
+     * that found nobody clears them. A dead waiter leaves them set, which costs
+     * wakers a system call until one of them clears them. */
     uint64_t waiting;
     uint32_t event;
     uint8_t  pad1[52];
@@ -533,6 +534,11 @@ static inline bool pool_i_free_quietly(pool_t *pool, uint64_t slot)
     return true;
 }
 
+#define POOL_I_WAIT_ONE  1u /* in header->waiting, and as futex bits: waits for one slot */
+#define POOL_I_WAIT_MANY 2u /* waits for many */
+#define POOL_I_WAITING   (POOL_I_WAIT_ONE | POOL_I_WAIT_MANY)
+#define POOL_I_TICKET    4u
+
 /* After a slot became free: tell the index, then those who wait. Both loads are
  * seq_cst, and so is the CAS before them. They pair with pool_i_mark_full()
  * (full bit, then owners) and pool_i_round() (waiting, then owners): of a freer
@@ -550,7 +556,7 @@ static inline void pool_i_announce(pool_t *pool, uint64_t slot)
     uint64_t waiting;
     pool_i_open_group_of(pool, slot);
     waiting = __atomic_load_n(&pool->header->waiting, __ATOMIC_SEQ_CST);
-    if (POOL_UNLIKELY(waiting != 0)) pool_i_wake(pool, 1, waiting);
+    if (POOL_UNLIKELY((waiting & POOL_I_WAITING) != 0)) pool_i_wake(pool, 1, waiting);
 }
 
 /* Free a slot (index < capacity), one's own or another's. Returns false if it
@@ -731,8 +737,6 @@ extern "C" {
 #define POOL_I_AUDIT_TRY       4u                    /* slots audited by a failed pool_try_alloc() */
 #define POOL_I_AUDIT_WAIT      ((uint64_t)16384)     /* slots audited by a waiter, each slice, at least … */
 #define POOL_I_AUDIT_WAIT_PART 16u                   /* … and this part of the pool */
-#define POOL_I_WAIT_ONE        1u                    /* futex bits: waits for one slot */
-#define POOL_I_WAIT_MANY       2u                    /* waits for many */
 #ifndef POOL_I_SLICE_NS /* the test of lost wake-ups sets it to an hour: slices would hide them */
 #define POOL_I_SLICE_NS (100 * POOL_I_MS) /* the longest sleep without a look */
 #endif
@@ -1270,7 +1274,7 @@ static void pool_i_forget_waiters(pool_t *pool, uint64_t waiting)
             owner = 0;
         if (owner != 0) anybody = true;
     }
-    if (!anybody) __atomic_compare_exchange_n(&pool->header->waiting, &waiting, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+    if (!anybody) __atomic_compare_exchange_n(&pool->header->waiting, &waiting, waiting & ~(uint64_t)POOL_I_WAITING, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
 /* n slots became free and `waiting` was not 0: wake as many that want one, and
@@ -1284,9 +1288,18 @@ void pool_i_wake(pool_t *pool, uint64_t n, uint64_t waiting)
 
     __atomic_fetch_add(event, 1, __ATOMIC_RELEASE);
     woken = pool_i_futex_wake(event, n, POOL_I_WAIT_ONE);
-    if (waiting >> 32 != 0) woken += pool_i_futex_wake(event, INT_MAX, POOL_I_WAIT_MANY);
+    if ((waiting & POOL_I_WAIT_MANY) != 0) woken += pool_i_futex_wake(event, INT_MAX, POOL_I_WAIT_MANY);
     if (woken == 0) pool_i_forget_waiters(pool, waiting);
     errno = saved;
+}
+
+/* Say that somebody waits. A ticket makes `waiting` a value that it never was:
+ * a waker that was stopped in pool_i_forget_waiters() and goes on much later
+ * must not clear what was said since. Pairs with pool_i_announce(). */
+static void pool_i_draw_ticket(pool_t *pool, uint32_t kind)
+{
+    uint64_t *waiting = &pool->header->waiting, was = __atomic_load_n(waiting, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(waiting, &was, (was | kind) + POOL_I_TICKET, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {}
 }
 
 /* An entry of the table of waiters, or -1 where it is full (then only slices
@@ -1328,9 +1341,10 @@ static bool pool_i_enough(pool_t *pool, uint64_t n)
 
 /* Two callers that each took part of what both want have both given it back:
  * step aside for a random moment, so that one of them gets all. */
-static int pool_i_step_aside(uint64_t me)
+static int pool_i_step_aside(uint64_t me, int64_t deadline_ns)
 {
     struct timespec pause = { 0, 0 };
+    if (deadline_ns != POOL_FOREVER && deadline_ns <= pool_i_now()) return POOL_TIMEOUT;
     pause.tv_nsec = (long)(((uint64_t)pool_i_now() ^ me >> 7 ^ me) * 2654435769u % (uint64_t)(2 * POOL_I_MS));
     return nanosleep(&pause, NULL) != 0 ? POOL_INTERRUPTED : POOL_FULL;
 }
@@ -1356,15 +1370,16 @@ static int pool_i_round(pool_t *pool, uint64_t n, int64_t deadline_ns, uint64_t 
 {
     uint64_t me = pool_i_me(pool), name = n > 1 ? me | POOL_I_BUSY : me;
     uint32_t event = __atomic_load_n(&pool->header->event, __ATOMIC_ACQUIRE); /* pairs with pool_i_wake() */
+    uint32_t kind  = n > 1 ? POOL_I_WAIT_MANY : POOL_I_WAIT_ONE;
     int      entry = pool_i_enter(pool, name), code;
     bool     contended;
 
-    __atomic_fetch_add(&pool->header->waiting, n > 1 ? (uint64_t)1 << 32 : 1, __ATOMIC_SEQ_CST);
+    pool_i_draw_ticket(pool, kind);
     code = pool_i_search(pool, me, n, slots, &contended);
     if (code == POOL_FULL && !contended)
-        code = pool_i_sleep(&pool->header->event, event, deadline_ns, n > 1 ? POOL_I_WAIT_MANY : POOL_I_WAIT_ONE);
+        code = pool_i_sleep(&pool->header->event, event, deadline_ns, kind);
     pool_i_leave(pool, entry, name);
-    return contended && code == POOL_FULL ? pool_i_step_aside(me) : code;
+    return contended && code == POOL_FULL ? pool_i_step_aside(me, deadline_ns) : code;
 }
 
 /* Between two rounds: what an interrupted or sliced wait does. Returns POOL_FULL
@@ -1455,7 +1470,7 @@ uint64_t pool_wake(pool_t *pool, uint64_t slot, uint64_t n)
 static void pool_i_wake_if_waiting(pool_t *pool, uint64_t n)
 {
     uint64_t waiting = __atomic_load_n(&pool->header->waiting, __ATOMIC_SEQ_CST); /* pairs with pool_i_round() */
-    if (n > 0 && waiting != 0) pool_i_wake(pool, n, waiting);
+    if (n > 0 && (waiting & POOL_I_WAITING) != 0) pool_i_wake(pool, n, waiting);
 }
 
 uint64_t pool_free_n(pool_t *pool, const uint64_t *slots, uint64_t n)

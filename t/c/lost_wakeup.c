@@ -7,19 +7,42 @@
 
 #include "test.h"
 
-/* Everybody goes on until all together have waited this often. */
-#define ENOUGH ((uint64_t)ROUNDS(20000))
+/* In a crowd the next free makes up for a lost wake-up; so let two processes
+ * take turns. Both slots are taken at first. Each frees the other's and waits
+ * for its own, after a moment of another length each time. */
+typedef struct turn {
+    pool_t  *mine, *yours;
+    uint64_t n; /* slots of each pool */
+    bool     first;
+} turn_t;
 
-static bool enough(const pool_t *pool)
+static void dawdle(uint64_t *random)
 {
-    return __atomic_load_n(&pool->header->waits, __ATOMIC_RELAXED) >= ENOUGH;
+    volatile uint64_t spin = next_random(random) % 2048;
+    while (spin > 0) spin--;
 }
 
-static int one_by_one(void *argument)
+static int take_turns(void *argument)
 {
-    pool_t  *pool = argument;
+    const turn_t *turn   = argument;
+    uint64_t      random = 88172645463325252u + (uint64_t)getpid(), slots[8], i;
+    int           round;
+    for (round = 0; round < ROUNDS(30000); round++) {
+        dawdle(&random);
+        if (round > 0 || !turn->first)
+            if (pool_alloc_n(turn->mine, turn->n, POOL_FOREVER, slots) != POOL_OK) return 1;
+        dawdle(&random);
+        for (i = 0; i < turn->n; i++)
+            if (!pool_free(turn->yours, i)) return 2;
+    }
+    return 0;
+}
+
+static int one_by_one(void *pool)
+{
     uint64_t slot;
-    while (!enough(pool)) {
+    int      i;
+    for (i = 0; i < ROUNDS(4000); i++) {
         if (pool_alloc(pool, POOL_FOREVER, &slot) != POOL_OK) return 1;
         sched_yield(); /* or the others would seldom meet a full pool */
         if (!pool_free(pool, slot)) return 2;
@@ -27,11 +50,11 @@ static int one_by_one(void *argument)
     return 0;
 }
 
-static int by_generation(void *argument)
+static int by_generation(void *pool)
 {
-    pool_t  *pool = argument;
     uint64_t slot;
-    while (!enough(pool)) {
+    int      i;
+    for (i = 0; i < ROUNDS(4000); i++) {
         if (pool_alloc(pool, POOL_FOREVER, &slot) != POOL_OK) return 1;
         sched_yield();
         if (!pool_free_generation(pool, slot, pool_generation(pool, slot))) return 2;
@@ -39,11 +62,11 @@ static int by_generation(void *argument)
     return 0;
 }
 
-static int by_three(void *argument)
+static int by_three(void *pool)
 {
-    pool_t  *pool = argument;
     uint64_t slots[3];
-    while (!enough(pool)) {
+    int      i;
+    for (i = 0; i < ROUNDS(1500); i++) {
         if (pool_alloc_n(pool, 3, POOL_FOREVER, slots) != POOL_OK) return 1;
         sched_yield();
         if (pool_free_n(pool, slots, 3) != 3) return 2;
@@ -51,15 +74,50 @@ static int by_three(void *argument)
     return 0;
 }
 
-/* Do all of the n children end well, in time? Kills those that do not. */
-static bool all_end(pid_t *pid, int n)
+/* Do all of the n children end well, in time? Kills those that do not.
+ * Meanwhile stops them for a moment now and then, at any instruction: so that
+ * what lies a nanosecond apart happens with the world in between. */
+static bool all_end(const pid_t *pid, int n, bool stop_them)
 {
-    int  i, status, ended = 0, failed = 0;
-    bool held;
-    EVENTUALLY((waitpid(-1, &status, WNOHANG) > 0 ? (ended++, failed += status != 0) : 0, ended == n), held);
-    for (i = 0; !held && i < n; i++) kill(pid[i], SIGKILL);
+    const int64_t deadline = now_ns() + 60000 * MS;
+    uint64_t      random   = 88172645463325252u;
+    int           i, status, ended = 0, failed = 0;
+
+    while (ended < n && now_ns() < deadline) {
+        pid_t one = pid[next_random(&random) % (uint64_t)n];
+        if (stop_them) {
+            kill(one, SIGSTOP);
+            dawdle(&random);
+            kill(one, SIGCONT);
+            dawdle(&random);
+        }
+        else
+            nap();
+        if (waitpid(-1, &status, WNOHANG) > 0) {
+            ended++;
+            failed += status != 0;
+            stop_them = false; /* its PID is another's now */
+        }
+    }
+    for (i = 0; ended < n && i < n; i++) kill(pid[i], SIGKILL);
     while (waitpid(-1, NULL, 0) > 0) {}
-    return held && failed == 0;
+    return ended == n && failed == 0;
+}
+
+static void turns(uint64_t n, const char *name)
+{
+    turn_t   a = { anonymous(POOL_I64, n, 8), anonymous(POOL_I64, n, 8), n, true }, b = { a.yours, a.mine, n, false };
+    uint64_t slots[8];
+    pid_t    pid[2];
+    bool     ended;
+    pool_alloc_n(a.mine, n, 0, slots);
+    pool_alloc_n(a.yours, n, 0, slots);
+    pid[0] = child(take_turns, &a);
+    pid[1] = child(take_turns, &b);
+    ended  = all_end(pid, 2, true);
+    ok(ended && counts(a.mine).waits > 0, "%s (%llu waits)", name, (unsigned long long)(counts(a.mine).waits + counts(a.yours).waits));
+    pool_close(a.mine);
+    pool_close(a.yours);
 }
 
 static void crowd(uint64_t capacity, int (*const *body)(void *), int n, const char *name)
@@ -69,8 +127,8 @@ static void crowd(uint64_t capacity, int (*const *body)(void *), int n, const ch
     int     i;
     bool    ended;
     for (i = 0; i < n; i++) pid[i] = child(body[i], pool);
-    ended = all_end(pid, n);
-    ok(ended && pool_used(pool) == 0 && enough(pool), "%s", name);
+    ended = all_end(pid, n, false);
+    ok(ended && pool_used(pool) == 0, "%s", name);
     pool_close(pool);
 }
 
@@ -101,7 +159,7 @@ static void to_and_fro(void)
     pool_try_alloc(even.pool);
     pid[0] = child(play, &even);
     pid[1] = child(play, &odd);
-    ok(all_end(pid, 2) && pool_i64_get(even.pool, 0) == ROUNDS(10000), "two processes hand a value to and fro by wait and wake");
+    ok(all_end(pid, 2, false) && pool_i64_get(even.pool, 0) == ROUNDS(10000), "two processes hand a value to and fro by wait and wake");
     pool_close(even.pool);
 }
 
@@ -110,6 +168,8 @@ int main(void)
     static int (*const singles[])(void *) = { one_by_one, one_by_one, one_by_one, by_generation, one_by_one, by_generation };
     static int (*const mixed[])(void *)   = { one_by_one, by_three, one_by_one, by_three, by_generation, by_three };
     test_begin();
+    turns(1, "two processes take turns with a slot each");
+    turns(3, "two processes take turns with three slots each, which they want together");
     crowd(1, singles, 2, "two processes share one slot, and nobody sleeps for ever");
     crowd(1, singles, 6, "six processes share one slot");
     crowd(4, singles, 6, "six processes share four slots");
