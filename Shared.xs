@@ -336,6 +336,14 @@ static SV *nth_value(pTHX_ SV *values, size_t i, size_t n)
     return element(aTHX_ (AV *)SvRV(values), (SSize_t)i);
 }
 
+/* A code reference that stays one, whatever the code does to the caller's. */
+static SV *code_of(pTHX_ SV *sv)
+{
+    SvGETMAGIC(sv);
+    if (!SvROK(sv) || SvTYPE(SvRV(sv)) != SVt_PVCV) croak("expected a code reference");
+    return sv_mortalcopy(sv);
+}
+
 static AV *new_array(pTHX_ size_t n)
 {
     AV *array = (AV *)sv_2mortal((SV *)newAV());
@@ -1156,9 +1164,8 @@ recover_stale(pool, callback = NULL)
   PPCODE:
     if (callback) SvGETMAGIC(callback);
     if (callback && SvOK(callback)) {
-        if (!SvROK(callback) || SvTYPE(SvRV(callback)) != SVt_PVCV) croak("recover_stale: the callback is not a code reference");
         stale.pool     = hold(aTHX_ pool);
-        stale.callback = callback;
+        stale.callback = code_of(aTHX_ callback);
         freed          = (UV)pool_recover(pool, stale_callback, &stale);
     }
     else
@@ -1205,6 +1212,28 @@ allocated_slots(pool)
     for (slot = pool_next_allocated(pool, 0); slot != POOL_NONE; slot = pool_next_allocated(pool, slot + 1)) av_push(result, newSVuv((UV)slot));
     ST(0) = sv_2mortal(newRV_inc((SV *)result));
     XSRETURN(1);
+
+void
+each_allocated(pool, callback)
+    pool_t *pool
+    SV *callback
+  PREINIT:
+    slot_t slot;
+  PPCODE:
+    callback = code_of(aTHX_ callback);
+    hold(aTHX_ pool);
+    for (slot = pool_next_allocated(pool, 0); slot != POOL_NONE; slot = pool_next_allocated(pool, slot + 1)) {
+        ENTER;
+        SAVETMPS;
+        PUSHMARK(SP);
+        mXPUSHu((UV)slot);
+        PUTBACK;
+        call_sv(callback, G_VOID | G_DISCARD);
+        SPAGAIN;
+        FREETMPS;
+        LEAVE;
+    }
+    XSRETURN_EMPTY;
 
 void
 stats(pool)

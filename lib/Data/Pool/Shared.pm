@@ -4,7 +4,6 @@ use 5.022;
 use strict;
 use warnings;
 use warnings::register;
-use Carp ();
 
 our $VERSION = '0.01';
 
@@ -18,15 +17,6 @@ XSLoader::load(__PACKAGE__, $VERSION);
 @Data::Pool::Shared::I32::ISA     = 'Data::Pool::Shared::Integer';
 @Data::Pool::Shared::F64::ISA     = 'Data::Pool::Shared::Number';
 @Data::Pool::Shared::Str::ISA     = __PACKAGE__;
-
-sub each_allocated {
-    my ($self, $code) = @_;
-    ref $code eq 'CODE' or Carp::croak('each_allocated: expected a code reference');
-    for my $slot (@{ $self->allocated_slots }) {
-        $code->($slot) if $self->is_allocated($slot);    # an earlier call may have freed it
-    }
-    return;
-}
 
 # Called from XS for a value that is longer than its slot, before it is written.
 # The frame of an XSUB is invisible, so our caller is the statement that stores.
