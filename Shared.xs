@@ -125,6 +125,16 @@ static void not_allocated(pTHX_ slot_t slot)
 #define NEEDS_ALLOCATED(pool, slot) \
     if (UNLIKELY(!pool_is_allocated(pool, slot))) not_allocated(aTHX_ slot)
 
+/* Text just below the smallest integer is rounded to that when it becomes a double. */
+static bool is_text_below_smallest(pTHX_ SV *sv)
+{
+    STRLEN      length;
+    UV          magnitude = 0;
+    const char *text      = SvPOK(sv) ? SvPV_nomg(sv, length) : NULL;
+    return text && (grok_number(text, length, &magnitude) & (IS_NUMBER_IN_UV | IS_NUMBER_NEG)) == (IS_NUMBER_IN_UV | IS_NUMBER_NEG)
+           && magnitude > (UV)IV_MAX + 1;
+}
+
 /* An integer of 64 bits, as Perl converts it (with its warnings); dies where
  * it does not fit. */
 static IV integer_of_slow(pTHX_ SV *sv)
@@ -139,7 +149,7 @@ static IV integer_of_slow(pTHX_ SV *sv)
     iv = SvIV_nomg(sv);
     if (!SvOK(sv) || (SvIOK(sv) && !(SvIsUV(sv) && SvUVX(sv) > (UV)IV_MAX))) return iv;
     nv = SvNV_nomg(sv);
-    if (SvIOK(sv) || !INTEGER_FITS(nv)) croak("value %" SVf " does not fit into 64 bits", SVfARG(sv));
+    if (SvIOK(sv) || !INTEGER_FITS(nv) || is_text_below_smallest(aTHX_ sv)) croak("value %" SVf " does not fit into 64 bits", SVfARG(sv));
     return (IV)nv;
 }
 
@@ -1101,6 +1111,14 @@ owner_word(pool, slot)
     slot_t slot
   PPCODE:
     RETURN_UV((UV)(pool_owner_word(pool, slot) & ~POOL_I_BUSY));
+
+void
+owner_pid(pool, owner)
+    pool_t *pool
+    UV owner
+  PPCODE:
+    PERL_UNUSED_VAR(pool);
+    RETURN_IV((IV)pool_owner_pid(owner));
 
 void
 owner_is_dead(pool, owner)
