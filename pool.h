@@ -1035,22 +1035,27 @@ static bool pool_i_has_free(const pool_t *pool, uint64_t group)
     return false;
 }
 
-/* A slot of the group is free: clear its bit, and those above it that are set.
+/* Clear the bit `index` of a level, and those above it that are set, also above
+ * one that is clear: whoever cleared that may have died before it came to them.
  * Each level is the same pair as slot and group: clear below, then look above;
  * pool_i_mark_full() sets above, then looks below. */
-void pool_i_mark_open(pool_t *pool, uint64_t group)
+static void pool_i_open_from(pool_t *pool, uint32_t level, uint64_t index)
 {
-    uint32_t level;
-    uint64_t index = group;
-    for (level = 0; level < pool->levels; level++, index /= 64) {
+    for (; level < pool->levels; level++, index /= 64) {
         uint64_t *word = &pool->full[level][index / 64], bit = (uint64_t)1 << index % 64;
-        if ((__atomic_load_n(word, __ATOMIC_SEQ_CST) & bit) == 0) return;
-        __atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST);
+        if ((__atomic_load_n(word, __ATOMIC_SEQ_CST) & bit) != 0) __atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST);
     }
 }
 
+/* A slot of the group is free. */
+void pool_i_mark_open(pool_t *pool, uint64_t group)
+{
+    pool_i_open_from(pool, 0, group);
+}
+
 /* All slots of the group were seen taken: set its bit, look once more; did that
- * fill the word, the same a level up. */
+ * fill the word, the same a level up. Who takes a bit back looks above, too:
+ * somebody may have seen the word full meanwhile, and marked it. */
 static void pool_i_mark_full(pool_t *pool, uint64_t group)
 {
     uint32_t level;
@@ -1060,7 +1065,7 @@ static void pool_i_mark_full(pool_t *pool, uint64_t group)
         uint64_t  now  = __atomic_fetch_or(word, bit, __ATOMIC_SEQ_CST) | bit;
         bool      open = level == 0 ? pool_i_has_free(pool, group)
                                     : __atomic_load_n(&pool->full[level - 1][index], __ATOMIC_SEQ_CST) != UINT64_MAX;
-        if (open) __atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST);
+        if (open) pool_i_open_from(pool, level, index);
         if (open || now != UINT64_MAX) return;
     }
 }
