@@ -227,10 +227,21 @@ static void bytes_of_slow(pTHX_ const pool_t *pool, SV *sv, STRLEN max, value_t 
     value->length = value->utf8 && pool->variant == POOL_STR ? whole_characters(value->bytes, max) : max;
 }
 
+/* Bytes that can be stored as they are, without running Perl code. */
+PERL_STATIC_INLINE bool is_plain(const pool_t *pool, SV *sv, STRLEN max)
+{
+    return (SvFLAGS(sv) & (SVf_POK | SVs_GMG | SVf_ROK)) == SVf_POK && SvCUR(sv) <= max && (!SvUTF8(sv) || pool->variant == POOL_STR);
+}
+
+PERL_STATIC_INLINE STRLEN most_bytes(const pool_t *pool)
+{
+    return pool->variant == POOL_STR ? pool->elem_size - POOL_STR_HEAD : pool->elem_size;
+}
+
 static void bytes_of(pTHX_ const pool_t *pool, SV *sv, value_t *value)
 {
-    STRLEN max = pool->variant == POOL_STR ? pool->elem_size - POOL_STR_HEAD : pool->elem_size;
-    if (LIKELY((SvFLAGS(sv) & (SVf_POK | SVs_GMG | SVf_ROK)) == SVf_POK && SvCUR(sv) <= max && (!SvUTF8(sv) || pool->variant == POOL_STR))) {
+    STRLEN max = most_bytes(pool);
+    if (LIKELY(is_plain(pool, sv, max))) {
         value->bytes  = SvPVX_const(sv);
         value->length = SvCUR(sv);
         value->utf8   = cBOOL(SvUTF8(sv));
@@ -255,6 +266,12 @@ PERL_STATIC_INLINE void value_of(pTHX_ pool_t *pool, SV *sv, value_t *value)
     case POOL_F64: value->number = SvNV(sv); break;
     default: bytes_of(aTHX_ pool, sv, value);
     }
+}
+
+/* Before Perl code runs that may change the variable whose bytes these are. */
+static void keep_bytes(pTHX_ const pool_t *pool, value_t *value)
+{
+    if (pool->variant == POOL_RAW || pool->variant == POOL_STR) value->bytes = SvPVX(newSVpvn_flags(value->bytes, value->length, SVs_TEMP));
 }
 
 PERL_STATIC_INLINE void store(pool_t *pool, slot_t slot, const value_t *value)
@@ -305,11 +322,12 @@ static void *buffer(pTHX_ size_t bytes)
     return SvPVX(sv_2mortal(newSV(bytes ? bytes : 1)));
 }
 
+/* Kept until the statement ends, as reading its elements may run Perl code. */
 static AV *array_of(pTHX_ SV *sv)
 {
     SvGETMAGIC(sv);
     if (!SvROK(sv) || SvTYPE(SvRV(sv)) != SVt_PVAV) croak("expected arrayref");
-    return (AV *)SvRV(sv);
+    return (AV *)sv_2mortal(SvREFCNT_inc_simple_NN(SvRV(sv)));
 }
 
 static SV *element(pTHX_ AV *array, SSize_t i)
@@ -337,23 +355,6 @@ static void all_allocated(pTHX_ const pool_t *pool, const slot_t *slots, size_t 
     for (i = 0; i < n; i++) NEEDS_ALLOCATED(pool, slots[i]);
 }
 
-/* The i-th of the values for n slots: of an array as long as theirs, or one
- * value for all. */
-static SV *nth_value(pTHX_ SV *values, size_t i, size_t n)
-{
-    if (!SvROK(values) || SvTYPE(SvRV(values)) != SVt_PVAV) return values;
-    if ((size_t)(av_len((AV *)SvRV(values)) + 1) != n) croak("expected arrayref of %" UVuf " values, as many as slots", (UV)n);
-    return element(aTHX_ (AV *)SvRV(values), (SSize_t)i);
-}
-
-/* A code reference that stays one, whatever the code does to the caller's. */
-static SV *code_of(pTHX_ SV *sv)
-{
-    SvGETMAGIC(sv);
-    if (!SvROK(sv) || SvTYPE(SvRV(sv)) != SVt_PVCV) croak("expected a code reference");
-    return sv_mortalcopy(sv);
-}
-
 static AV *new_array(pTHX_ size_t n)
 {
     AV *array = (AV *)sv_2mortal((SV *)newAV());
@@ -365,6 +366,39 @@ static AV *new_array(pTHX_ size_t n)
 PERL_STATIC_INLINE void append(AV *array, SV *sv)
 {
     AvARRAY(array)[++AvFILLp(array)] = sv;
+}
+
+/* The values for n slots: of an array as long as theirs, or NULL: one for all.
+ * Where taking the bytes of one may run Perl code, which might change another,
+ * they are copies. */
+static AV *values_of(pTHX_ const pool_t *pool, SV *sv, size_t n)
+{
+    AV     *array, *copy;
+    SSize_t i, length;
+
+    if (!SvROK(sv) || SvTYPE(SvRV(sv)) != SVt_PVAV) return NULL;
+    array  = array_of(aTHX_ sv);
+    length = av_len(array) + 1;
+    if ((size_t)length != n) croak("expected arrayref of %" UVuf " values, as many as slots", (UV)n);
+    if (pool->variant != POOL_RAW && pool->variant != POOL_STR) return array;
+    for (i = 0; i < length && is_plain(pool, element(aTHX_ array, i), most_bytes(pool)); i++) {}
+    if (i == length) return array;
+    copy = new_array(aTHX_ n);
+    for (i = 0; i < length; i++) append(copy, newSVsv(element(aTHX_ array, i)));
+    return copy;
+}
+
+static SV *nth_value(pTHX_ AV *values, SV *sv, size_t i)
+{
+    return values ? element(aTHX_ values, (SSize_t)i) : sv;
+}
+
+/* A code reference that stays one, whatever the code does to the caller's. */
+static SV *code_of(pTHX_ SV *sv)
+{
+    SvGETMAGIC(sv);
+    if (!SvROK(sv) || SvTYPE(SvRV(sv)) != SVt_PVCV) croak("expected a code reference");
+    return sv_mortalcopy(sv);
 }
 
 static SV *new_value(pTHX_ const pool_t *pool, slot_t slot)
@@ -914,7 +948,10 @@ alloc_set(pool, sv, timeout = NULL)
   PPCODE:
     value_of(aTHX_ pool, sv, &value);
     slot = pool_try_alloc(pool);
-    if (UNLIKELY(slot >= POOL_NOSPC)) slot = allocate_one(aTHX_ pool, TIMEOUT(timeout));
+    if (UNLIKELY(slot >= POOL_NOSPC)) {
+        keep_bytes(aTHX_ pool, &value);
+        slot = allocate_one(aTHX_ pool, TIMEOUT(timeout));
+    }
     if (LIKELY(slot != POOL_NONE)) store(pool, slot, &value);
     RETURN_SLOT(slot);
 
@@ -1040,10 +1077,12 @@ set_n(pool, slots, values)
     size_t   i, n;
     slot_t  *wanted;
     value_t *value;
+    AV      *array;
   PPCODE:
     wanted = slots_of(aTHX_ hold(aTHX_ pool), slots, &n);
+    array  = values_of(aTHX_ pool, values, n);
     value  = (value_t *)buffer(aTHX_ n * sizeof *value);
-    for (i = 0; i < n; i++) value_of(aTHX_ pool, nth_value(aTHX_ values, i, n), &value[i]);
+    for (i = 0; i < n; i++) value_of(aTHX_ pool, nth_value(aTHX_ array, values, i), &value[i]);
     all_allocated(aTHX_ pool, wanted, n);
     for (i = 0; i < n; i++) store(pool, wanted[i], &value[i]);
     RETURN_UV((UV)n);
@@ -1462,13 +1501,14 @@ add_n(pool, slots, deltas)
     size_t   i, n;
     slot_t  *wanted;
     value_t *delta;
-    AV      *sums;
+    AV      *array, *sums;
   PPCODE:
     needs_number(aTHX_ pool);
     wanted = slots_of(aTHX_ hold(aTHX_ pool), slots, &n);
+    array  = values_of(aTHX_ pool, deltas, n);
     delta  = (value_t *)buffer(aTHX_ n * sizeof *delta);
     for (i = 0; i < n; i++) {
-        SV *sv = nth_value(aTHX_ deltas, i, n);
+        SV *sv = nth_value(aTHX_ array, deltas, i);
         if (pool->variant == POOL_F64)
             delta[i].number = SvNV(sv);
         else
