@@ -23,7 +23,7 @@ our @EXPORT = qw(
     in_child wait_until perl_command unshare_command compile
 );
 
-my $HUNG = 120;    # seconds after which a test is taken to hang
+my $HUNG = 60;    # seconds after which a test is taken to hang
 my $MAIN = $$;
 my ($folder, $watched);
 my %children;    # who is to be ended with the test; the object while it is used
@@ -56,7 +56,7 @@ sub make {
 
 sub _fail_at_caller {
     my ($name, @why) = @_;
-    local $Test::Builder::Level = $Test::Builder::Level + 2;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
     Test::More::fail($name);
     Test::More::diag(@why);
     return 0;
@@ -278,5 +278,10 @@ END {
         $? = $status;
     }
 }
+
+# A tied scalar: tie my $x, 'PoolTest::Tied', sub { what reading it gives }
+package PoolTest::Tied;
+sub TIESCALAR { return bless $_[1] }
+sub FETCH     { return $_[0]->() }
 
 1;
