@@ -79,6 +79,7 @@ subtest 'holders tell who has how many' => sub {
 
     my %count;
     $count{$_}++ for grep { $_ } map { $pool->owner_word($_) } 100 .. 250;
+    is_deeply { map { $pool->owner_pid($_) => 1 } keys %count }, { $holder->[0] => 1 }, 'an owner word has its PID';
     my %part = map { $_->{owner} => $_->{slots} } @{ $pool->holders(100, 250) };
     is_deeply \%part, \%count, 'a part of the pool: as counted slot by slot';
     ok !eval { $pool->holders(0, 300) };

@@ -518,15 +518,17 @@ reference to an array of hashes in no particular order:
 Slots that somebody is taking or giving back at the moment count as held; the sum of
 C<slots> is what C<used> returns.
 
-=head2 owner_word, owner_is_dead, owner_age
+=head2 owner_word, owner_pid, owner_is_dead, owner_age
 
     my $owner   = $pool->owner_word($slot);
+    my $pid     = $pool->owner_pid($owner);
     my $bool    = $pool->owner_is_dead($owner);
     my $seconds = $pool->owner_age($owner);
 
 The owner word of a slot names the process that holds it for good, where a PID is
 given away again. It is an integer that means something in this pool only; 0 where the
-slot is free. C<owner_is_dead> tells whether that process is dead. C<owner_age> is the
+slot is free. C<owner_pid> is the PID in it, C<owner_is_dead> tells whether that process
+is dead. C<owner_age> is the
 time since it was started, be it dead or alive; C<undef> where that is unknown: nobody, or
 a process of another PID namespace or of an earlier boot, whose PID means nothing here.
 

@@ -1,0 +1,113 @@
+package Data::Pool::Shared::Tool;
+
+use 5.022;
+use strict;
+use warnings;
+use Getopt::Long ();
+use Data::Pool::Shared;
+use Data::Pool::Shared::Tool::Text qw(one_line use_locale);
+
+our $VERSION = $Data::Pool::Shared::VERSION;
+
+# What the user may ask for: the module that does it (a function of the same
+# name), its options beside --json and --help, and how many arguments of what it takes.
+my $POOLS     = __PACKAGE__ . '::Pools';
+my $WATCH     = __PACKAGE__ . '::Watch';
+my %COMMANDS  = (
+    info    => [ $POOLS, [],                        1, undef, 'FILE' ],
+    slots   => [ $POOLS, [],                        1, 1,     'FILE' ],
+    recover => [ $POOLS, ['dry-run'],               1, 1,     'FILE' ],
+    watch   => [ $WATCH, [ 'interval=f', 'count=i' ], 1, 1,   'FILE' ],
+);
+
+sub commands { return \%COMMANDS }
+
+# The whole program: returns its exit status.
+sub run {
+    my ($class, @words) = @_;
+    my $ok = eval {
+        local $SIG{BUS} = sub { die "a file has lost its end while it was read\n" };    # perl calls it at once
+        use_locale();
+        _command(@words);
+        close STDOUT or die "cannot write the output: $!\n";
+        1;
+    };
+    return 0 if $ok;
+    print STDERR 'shmpool: ', one_line($@), "\n";
+    return 2;
+}
+
+sub _command {
+    my @words = @_;
+    my $name  = @words && $words[0] !~ /^-/ ? shift @words : undef;
+    die "there is no command \"$name\" (see shmpool --help)\n" if defined $name && !$COMMANDS{$name};
+
+    my ($module, $specs, $least, $most, $what) = defined $name ? @{ $COMMANDS{$name} } : (undef, ['version']);
+    my $options = _options(\@words, 'help|h', 'json', @$specs);
+    return _help($name)                   if $options->{help};
+    return print "shmpool $VERSION\n"     if $options->{version};
+    die "which command? See shmpool --help\n" if !defined $name;
+    die "$name: which $what? See shmpool $name --help\n" if @words < $least;
+    die "$name takes one $what only\n"    if defined $most && $most == 1 && @words > 1;
+    die "$name: too many arguments\n"     if defined $most && @words > $most;
+
+    require $module =~ s{::}{/}gr . '.pm';
+    return $module->can($name)->($options, @words);
+}
+
+sub _options {
+    my ($words, @specs) = @_;
+    my (%options, @wrong);
+    my $parser = Getopt::Long::Parser->new(config => [qw(gnu_getopt no_auto_abbrev)]);
+    local $SIG{__WARN__} = sub { push @wrong, lcfirst $_[0] };
+    $parser->getoptionsfromarray($words, \%options, @specs) or die $wrong[0];
+    return \%options;
+}
+
+# The manual is the POD of the program.
+sub _help {
+    my ($name) = @_;
+    require Pod::Usage;
+    my $sections = defined $name ? "COMMANDS/$name" : [qw(SYNOPSIS OPTIONS)];
+    return Pod::Usage::pod2usage(-input => $0, -verbose => 99, -sections => $sections, -output => \*STDOUT, -exitval => 'NOEXIT');
+}
+
+1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+Data::Pool::Shared::Tool - the program shmpool
+
+=head1 SYNOPSIS
+
+    use Data::Pool::Shared::Tool;
+    exit Data::Pool::Shared::Tool->run(@ARGV);
+
+=head1 DESCRIPTION
+
+Reads the command line of L<shmpool>, calls the function that does the work, and turns
+exceptions into one line on standard error. The work is done in the modules below this
+one, one subject each: C<Pools> (info, slots, recover), C<Watch> (the live view, of a
+C<Sample> drawn as a C<Map> on a C<Screen>), C<Owners> (what is known of a process), and
+C<Text> (how numbers, times and values look).
+
+=head2 run
+
+    my $status = Data::Pool::Shared::Tool->run(@words);
+
+Does what the words say. Returns the exit status: 0, or 2 after an error.
+
+=head2 commands
+
+A reference to the hash of commands by name.
+
+=head1 LICENSE
+
+This is free software; you can redistribute it and/or modify it under the same terms as
+Perl itself.
+
+=cut

@@ -1,0 +1,76 @@
+package Data::Pool::Shared::Tool::Owners;
+
+use 5.022;
+use strict;
+use warnings;
+
+sub new {
+    my ($class, $pool) = @_;
+    return bless { pool => $pool, known => {} }, $class;
+}
+
+# What is known of the process that an owner word names; looked up once.
+sub of {
+    my ($self, $owner) = @_;
+    return $self->{known}{$owner} //= _look_up($self->{pool}, $owner);
+}
+
+sub _look_up {
+    my ($pool, $owner) = @_;
+    my $pid  = $pool->owner_pid($owner);
+    my %about = (pid => $pid, age => $pool->owner_age($owner), command => undef);
+    $about{state} =
+          $pid == 0                     ? 'disowned'
+        : $pool->owner_is_dead($owner)  ? 'stale'
+        : defined $about{age}           ? 'alive'
+        :                                 'elsewhere';    # another PID namespace: its PID is somebody else here
+    $about{command} = _command($pid) if $about{state} eq 'alive';
+    return \%about;
+}
+
+sub _command {
+    my ($pid) = @_;
+    open my $file, '<', "/proc/$pid/comm" or return undef;
+    my $name = readline $file;
+    return undef if !defined $name;    # it ended just now
+    chomp $name;
+    return $name;
+}
+
+1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+Data::Pool::Shared::Tool::Owners - what is known of the processes that hold slots
+
+=head1 SYNOPSIS
+
+    my $owners = Data::Pool::Shared::Tool::Owners->new($pool);
+    print $owners->of($pool->owner_word($slot))->{state};
+
+=head1 METHODS
+
+=head2 new
+
+    my $owners = Data::Pool::Shared::Tool::Owners->new($pool);
+
+An empty table. Make a new one for each look at the pool: processes come and go.
+
+=head2 of
+
+    my $about = $owners->of($owner_word);
+
+A hash: C<pid>; C<age> in seconds or C<undef>; C<command>, the process's name or C<undef>;
+and C<state>, one of C<alive>, C<stale> (dead: recovery frees its slots), C<disowned>
+(nobody's on purpose), C<elsewhere> (of another PID namespace, so that it cannot be judged).
+
+=head1 LICENSE
+
+This is free software; you can redistribute it and/or modify it under the same terms as
+Perl itself.
+
+=cut

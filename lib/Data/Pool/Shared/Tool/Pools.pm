@@ -1,0 +1,164 @@
+package Data::Pool::Shared::Tool::Pools;
+
+use 5.022;
+use strict;
+use warnings;
+use JSON::PP ();
+use Data::Pool::Shared;
+use Data::Pool::Shared::Tool::Owners;
+use Data::Pool::Shared::Tool::Text qw(one_line json_text bytes duration exact_number json_number quoted table);
+
+my $LONGEST_VALUE = 60;    # characters shown of a value; --json has all
+
+# ---- info
+
+sub info {
+    my ($options, @paths) = @_;
+    my (@about, @wrong);
+    for my $path (@paths) {
+        my $about = eval { _about($path) };
+        if   ($about) { push @about, $about }
+        else          { push @wrong, one_line($@) }
+    }
+    print $options->{json} ? json_text(\@about) : join "\n", map { _info_text($_) } @about if @about || $options->{json};
+    die $wrong[0], "\n" if @wrong == 1;
+    die join('; ', @wrong), "\n" if @wrong;
+    return;
+}
+
+sub stale_count {
+    my ($pool) = @_;
+    my $stale = 0;
+    for my $holder (@{ $pool->holders }) { $stale += $holder->{slots} if $pool->owner_is_dead($holder->{owner}) }
+    return $stale;
+}
+
+sub _about {
+    my ($path) = @_;
+    my $pool  = Data::Pool::Shared->attach($path);
+    my $mode  = (stat $path)[2] // die "$path: $!\n";
+    my $about = $pool->stats;
+    $about->{size}           = delete $about->{mmap_size};
+    $about->{path}           = $path;
+    $about->{variant}        = $pool->variant;
+    $about->{stale}          = stale_count($pool);
+    $about->{mode}           = sprintf '%04o', $mode & 07777;
+    $about->{sparse}         = $pool->is_sparse ? JSON::PP::true : JSON::PP::false;
+    $about->{format_version} = $pool->format_version;
+    return $about;
+}
+
+sub _info_text {
+    my ($about) = @_;
+    my %is    = %$about;
+    my $share = 100 * $is{used} / $is{capacity};
+    my @lines = (
+        [ 'variant',  "$is{variant}, $is{elem_size} bytes an element" ],
+        [ 'capacity', "$is{capacity} slots" ],
+        [ 'used',     sprintf('%d slots (%.1f %%), %d of them stale', $is{used}, $share, $is{stale}) ],
+        [ 'waiters',  "$is{waiters} now; $is{waits} calls had to wait, $is{timeouts} in vain" ],
+        [ 'counters', "$is{allocs} allocations, $is{frees} frees, $is{recoveries} recovered" ],
+        [ 'size',     bytes($is{size}) . ($is{sparse} ? ', sparse' : '') ],
+        [ 'mode',     $is{mode} ],
+        [ 'format',   "version $is{format_version}" ],
+    );
+    return "$is{path}\n" . join '', map { sprintf "  %-8s  %s\n", @$_ } @lines;
+}
+
+# ---- slots
+
+sub slots {
+    my ($options, $path) = @_;
+    my $pool   = Data::Pool::Shared->attach($path);
+    my $owners = Data::Pool::Shared::Tool::Owners->new($pool);
+    my @rows;
+    for my $slot (@{ $pool->allocated_slots }) {
+        my $word  = $pool->owner_word($slot);
+        my $value = eval { $pool->get($slot) };
+        next if $word == 0 || !defined $value;    # freed just now
+        push @rows, { %{ $owners->of($word) }, slot => $slot, value => $value };
+    }
+    print $options->{json} ? _slots_json($pool, @rows) : _slots_text($pool, @rows);
+    return;
+}
+
+sub _slots_json {
+    my ($pool, @rows) = @_;
+    for my $row (@rows) {
+        $row->{value} = json_number($row->{value}) if $pool->variant eq 'F64';
+        $row->{age}   = sprintf('%.2f', $row->{age}) + 0 if defined $row->{age};
+    }
+    return json_text(\@rows);
+}
+
+sub _slots_text {
+    my ($pool, @rows) = @_;
+    my $variant = $pool->variant;
+    my $number  = $variant =~ /^[IF]/;
+    my @lines   = map {
+        my $pid = $_->{pid} || '-';
+        [ $_->{slot}, $pid, $_->{state}, duration($_->{age}), $_->{command} // '-', _value($variant, $_->{value}) ]
+    } @rows;
+    return table([ '>SLOT', '>PID', 'STATE', '>AGE', 'COMMAND', $number ? '>VALUE' : 'VALUE' ], @lines);
+}
+
+sub _value {
+    my ($variant, $value) = @_;
+    return $value               if $variant =~ /^I/;
+    return exact_number($value) if $variant eq 'F64';
+    $value =~ s/\0+\z// if $variant eq 'raw';    # what `set` has padded
+    return quoted($value, $LONGEST_VALUE, $variant eq 'raw');
+}
+
+# ---- recover
+
+sub recover {
+    my ($options, $path) = @_;
+    my $pool  = Data::Pool::Shared->attach($path);
+    my $dry   = $options->{'dry-run'};
+    my $count = $dry ? stale_count($pool) : $pool->recover_stale;
+    my $slots = $count == 1 ? '1 stale slot' : "$count stale slots";
+    if ($options->{json}) { print json_text({ path => $path, slots => $count, dry_run => $dry ? JSON::PP::true : JSON::PP::false }) }
+    else                  { print $dry ? "$slots would be recovered\n" : "$slots recovered\n" }
+    return;
+}
+
+1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+Data::Pool::Shared::Tool::Pools - shmpool's commands that look at a pool once
+
+=head1 SYNOPSIS
+
+    use Data::Pool::Shared::Tool::Pools;
+    Data::Pool::Shared::Tool::Pools::info({ json => 1 }, '/dev/shm/jobs');
+
+=head1 FUNCTIONS
+
+Each prints to standard output or dies.
+
+=head2 info, slots, recover
+
+    info(\%options, @paths);
+    slots(\%options, $path);
+    recover(\%options, $path);
+
+The commands of the same name of L<shmpool>, with its options.
+
+=head2 stale_count
+
+    my $slots = stale_count($pool);
+
+How many slots a recovery would free.
+
+=head1 LICENSE
+
+This is free software; you can redistribute it and/or modify it under the same terms as
+Perl itself.
+
+=cut
