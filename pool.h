@@ -1885,21 +1885,22 @@ static pool_t *pool_i_ready(pool_t *pool, bool created)
 
 enum pool_i_found { POOL_I_WHOLE, POOL_I_UNFINISHED, POOL_I_FOREIGN };
 
-/* Read the header with a system call: what is no pool is never mapped. */
+/* Read the header with a system call: what is no pool is never mapped. A creator
+ * may be at work meanwhile, and the magic is its last word: the rest of the header
+ * and the size are read after it was seen. */
 static enum pool_i_found pool_i_read_header(int fd, pool_header_t *header, uint64_t *size)
 {
     const size_t wanted = offsetof(pool_header_t, pad0);
+    uint64_t     magic  = 0;
+    ssize_t      got    = pread(fd, &magic, sizeof magic, 0);
     struct stat  st;
-    ssize_t      got;
 
-    memset(header, 0, wanted);
-    *size = 0;
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) return POOL_I_FOREIGN;
     *size = (uint64_t)st.st_size;
-    got   = pread(fd, header, wanted, 0);
-    if (got >= 8 && header->magic == POOL_MAGIC) return POOL_I_WHOLE;
-    if (*size == 0 || (got >= 8 && header->magic == POOL_MAGIC_CREATING)) return POOL_I_UNFINISHED;
-    return POOL_I_FOREIGN;
+    if (got == 0 || (got == (ssize_t)sizeof magic && magic == POOL_MAGIC_CREATING)) return POOL_I_UNFINISHED;
+    if (got != (ssize_t)sizeof magic || magic != POOL_MAGIC) return POOL_I_FOREIGN;
+    memset(header, 0, wanted);
+    return pread(fd, header, wanted, 0) > 0 ? POOL_I_WHOLE : POOL_I_FOREIGN;
 }
 
 /* Does the header agree with itself and with what is wanted? Completes `spec`. */
