@@ -1,7 +1,7 @@
 /* What a slot holds: integers, numbers, text. */
-#include <math.h>
-
 #include "test.h"
+
+#include <math.h>
 
 static void i64(void)
 {

@@ -78,10 +78,12 @@ static inline int test_done(void)
     return test_failures != 0;
 }
 
-/* A path in a folder of this test's own. */
+/* A path in a folder of this test's own. Good until the fourth call after it. */
 static inline const char *scratch(const char *name)
 {
-    static char path[512];
+    static char paths[4][512];
+    static int  turn;
+    char       *path   = paths[turn++ % 4];
     const char *parent = getenv("TMPDIR");
     if (test_folder[0] == '\0') {
         snprintf(test_folder, sizeof test_folder, "%s/pool-test-XXXXXX", parent != NULL ? parent : "/tmp");
@@ -90,7 +92,7 @@ static inline const char *scratch(const char *name)
             exit(2);
         }
     }
-    snprintf(path, sizeof path, "%s/%s", test_folder, name);
+    snprintf(path, sizeof paths[0], "%s/%s", test_folder, name);
     return path;
 }
 

@@ -1,7 +1,7 @@
 /* Waiting for a slot: time limits, signals, being woken. */
-#include <setjmp.h>
-
 #include "test.h"
+
+#include <setjmp.h>
 
 static void time_limits(void)
 {
