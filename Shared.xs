@@ -39,11 +39,12 @@ static int pool_magic_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *params)
 
 static MGVTBL pool_vtbl = { NULL, NULL, NULL, NULL, pool_magic_free, NULL, pool_magic_dup, NULL };
 
-static void attach_magic(pTHX_ SV *sv, int type, MGVTBL *vtbl, void *what)
+static MAGIC *attach_magic(pTHX_ SV *sv, int type, MGVTBL *vtbl, void *what)
 {
     MAGIC *mg = sv_magicext(sv, NULL, type, vtbl, (const char *)what, 0);
     mg->mg_flags |= MGf_DUP;
     if (vtbl->svt_local) mg->mg_flags |= MGf_LOCAL;
+    return mg;
 }
 
 static SV *new_object(pTHX_ const char *class, MGVTBL *vtbl, void *what)
@@ -505,8 +506,10 @@ static guard_t *guard_of(pTHX_ SV *self)
 /* The type of a bound scalar's magic. mg_get() of perl saves and restores the
  * variable's flags around every read, a third of its price, unless the magic is
  * of this type; bound_get() needs no such care. Under -T perl keeps its mark of
- * taint in the mg_len of it, which we do not use. */
-#define BOUND_MAGIC PERL_MAGIC_taint
+ * taint in the lowest bit of mg_len. A positive mg_len would mean that mg_ptr is
+ * a string of this length, which a new thread copies: so start below zero. */
+#define BOUND_MAGIC  PERL_MAGIC_taint
+#define BOUND_LENGTH (-4)
 
 typedef struct {
     pool_t *pool;
@@ -575,6 +578,10 @@ static MGVTBL bound_vtbl = { bound_get, bound_set, NULL, NULL, bound_free, NULL,
 static void bind_scalar(pTHX_ pool_t *pool, slot_t slot, SV *sv)
 {
     bound_t *bound;
+    if (SvTYPE(sv) == SVt_PVLV && LvTYPE(sv) == 'y') { /* an element that does not exist yet: make it */
+        mg_set(sv);
+        if (LvTARG(sv)) sv = LvTARG(sv);
+    }
     if (SvREADONLY(sv)) croak("cannot bind a read-only value");
     if (SvTYPE(sv) > SVt_PVMG) croak("cannot bind: not a plain scalar");
     Newx(bound, 1, bound_t);
@@ -582,7 +589,7 @@ static void bind_scalar(pTHX_ pool_t *pool, slot_t slot, SV *sv)
     bound->slot = slot;
     sv_unmagicext(sv, BOUND_MAGIC, &bound_vtbl);
     SvUPGRADE(sv, SVt_PVMG);
-    attach_magic(aTHX_ sv, BOUND_MAGIC, &bound_vtbl, bound);
+    attach_magic(aTHX_ sv, BOUND_MAGIC, &bound_vtbl, bound)->mg_len = BOUND_LENGTH;
 }
 
 /* A view of a Str slot shows as much text as there is when it is read. */
