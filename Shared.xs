@@ -840,6 +840,8 @@ static void needs_integer(pTHX_ const pool_t *pool)
     if (UNLIKELY(pool->variant != POOL_I64 && pool->variant != POOL_I32)) croak("Expected a " CLASS " object of integers");
 }
 
+XS_EXTERNAL(boot_IPC__Shm); /* Shm.xs */
+
 MODULE = Data::Pool::Shared    PACKAGE = Data::Pool::Shared
 
 PROTOTYPES: DISABLE
@@ -1422,6 +1424,9 @@ eventfd_consume(pool)
     pool_t *pool
   PPCODE:
     RETURN_UV((UV)pool_eventfd_consume(pool));
+
+BOOT:
+    newXS("IPC::Shm::_boot", boot_IPC__Shm, __FILE__);
 
 MODULE = Data::Pool::Shared    PACKAGE = Data::Pool::Shared::Number
 

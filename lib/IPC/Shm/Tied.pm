@@ -1,0 +1,55 @@
+package IPC::Shm::Tied;
+use strict;
+use warnings;
+use Carp ();
+use IPC::Shm::Guard;
+
+@IPC::Shm::Scalar::ISA = @IPC::Shm::Array::ISA = @IPC::Shm::Hash::ISA = __PACKAGE__;
+
+my $mode = 0660;
+my $size = 4096;
+
+sub Mode {
+    my (undef, $new) = @_;
+    return $mode if @_ < 2;
+    Carp::croak('Mode takes permission bits, as 0600, not ', defined $new ? "'$new'" : 'undef')
+        unless defined $new && $new =~ /\A[0-9]+\z/ && !($new & ~0777);
+    Carp::croak(sprintf 'Mode %04o would keep its owner out', $new) unless ($new & 0600) == 0600;
+    return $mode = $new;
+}
+
+sub Size {
+    my (undef, $new) = @_;
+    return $size if @_ < 2;
+    Carp::croak('Size takes a number of bytes from 256 to 1073741824, not ', defined $new ? "'$new'" : 'undef')
+        unless defined $new && $new =~ /\A[0-9]{1,10}\z/ && $new >= 256 && $new <= 1 << 30;
+    return $size = int(($new + 63) / 64) * 64;
+}
+
+sub TIESCALAR { return IPC::Shm::_new(1, undef) }
+sub TIEARRAY  { return IPC::Shm::_new(2, undef) }
+sub TIEHASH   { return IPC::Shm::_new(3, undef) }
+
+sub lock_guard {
+    my ($self, $kind, $timeout) = @_;
+    $kind = 'write' unless defined $kind;
+    Carp::croak("lock_guard takes 'read' or 'write', not '$kind'") unless $kind =~ /\A(?:read|write)\z/;
+    my $locked = $kind eq 'read' ? $self->readlock($timeout) : $self->writelock($timeout);
+    return undef unless defined $locked;    ## no critic (a timeout: also in list context)
+    return IPC::Shm::Guard->_new($self, $locked ? $kind : '');
+}
+
+sub synchronize {
+    my ($self, $code) = @_;
+    Carp::croak('synchronize takes a code reference') unless ref $code eq 'CODE';
+    my $guard = $self->lock_guard('write');
+    return $code->();
+}
+
+sub remove {
+    my ($self) = @_;
+    $self->_remove;
+    return 1;
+}
+
+1;

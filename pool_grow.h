@@ -1,0 +1,217 @@
+/*
+ * pool_grow.h - a pool without a fixed capacity: a row of pools, each twice as
+ * large as the one before, made as they are needed.
+ *
+ * Slots have one number across all parts: part k begins at slot
+ * POOL_GROW_FIRST * (2^k - 1). Parts are sparse files PATH.0, PATH.1, …; none is
+ * ever removed while the row is in use, so a slot's address is good for as long
+ * as the row is open.
+ *
+ *     pool_grow_t  row;
+ *     pool_error_t err;
+ *     pool_grow_init(&row, "/dev/shm/app/jobs", 256, 0600);
+ *     uint64_t slot = pool_grow_alloc(&row, &err);
+ *     if (slot != POOL_NONE) memcpy(pool_grow_ptr(&row, slot), job, 256);
+ *     pool_grow_close(&row);
+ *
+ * This is free software; you can redistribute it and/or modify it under the
+ * same terms as Perl itself.
+ */
+#ifndef POOL_GROW_H
+#define POOL_GROW_H
+
+#include "pool.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define POOL_GROW_FIRST UINT64_C(64)
+#define POOL_GROW_PARTS 26u
+#define POOL_GROW_PATH  4096
+
+typedef struct pool_grow {
+    char        path[POOL_GROW_PATH];
+    pool_spec_t spec;
+    pool_t     *part[POOL_GROW_PARTS]; /* opened when first needed */
+    uint32_t    hint;                  /* the part to allocate from */
+} pool_grow_t;
+
+static inline uint32_t pool_grow_part_of(uint64_t slot)
+{
+    return 63u - (uint32_t)__builtin_clzll(slot / POOL_GROW_FIRST + 1);
+}
+
+static inline uint64_t pool_grow_base(uint32_t part)
+{
+    return POOL_GROW_FIRST * (((uint64_t)1 << part) - 1);
+}
+
+static inline void pool_grow_init(pool_grow_t *row, const char *path, uint64_t elem_size, uint32_t mode)
+{
+    memset(row, 0, sizeof *row);
+    snprintf(row->path, sizeof row->path, "%s", path);
+    row->spec.variant   = POOL_RAW;
+    row->spec.elem_size = elem_size;
+    row->spec.flags     = POOL_SPARSE | POOL_MODE;
+    row->spec.mode      = mode;
+}
+
+/* Open part k; if it does not exist, create it or return NULL with err->code
+ * POOL_FULL. Two threads may open it at once: one handle stays. Acquire and
+ * release pair with each other and with pool_grow_have(). */
+static inline pool_t *pool_grow_open(pool_grow_t *row, uint32_t k, bool create, pool_error_t *err)
+{
+    char        path[POOL_GROW_PATH + 16];
+    pool_spec_t spec = row->spec;
+    pool_t     *pool, *none = NULL;
+
+    err->code = POOL_FULL;
+    if (k >= POOL_GROW_PARTS) return NULL;
+    if ((pool = __atomic_load_n(&row->part[k], __ATOMIC_ACQUIRE)) != NULL) return pool;
+    snprintf(path, sizeof path, "%s.%u", row->path, (unsigned)k);
+    if (!create && access(path, F_OK) != 0) return NULL;
+    spec.capacity = POOL_GROW_FIRST << k;
+    do pool = pool_open(path, &spec, err);
+    while (pool == NULL && err->code == POOL_INTERRUPTED);
+    if (pool == NULL) return NULL;
+    if (!__atomic_compare_exchange_n(&row->part[k], &none, pool, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        pool_close(pool);
+        pool = none;
+    }
+    return pool;
+}
+
+static inline void pool_grow_close(pool_grow_t *row)
+{
+    uint32_t k;
+    for (k = 0; k < POOL_GROW_PARTS; k++) {
+        pool_close(row->part[k]);
+        row->part[k] = NULL;
+    }
+}
+
+/* The part that a slot is in, opened; NULL: there is no such slot. */
+static inline pool_t *pool_grow_have(pool_grow_t *row, uint64_t slot)
+{
+    pool_error_t err;
+    pool_t      *pool;
+    uint32_t     k;
+    if (slot >= pool_grow_base(POOL_GROW_PARTS)) return NULL;
+    k    = pool_grow_part_of(slot);
+    pool = __atomic_load_n(&row->part[k], __ATOMIC_ACQUIRE); /* pairs with pool_grow_open() */
+    return POOL_LIKELY(pool != NULL) ? pool : pool_grow_open(row, k, false, &err);
+}
+
+static inline uint64_t pool_grow_index(uint64_t slot)
+{
+    return slot - pool_grow_base(pool_grow_part_of(slot));
+}
+
+/* The address of a slot's bytes, or NULL if there is no such slot. */
+static inline void *pool_grow_ptr(pool_grow_t *row, uint64_t slot)
+{
+    pool_t *pool = pool_grow_have(row, slot);
+    return pool != NULL ? pool_ptr(pool, pool_grow_index(slot)) : NULL;
+}
+
+/* Allocate a slot: from the part that had one last, then from all, then from a
+ * new part. Returns POOL_NONE with *err filled (POOL_E_NOSPC: the filesystem is
+ * full). Making a part blocks on whoever is making the same. */
+static inline uint64_t pool_grow_alloc(pool_grow_t *row, pool_error_t *err)
+{
+    uint32_t hint = __atomic_load_n(&row->hint, __ATOMIC_RELAXED), k;
+    int      round;
+    for (round = 0; round < 2; round++)
+        for (k = round == 0 ? hint : 0; k < POOL_GROW_PARTS; k++) {
+            pool_t  *pool = pool_grow_open(row, k, round == 1, err);
+            uint64_t slot;
+            if (pool == NULL && round == 1) return POOL_NONE;
+            if (pool == NULL) break;
+            slot = pool_try_alloc(pool);
+            if (slot == POOL_NONE) continue;
+            if (slot == POOL_NOSPC) {
+                err->code      = POOL_E_NOSPC;
+                err->sys_errno = ENOSPC;
+                snprintf(err->text, sizeof err->text, "no space left on the filesystem of %.160s", row->path);
+                return POOL_NONE;
+            }
+            __atomic_store_n(&row->hint, k, __ATOMIC_RELAXED);
+            return slot + pool_grow_base(k);
+        }
+    snprintf(err->text, sizeof err->text, "%.160s has reached its largest size", row->path);
+    return POOL_NONE;
+}
+
+/* As the functions of pool.h; a slot that does not exist is not allocated. */
+static inline bool pool_grow_free(pool_grow_t *row, uint64_t slot)
+{
+    pool_t *pool = pool_grow_have(row, slot);
+    if (pool == NULL || !pool_free(pool, pool_grow_index(slot))) return false;
+    __atomic_store_n(&row->hint, pool_grow_part_of(slot), __ATOMIC_RELAXED);
+    return true;
+}
+
+static inline bool pool_grow_adopt(pool_grow_t *row, uint64_t slot)
+{
+    pool_t *pool = pool_grow_have(row, slot);
+    return pool != NULL && pool_adopt(pool, pool_grow_index(slot));
+}
+
+static inline bool pool_grow_disown(pool_grow_t *row, uint64_t slot)
+{
+    pool_t *pool = pool_grow_have(row, slot);
+    return pool != NULL && pool_disown(pool, pool_grow_index(slot));
+}
+
+static inline bool pool_grow_is_allocated(pool_grow_t *row, uint64_t slot)
+{
+    pool_t *pool = pool_grow_have(row, slot);
+    return pool != NULL && pool_is_allocated(pool, pool_grow_index(slot));
+}
+
+static inline uint64_t pool_grow_generation(pool_grow_t *row, uint64_t slot)
+{
+    pool_t *pool = pool_grow_have(row, slot);
+    return pool != NULL ? pool_generation(pool, pool_grow_index(slot)) : 0;
+}
+
+/* The first allocated slot at or after `from`, or POOL_NONE. */
+static inline uint64_t pool_grow_next(pool_grow_t *row, uint64_t from)
+{
+    pool_error_t err;
+    uint32_t     k;
+    for (k = pool_grow_part_of(from); k < POOL_GROW_PARTS; k++) {
+        pool_t  *pool = pool_grow_open(row, k, false, &err);
+        uint64_t base = pool_grow_base(k), slot;
+        if (pool == NULL) break;
+        slot = pool_next_allocated(pool, from > base ? from - base : 0);
+        if (slot != POOL_NONE) return slot + base;
+    }
+    return POOL_NONE;
+}
+
+/* The number of slots in all parts that exist; *used (may be NULL): of these, allocated. */
+static inline uint64_t pool_grow_capacity(pool_grow_t *row, uint64_t *used)
+{
+    pool_error_t err;
+    uint64_t     capacity = 0;
+    uint32_t     k;
+    if (used != NULL) *used = 0;
+    for (k = 0; k < POOL_GROW_PARTS; k++) {
+        pool_t *pool = pool_grow_open(row, k, false, &err);
+        if (pool == NULL) break;
+        capacity += pool->capacity;
+        if (used != NULL) *used += pool_used(pool);
+    }
+    return capacity;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* POOL_GROW_H */

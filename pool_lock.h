@@ -1,0 +1,180 @@
+/*
+ * pool_lock.h - a lock in shared memory that its dead holder does not keep, and
+ * a place to wait for it or for a change.
+ *
+ * The lock is 16 bytes of shared memory; zeros are a free lock. It holds the
+ * owner word of its holder (see pool.h), so a waiter can tell that the holder
+ * died and take the lock over. Taking and releasing a lock that nobody waits for
+ * costs two atomic instructions and no system call.
+ *
+ *     bool died;
+ *     if (pool_lock_acquire(pool, &lock, POOL_FOREVER, &died) == POOL_OK) {
+ *         if (died) { ... the last holder may have left work half done ... }
+ *         pool_lock_release(&lock);
+ *     }
+ *
+ * The owner words in a lock belong to one pool, whose table of PID namespaces
+ * they refer to: use the same pool for all calls on a lock.
+ *
+ * This is free software; you can redistribute it and/or modify it under the
+ * same terms as Perl itself.
+ */
+#ifndef POOL_LOCK_H
+#define POOL_LOCK_H
+
+#include "pool.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* `holder`: 0, or an owner word. Who waits sets a bit in `waiting`, looks once
+ * more, and sleeps on the value of `event` that it read before that. */
+typedef struct pool_lock {
+    uint64_t holder;
+    uint32_t event;
+    uint32_t waiting;
+} pool_lock_t;
+
+/* What is waited for; bits of `waiting`, and of the futex. */
+#define POOL_LOCK_WAIT_HOLD   1u /* to hold the lock: one such waiter is woken at a time */
+#define POOL_LOCK_WAIT_FREE   2u /* for it to be free                                    */
+#define POOL_LOCK_WAIT_CHANGE 4u /* for something that the holder changes                */
+
+#define POOL_LOCK_SLICE_NS INT64_C(100000000) /* the longest sleep without a look */
+#define POOL_LOCK_SPINS    200
+
+static inline int64_t pool_lock_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+/* When a timeout ends, for the calls below. POOL_FOREVER stays what it is. */
+static inline int64_t pool_lock_deadline(int64_t timeout_ns)
+{
+    int64_t now;
+    if (timeout_ns < 0) return POOL_FOREVER;
+    now = pool_lock_now();
+    return timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns;
+}
+
+static inline void pool_lock_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
+#endif
+}
+
+/* Take a free lock. Acquire: pairs with pool_lock_release(). It is seq_cst for
+ * the sake of users who then look for others that announced themselves first. */
+static inline bool pool_lock_try(pool_lock_t *lock, uint64_t me)
+{
+    uint64_t nobody = 0;
+    return __atomic_compare_exchange_n(&lock->holder, &nobody, me, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+/* Wake those who wait. They set `waiting` again if they have to sleep again, so
+ * clearing it loses nobody; a waker that dies after clearing it delays the
+ * sleepers by a slice. The release pairs with the acquire of `event` by sleepers. */
+static inline void pool_lock_wake(pool_lock_t *lock)
+{
+    int      saved   = errno;
+    uint32_t waiting = __atomic_exchange_n(&lock->waiting, 0, __ATOMIC_SEQ_CST);
+
+    __atomic_fetch_add(&lock->event, 1, __ATOMIC_RELEASE);
+    if ((waiting & POOL_LOCK_WAIT_HOLD) != 0)
+        syscall(SYS_futex, &lock->event, FUTEX_WAKE_BITSET, 1, NULL, NULL, POOL_LOCK_WAIT_HOLD);
+    if ((waiting & ~POOL_LOCK_WAIT_HOLD) != 0)
+        syscall(SYS_futex, &lock->event, FUTEX_WAKE_BITSET, INT_MAX, NULL, NULL, waiting & ~POOL_LOCK_WAIT_HOLD);
+    errno = saved;
+}
+
+/* Give the lock up; only for its holder. The exchange is seq_cst and so is the
+ * load after it: of a releaser and a waiter (pool_lock_announce(), then a look
+ * at the holder) one sees what the other did. */
+static inline void pool_lock_release(pool_lock_t *lock)
+{
+    __atomic_exchange_n(&lock->holder, 0, __ATOMIC_SEQ_CST);
+    if (POOL_UNLIKELY(__atomic_load_n(&lock->waiting, __ATOMIC_SEQ_CST) != 0)) pool_lock_wake(lock);
+}
+
+/* Step one of sleeping: say what is waited for. Returns what to hand to
+ * pool_lock_sleep(). Between the two the caller looks once more. Acquire pairs
+ * with pool_lock_wake(). */
+static inline uint32_t pool_lock_announce(pool_lock_t *lock, uint32_t what)
+{
+    uint32_t seen = __atomic_load_n(&lock->event, __ATOMIC_ACQUIRE);
+    __atomic_fetch_or(&lock->waiting, what, __ATOMIC_SEQ_CST);
+    return seen;
+}
+
+/* Step two: sleep until somebody is woken who waits for `what`, for a slice at
+ * most, not past the deadline. POOL_FULL (look again), POOL_TIMEOUT, POOL_INTERRUPTED. */
+static inline int pool_lock_sleep(pool_lock_t *lock, uint32_t seen, int64_t deadline_ns, uint32_t what)
+{
+    int64_t         now = pool_lock_now(), until = now + POOL_LOCK_SLICE_NS;
+    struct timespec at;
+
+    if (deadline_ns != POOL_FOREVER && deadline_ns <= now) return POOL_TIMEOUT;
+    if (deadline_ns != POOL_FOREVER && deadline_ns < until) until = deadline_ns;
+    at.tv_sec  = (time_t)(until / INT64_C(1000000000));
+    at.tv_nsec = (long)(until % INT64_C(1000000000));
+    if (syscall(SYS_futex, &lock->event, FUTEX_WAIT_BITSET, seen, &at, NULL, what) != 0 && errno == EINTR) return POOL_INTERRUPTED;
+    return POOL_FULL;
+}
+
+/* Take over from a dead holder: dead -> me. One of the many who try wins. The
+ * orders are those of pool_lock_try(). */
+static inline bool pool_lock_take_over(pool_t *pool, pool_lock_t *lock, uint64_t me)
+{
+    uint64_t holder = __atomic_load_n(&lock->holder, __ATOMIC_RELAXED);
+    return holder != 0 && pool_owner_is_dead(pool, holder)
+        && __atomic_compare_exchange_n(&lock->holder, &holder, me, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+/* Take the lock, waiting until deadline_ns (see pool_lock_deadline()). Returns
+ * POOL_OK, POOL_TIMEOUT or POOL_INTERRUPTED (a signal handler ran; call again).
+ * *died: the last holder died holding it. Blocks. A process that holds the lock
+ * waits for itself. */
+static inline int pool_lock_acquire(pool_t *pool, pool_lock_t *lock, int64_t deadline_ns, bool *died)
+{
+    uint64_t me = pool_i_me(pool);
+    int      i, code = POOL_FULL;
+    bool     slept = false;
+
+    *died = false;
+    for (i = 0; i < POOL_LOCK_SPINS; i++) {
+        if (pool_lock_try(lock, me)) return POOL_OK;
+        pool_lock_pause();
+    }
+    while (code == POOL_FULL) {
+        uint32_t seen = pool_lock_announce(lock, POOL_LOCK_WAIT_HOLD);
+        if (pool_lock_try(lock, me)) break;
+        if (pool_lock_take_over(pool, lock, me)) {
+            *died = true;
+            break;
+        }
+        slept = true;
+        code  = pool_lock_sleep(lock, seen, deadline_ns, POOL_LOCK_WAIT_HOLD);
+    }
+    /* Only one was woken: leave the mark for those who sleep on. */
+    if (slept) pool_lock_announce(lock, POOL_LOCK_WAIT_HOLD);
+    return code == POOL_FULL ? (int)POOL_OK : code;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* POOL_LOCK_H */

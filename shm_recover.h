@@ -1,0 +1,307 @@
+/*
+ * shm_recover.h - removing variables on purpose, and freeing what the dead left
+ * behind and what nothing can reach.
+ *
+ * Recovery trusts no counter. Under the registry lock, where references cannot
+ * change, it marks what names and live attachments lead to, sets the counts of
+ * those, and frees the rest, cycles too. Blocks of dead owners are kept where
+ * their variable's published chain contains them.
+ *
+ * This is free software; you can redistribute it and/or modify it under the
+ * same terms as Perl itself.
+ */
+#ifndef SHM_RECOVER_H
+#define SHM_RECOVER_H
+
+#include "shm_refs.h"
+
+/* --- attachments ------------------------------------------------------- */
+
+/* Is this attachment of a process that lives, or of a child that may yet come? */
+static bool shm_is_attached(shm_space_t *space, uint64_t slot, int64_t now)
+{
+    const shm_attach_t *mark  = (const shm_attach_t *)pool_grow_ptr(&space->attach, slot);
+    pool_t             *part  = pool_grow_have(&space->attach, slot);
+    uint64_t            owner = pool_owner_word(part, pool_grow_index(slot));
+    if (mark->transit != 0) return now - (int64_t)mark->transit < SHM_TRANSIT_NS;
+    return owner != 0 && !pool_owner_is_dead(part, owner);
+}
+
+/* Are there attachments of dead processes? Cheap enough to be asked now and then. */
+static bool shm_has_dead(shm_space_t *space)
+{
+    uint64_t slot, last = 0;
+    for (slot = pool_grow_next(&space->attach, 0); slot != POOL_NONE; slot = pool_grow_next(&space->attach, slot + 1)) {
+        pool_t  *part  = pool_grow_have(&space->attach, slot);
+        uint64_t owner = pool_owner_word(part, pool_grow_index(slot));
+        if (owner != last && pool_owner_is_dead(part, owner)) return true;
+        last = owner;
+    }
+    return false;
+}
+
+static uint64_t shm_recover_attachments(shm_space_t *space)
+{
+    int64_t  now = shm_boottime();
+    uint64_t slot, freed = 0;
+    for (slot = pool_grow_next(&space->attach, 0); slot != POOL_NONE; slot = pool_grow_next(&space->attach, slot + 1))
+        if (!shm_is_attached(space, slot, now)) freed += pool_grow_free(&space->attach, slot);
+    return freed;
+}
+
+/* --- variables: mark and sweep ------------------------------------------ */
+
+typedef struct shm_marks {
+    shm_space_t *space;
+    uint64_t    *refs; /* a variable slot */
+    uint64_t     capacity;
+    shm_buffer_t todo; /* shm_id_t */
+} shm_marks_t;
+
+static void shm_mark(shm_marks_t *marks, shm_id_t id)
+{
+    if (id.slot >= marks->capacity || !shm_exists(marks->space, id)) return;
+    if (marks->refs[id.slot]++ == 0) shm_buffer_put(&marks->todo, &id, sizeof id);
+}
+
+static void shm_mark_roots(shm_marks_t *marks)
+{
+    pool_grow_t *names = &marks->space->names, *attach = &marks->space->attach;
+    uint64_t     slot;
+    shm_id_t     id;
+
+    for (slot = pool_grow_next(names, 0); slot != POOL_NONE; slot = pool_grow_next(names, slot + 1)) {
+        const shm_name_t *name = (const shm_name_t *)pool_grow_ptr(names, slot);
+        id.slot                = name->variable;
+        id.generation          = name->generation;
+        shm_mark(marks, id);
+    }
+    for (slot = pool_grow_next(attach, 0); slot != POOL_NONE; slot = pool_grow_next(attach, slot + 1)) {
+        const shm_attach_t *mark = (const shm_attach_t *)pool_grow_ptr(attach, slot);
+        id.slot                  = mark->variable;
+        id.generation            = mark->generation;
+        shm_mark(marks, id);
+    }
+}
+
+/* Follow the references. False: a variable could not be read; then nothing can
+ * be said about what is not marked. */
+static bool shm_mark_reachable(pTHX_ shm_marks_t *marks)
+{
+    shm_buffer_t found = { NULL, 0, 0, false };
+    bool         ok    = true;
+    while (ok && marks->todo.length >= sizeof(shm_id_t)) {
+        shm_id_t id;
+        size_t   i;
+        marks->todo.length -= sizeof id;
+        memcpy(&id, marks->todo.data + marks->todo.length, sizeof id);
+        found.length = 0;
+        ok           = shm_references(aTHX_ marks->space, id, &found) && !found.failed;
+        for (i = 0; ok && i < found.length; i += sizeof id) {
+            memcpy(&id, found.data + i, sizeof id);
+            shm_mark(marks, id);
+        }
+        ok = ok && !marks->todo.failed;
+    }
+    shm_buffer_free(&found);
+    return ok;
+}
+
+static uint64_t shm_sweep(shm_marks_t *marks)
+{
+    pool_grow_t *vars = &marks->space->vars;
+    uint64_t     slot, freed = 0;
+    for (slot = pool_grow_next(vars, 0); slot != POOL_NONE; slot = pool_grow_next(vars, slot + 1)) {
+        shm_id_t id = { slot, 0 };
+        if (slot >= marks->capacity) break;
+        id.generation = pool_grow_generation(vars, slot);
+        if (marks->refs[slot] > 0) {
+            shm_record(marks->space, slot)->refs = marks->refs[slot];
+            continue;
+        }
+        shm_destroy(marks->space, id);
+        freed++;
+    }
+    return freed;
+}
+
+/* --- blocks -------------------------------------------------------------- */
+
+/* The blocks of the variable that was asked about last, sorted: a dead writer's
+ * blocks tend to be of one variable. */
+typedef struct shm_chain {
+    shm_space_t *space;
+    uint32_t     part;
+    uint64_t     variable, serial;
+    shm_buffer_t blocks;
+    bool         known;
+} shm_chain_t;
+
+static int shm_compare_blocks(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Read the chain of a variable. False: it does not exist. */
+static bool shm_read_chain(shm_chain_t *chain, uint64_t variable)
+{
+    shm_record_t *record = shm_record(chain->space, variable);
+    shm_state_t   state;
+    uint64_t      blocks, id;
+
+    if (record == NULL || !pool_grow_is_allocated(&chain->space->vars, variable)) return false;
+    if (chain->known && chain->variable == variable && shm_still(record, chain->serial)) return true;
+    do {
+        while (!shm_read_state(record, &chain->serial, &state)) pool_lock_pause();
+        chain->blocks.length = 0;
+        blocks               = state.epoch == 0 ? 0 : (state.bytes + chain->space->payload - 1) / chain->space->payload;
+        for (id = state.head; blocks > 0; blocks--) {
+            shm_block_t *block = shm_block(chain->space, id);
+            if (block == NULL) break;
+            shm_buffer_put(&chain->blocks, &id, sizeof id);
+            id = __atomic_load_n(&block->next, __ATOMIC_RELAXED);
+        }
+    } while (!shm_still(record, chain->serial));
+    qsort(chain->blocks.data, chain->blocks.length / sizeof id, sizeof id, shm_compare_blocks);
+    chain->variable = variable;
+    chain->known    = true;
+    return true;
+}
+
+/* A block of a dead owner, which is ours at the moment. A published one becomes
+ * nobody's again, unless a writer has just freed it: hence the exact exchange. */
+static bool shm_recover_block(pool_t *part, uint64_t index, uint64_t owner, void *context)
+{
+    shm_chain_t *chain = (shm_chain_t *)context;
+    uint64_t     id    = index + pool_grow_base(chain->part);
+    shm_block_t *block = (shm_block_t *)pool_ptr(part, index);
+
+    (void)owner;
+    if (!shm_read_chain(chain, block->variable)) return true;
+    if (chain->blocks.failed) return false;
+    if (bsearch(&id, chain->blocks.data, chain->blocks.length / sizeof id, sizeof id, shm_compare_blocks) == NULL) return true;
+    pool_unadopt(part, index, POOL_I_NOBODY);
+    return false;
+}
+
+static uint64_t shm_recover_blocks(shm_space_t *space)
+{
+    shm_chain_t  chain;
+    pool_error_t err;
+    uint64_t     freed = 0;
+
+    memset(&chain, 0, sizeof chain);
+    chain.space = space;
+    for (chain.part = 0; chain.part < POOL_GROW_PARTS; chain.part++) {
+        pool_t *part = pool_grow_open(&space->blocks, chain.part, false, &err);
+        if (part == NULL) break;
+        freed += pool_recover(part, shm_recover_block, &chain);
+    }
+    shm_buffer_free(&chain.blocks);
+    return freed;
+}
+
+static uint64_t shm_recover_row(pool_grow_t *row)
+{
+    pool_error_t err;
+    uint64_t     freed = 0;
+    uint32_t     k;
+    for (k = 0; k < POOL_GROW_PARTS; k++) {
+        pool_t *part = pool_grow_open(row, k, false, &err);
+        if (part == NULL) break;
+        freed += pool_recover(part, NULL, NULL);
+    }
+    return freed;
+}
+
+/* Free what dead processes left behind and what nothing can reach. Returns the
+ * number of variables, attachments, names and blocks that were freed. */
+static uint64_t shm_recover(pTHX_ shm_space_t *space)
+{
+    shm_marks_t marks;
+    uint64_t    freed;
+
+    memset(&marks, 0, sizeof marks);
+    shm_adopt();
+    shm_registry_lock(space);
+    freed          = shm_recover_attachments(space) + shm_recover_row(&space->names);
+    marks.space    = space;
+    marks.capacity = pool_grow_capacity(&space->vars, NULL);
+    marks.refs     = (uint64_t *)calloc(marks.capacity + 1, sizeof(uint64_t));
+    if (marks.refs != NULL) {
+        shm_mark_roots(&marks);
+        if (shm_mark_reachable(aTHX_ &marks)) freed += shm_sweep(&marks);
+    }
+    free(marks.refs);
+    shm_buffer_free(&marks.todo);
+    freed += shm_recover_row(&space->vars) + shm_recover_row(&space->attach) + shm_recover_blocks(space);
+    shm_registry_unlock(space);
+    return freed;
+}
+
+/* --- removing -------------------------------------------------------------- */
+
+/* Publish that the variable is no more, and free what it held. The lock is held
+ * by the caller. */
+static void shm_publish_removed(pTHX_ shm_space_t *space, shm_id_t id)
+{
+    shm_record_t *record = shm_record(space, id.slot);
+    shm_draft_t  *draft  = &shm_work.draft;
+
+    if (record->state[record->serial & 1].removed) return;
+    shm_draft_begin(record, draft);
+    shm_registry_enter(space);
+    shm_work.dropped.length = 0;
+    shm_references(aTHX_ space, id, &shm_work.dropped);
+    shm_draft_anew(record, draft);
+    draft->state.removed  = 1;
+    draft->state.elements = draft->state.standins = draft->state.live = 0;
+    shm_publish(space, record, draft);
+    shm_drop_refs(space, &shm_work.dropped);
+    shm_registry_leave(space);
+}
+
+/* The name goes first: who dies after that leaves a variable that nothing names. */
+static void shm_remove_name(shm_space_t *space, shm_id_t id)
+{
+    uint64_t slot;
+    shm_registry_lock(space);
+    for (slot = pool_grow_next(&space->names, 0); slot != POOL_NONE; slot = pool_grow_next(&space->names, slot + 1)) {
+        const shm_name_t *name = (const shm_name_t *)pool_grow_ptr(&space->names, slot);
+        if (name->variable != id.slot || name->generation != id.generation) continue;
+        pool_grow_free(&space->names, slot);
+        shm_drop_ref(space, id);
+        break;
+    }
+    shm_registry_unlock(space);
+}
+
+#define SHM_CLEANUP_NS INT64_C(200000000) /* how long a cleanup waits for a lock */
+
+/* Remove the namespace: its files, then the content of its variables. A variable
+ * that somebody keeps locked is left to him; no name leads to it any more. */
+static void shm_cleanup(pTHX_ shm_space_t *space)
+{
+    uint64_t slot;
+    shm_space_remove(space);
+    for (slot = pool_grow_next(&space->vars, 0); slot != POOL_NONE; slot = pool_grow_next(&space->vars, slot + 1)) {
+        shm_id_t      id     = { slot, pool_grow_generation(&space->vars, slot) };
+        shm_var_t    *var    = shm_table_find(aTHX_ space, id);
+        bool          held   = var != NULL && var->write_held;
+        shm_locker_t  locker;
+        memset(&locker, 0, sizeof locker);
+        if (var != NULL) locker = shm_locker(var);
+        else {
+            locker.space  = space;
+            locker.record = shm_record(space, slot);
+            locker.id     = id;
+            locker.attach = SHM_NONE;
+        }
+        if (!held && shm_write_lock(&locker, pool_lock_deadline(SHM_CLEANUP_NS)) != POOL_OK) continue;
+        shm_publish_removed(aTHX_ space, id);
+        if (!held) shm_write_unlock(locker.record);
+    }
+}
+
+#endif /* SHM_RECOVER_H */

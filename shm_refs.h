@@ -1,0 +1,559 @@
+/*
+ * shm_refs.h - variables that refer to variables: making them, finding them,
+ * counting them, and freeing what nothing can reach.
+ *
+ * A variable's reference count is the number of its names, of stand-ins for it
+ * in other variables, and of attachments. It changes under the registry lock
+ * only, goes up before a reference is published and down after it is gone: a
+ * death in between leaves it too large, never too small. recovery counts anew.
+ *
+ * This is free software; you can redistribute it and/or modify it under the
+ * same terms as Perl itself.
+ */
+#ifndef SHM_REFS_H
+#define SHM_REFS_H
+
+#include "shm_journal.h"
+
+/* --- making and freeing (the registry lock is held) ---------------------- */
+
+/* A new, empty variable. It is nobody's at once; an attachment must follow. */
+static bool shm_create(shm_space_t *space, uint32_t type, shm_id_t *id, pool_error_t *err)
+{
+    id->slot = pool_grow_alloc(&space->vars, err);
+    if (id->slot == POOL_NONE) return false;
+    id->generation                    = pool_grow_generation(&space->vars, id->slot);
+    shm_record(space, id->slot)->type = type;
+    pool_grow_disown(&space->vars, id->slot);
+    return true;
+}
+
+/* Take the variable's blocks and slot away. First they become ours: who dies
+ * here leaves them to recovery. */
+static void shm_destroy(shm_space_t *space, shm_id_t id)
+{
+    shm_record_t *record = shm_record(space, id.slot);
+    shm_state_t   state  = record->state[record->serial & 1];
+    pool_grow_adopt(&space->vars, id.slot);
+    shm_each_block(space, &state, shm_adopt_block);
+    shm_prepare();
+    shm_each_block(space, &state, shm_free_block);
+    pool_grow_free(&space->vars, id.slot);
+}
+
+/* A look at a variable without a handle: its content, in a copy. */
+static bool shm_peek(pTHX_ shm_space_t *space, shm_id_t id, shm_var_t *peek)
+{
+    shm_buffer_t copy = shm_work.copy, dropped = shm_work.dropped;
+    bool         ok = false;
+    int          tries;
+
+    memset(peek, 0, sizeof *peek);
+    peek->space  = space;
+    peek->id     = id;
+    peek->record = shm_record(space, id.slot);
+    peek->type   = (uint8_t)peek->record->type;
+    if (peek->type < SHM_SCALAR || peek->type > SHM_HASH) return false;
+    peek->cache = shm_new_cache(aTHX_ peek->type);
+    memset(&shm_work.copy, 0, sizeof copy);
+    memset(&shm_work.dropped, 0, sizeof dropped);
+    for (tries = 0; !ok && tries < 1000; tries++) {
+        shm_state_t  state;
+        shm_cursor_t to;
+        shm_delta_t  ignored = { 0, 0, 0 };
+        bool         reload, damaged;
+        shm_cursor_reset(&peek->at);
+        peek->at.serial = UINT64_MAX;
+        if (shm_fetch_news(peek, &state, &to, &reload, &damaged))
+            ok = shm_apply(aTHX_ peek, shm_work.copy.data, shm_work.copy.length, NULL, &ignored);
+        if (damaged) break;
+    }
+    shm_buffer_free(&shm_work.copy);
+    shm_buffer_free(&shm_work.dropped);
+    shm_work.copy    = copy;
+    shm_work.dropped = dropped;
+    return ok;
+}
+
+static void shm_collect(shm_buffer_t *ids, SV *sv)
+{
+    shm_standin_t standin;
+    if (sv == NULL || !shm_is_standin(sv)) return;
+    shm_standin_of(sv, &standin);
+    shm_buffer_put(ids, &standin.id, sizeof standin.id);
+}
+
+/* The variables that a variable refers to, onto `ids`. False: it could not be read. */
+static bool shm_references(pTHX_ shm_space_t *space, shm_id_t id, shm_buffer_t *ids)
+{
+    shm_record_t *record = shm_record(space, id.slot);
+    shm_var_t     peek;
+    bool          ok;
+
+    if (record->state[0].standins == 0 && record->state[1].standins == 0) return true;
+    ok = shm_peek(aTHX_ space, id, &peek);
+    if (ok && peek.type == SHM_SCALAR) shm_collect(ids, peek.cache);
+    else if (ok && peek.type == SHM_ARRAY) {
+        SSize_t i;
+        for (i = 0; i <= AvFILLp((AV *)peek.cache); i++) shm_collect(ids, AvARRAY((AV *)peek.cache)[i]);
+    }
+    else if (ok) {
+        HE *entry;
+        hv_iterinit((HV *)peek.cache);
+        while ((entry = hv_iternext((HV *)peek.cache)) != NULL) shm_collect(ids, HeVAL(entry));
+    }
+    SvREFCNT_dec(peek.cache);
+    return ok;
+}
+
+/* One reference less; whatever nothing refers to any more is freed, and so on. */
+static void shm_drop_refs(shm_space_t *space, shm_buffer_t *ids)
+{
+    shm_buffer_t work = *ids; /* not shm_work's, which is used below */
+    dTHX;
+
+    memset(ids, 0, sizeof *ids);
+    while (work.length >= sizeof(shm_id_t)) {
+        shm_id_t      id;
+        shm_record_t *record;
+        work.length -= sizeof id;
+        memcpy(&id, work.data + work.length, sizeof id);
+        if (!shm_exists(space, id)) continue;
+        record = shm_record(space, id.slot);
+        if (record->refs > 0 && --record->refs > 0) continue;
+        if (!shm_references(aTHX_ space, id, &work)) continue;
+        shm_destroy(space, id);
+    }
+    shm_buffer_free(ids);
+    work.length = 0;
+    *ids        = work;
+}
+
+static void shm_drop_ref(shm_space_t *space, shm_id_t id)
+{
+    shm_buffer_t one = { NULL, 0, 0, false };
+    shm_buffer_put(&one, &id, sizeof id);
+    shm_drop_refs(space, &one);
+    shm_buffer_free(&one);
+}
+
+static void shm_take_refs(pTHX_ shm_space_t *space, const shm_buffer_t *ids)
+{
+    size_t   i;
+    shm_id_t id;
+    PERL_UNUSED_CONTEXT;
+    for (i = 0; i < ids->length; i += sizeof id) {
+        memcpy(&id, ids->data + i, sizeof id);
+        shm_record(space, id.slot)->refs++;
+    }
+}
+
+/* --- names (the registry lock is held) ----------------------------------- */
+
+/* The slot of a name, or SHM_NONE. */
+static uint64_t shm_find_name(shm_space_t *space, const char *text, size_t length)
+{
+    uint64_t slot;
+    for (slot = pool_grow_next(&space->names, 0); slot != POOL_NONE; slot = pool_grow_next(&space->names, slot + 1)) {
+        const shm_name_t *name = (const shm_name_t *)pool_grow_ptr(&space->names, slot);
+        if (name->length == length && memcmp(name->text, text, length) == 0) return slot;
+    }
+    return SHM_NONE;
+}
+
+/* Name a new variable. Making the slot nobody's publishes the name. */
+static bool shm_add_name(shm_space_t *space, const char *text, size_t length, shm_id_t id, pool_error_t *err)
+{
+    uint64_t    slot = pool_grow_alloc(&space->names, err);
+    shm_name_t *name;
+    if (slot == POOL_NONE) return false;
+    name             = (shm_name_t *)pool_grow_ptr(&space->names, slot);
+    name->variable   = id.slot;
+    name->generation = id.generation;
+    memcpy(name->text, text, length);
+    name->length = (uint32_t)length;
+    shm_record(space, id.slot)->refs++;
+    shm_record(space, id.slot)->named = 1;
+    pool_grow_disown(&space->names, slot);
+    return true;
+}
+
+/* --- attaching ----------------------------------------------------------- */
+
+/* Find or make the variable, and attach to it. name == NULL: a new, anonymous
+ * one. NULL with *err filled; POOL_FULL: the namespace was removed meanwhile. */
+static shm_var_t *shm_open_variable(pTHX_ shm_space_t *space, uint32_t type, const char *name, size_t length, pool_error_t *err)
+{
+    shm_id_t    id   = { SHM_NONE, 0 };
+    uint64_t    slot = SHM_NONE, attach = SHM_NONE;
+    bool        ok   = true, made = false;
+    shm_var_t  *var  = NULL;
+
+    err->code = POOL_FULL;
+    shm_registry_lock(space);
+    if (space->super->closed == 0) {
+        if (name != NULL && (slot = shm_find_name(space, name, length)) != SHM_NONE) {
+            const shm_name_t *found = (const shm_name_t *)pool_grow_ptr(&space->names, slot);
+            id.slot                 = found->variable;
+            id.generation           = found->generation;
+            if (!shm_exists(space, id) || shm_record(space, id.slot)->type != type) ok = shm_fail(err, POOL_E_INVALID, 0, "is damaged: a name leads to no variable", space->path);
+        }
+        else
+            ok = made = shm_create(space, type, &id, err);
+        if (ok) attach = shm_attach_new(space, id, 0, err);
+        if (attach != SHM_NONE && made && name != NULL && !shm_add_name(space, name, length, id, err)) {
+            shm_detach(space, id, attach); /* which destroys it */
+            attach = SHM_NONE;
+        }
+        else if (attach == SHM_NONE && made)
+            shm_destroy(space, id);
+    }
+    shm_registry_unlock(space);
+    if (attach == SHM_NONE) return NULL;
+    var = shm_handle_new(aTHX_ space, id, type, attach);
+    if (name != NULL) var->name = savepvn(name, length);
+    return var;
+}
+
+/* Attach to a variable that something refers to. NULL: it is gone, or *err. */
+static shm_var_t *shm_attach_to(pTHX_ shm_space_t *space, shm_id_t id, uint32_t type, pool_error_t *err)
+{
+    uint64_t attach = SHM_NONE;
+    err->code       = POOL_FULL;
+    shm_registry_lock(space);
+    if (shm_exists(space, id) && shm_record(space, id.slot)->type == type) attach = shm_attach_new(space, id, 0, err);
+    shm_registry_unlock(space);
+    return attach == SHM_NONE ? NULL : shm_handle_new(aTHX_ space, id, type, attach);
+}
+
+/* --- fetching references -------------------------------------------------- */
+
+/* The container tied to a variable in this process, as a counted reference. */
+static SV *shm_reference(pTHX_ shm_var_t *var)
+{
+    SV *container = var->container;
+    if (container != NULL) return newRV_inc(container);
+    container = shm_new_cache(aTHX_ var->type);
+    shm_tie(aTHX_ var, container);
+    return newRV_noinc(container);
+}
+
+/* Let a stand-in in the copy become a reference. False: what it stands for is
+ * gone (err->code is POOL_FULL), so the copy must be out of date; or an error. */
+static bool shm_resolve(pTHX_ shm_var_t *var, SV *sv, pool_error_t *err)
+{
+    shm_standin_t standin;
+    shm_var_t    *target;
+    SV           *reference;
+
+    shm_standin_of(sv, &standin);
+    target = shm_table_find(aTHX_ var->space, standin.id);
+    if (target == NULL && (target = shm_attach_to(aTHX_ var->space, standin.id, standin.type, err)) == NULL) return false;
+    reference = shm_reference(aTHX_ target);
+    if (standin.class_length > 0 && !SvOBJECT(SvRV(reference)))
+        sv_bless(reference, gv_stashpvn(standin.class_name, (U32)standin.class_length, GV_ADD | (standin.class_utf8 ? SVf_UTF8 : 0)));
+    sv_unmagicext(sv, PERL_MAGIC_ext, &shm_standin_vtbl);
+    sv_setsv(sv, reference);
+    SvREFCNT_dec_NN(reference);
+    return true;
+}
+
+/* A value of the copy, ready for the user; NULL: it has to be looked up again,
+ * because it led to a variable that is gone. */
+static inline SV *shm_present(pTHX_ shm_var_t *var, SV *sv)
+{
+    pool_error_t err;
+    if (POOL_LIKELY(SvTYPE(sv) < SVt_PVMG || !shm_is_standin(sv))) return sv;
+    if (shm_resolve(aTHX_ var, sv, &err)) return sv;
+    if (err.code != POOL_FULL) croak("Cannot attach: %s", err.text);
+    if (__atomic_load_n(&var->record->serial, __ATOMIC_ACQUIRE) == var->at.serial || var == shm_work.batch) return &PL_sv_undef; /* a damaged namespace */
+    shm_refresh(aTHX_ var);
+    return NULL;
+}
+
+/* --- storing references ---------------------------------------------------- */
+
+/* What is being moved into shared memory by one store. */
+typedef struct shm_move {
+    shm_space_t *space;
+    AV          *targets; /* containers that are not shared yet */
+    HV          *seen;    /* address -> reference to it, or to its writable double */
+} shm_move_t;
+
+static void shm_move_add(pTHX_ shm_move_t *move, SV *reference);
+
+static void shm_cannot(pTHX_ const char *what) __attribute__((noreturn));
+static void shm_cannot(pTHX_ const char *what)
+{
+    croak("Cannot share %s", what);
+}
+
+/* A value inside of what is stored: is it one that can be? */
+static void shm_check_value(pTHX_ SV *sv)
+{
+    if (isGV_with_GP(sv)) shm_cannot(aTHX_ "a glob or filehandle");
+    if (SvTYPE(sv) == SVt_REGEXP) shm_cannot(aTHX_ "a regular expression");
+}
+
+static void shm_check_container(pTHX_ SV *target)
+{
+    static const char special[] = { PERL_MAGIC_env, PERL_MAGIC_sig, PERL_MAGIC_isa, PERL_MAGIC_sv, PERL_MAGIC_regdata, PERL_MAGIC_hints, PERL_MAGIC_substr, PERL_MAGIC_vec, PERL_MAGIC_defelem, PERL_MAGIC_tiedelem, 0 };
+    const char       *type;
+    MAGIC            *mg;
+
+    switch (SvTYPE(target)) {
+    case SVt_PVCV: shm_cannot(aTHX_ "code");
+    case SVt_PVIO: shm_cannot(aTHX_ "a filehandle");
+    case SVt_PVFM: shm_cannot(aTHX_ "a format");
+    case SVt_REGEXP: shm_cannot(aTHX_ "a regular expression");
+    case SVt_PVLV: if (!isGV_with_GP(target)) shm_cannot(aTHX_ "a reference to a part of something (an element of a tied variable, substr, …)"); /* FALLTHROUGH */
+    default: if (isGV_with_GP(target)) shm_cannot(aTHX_ "a glob or filehandle");
+    }
+    if (SvTYPE(target) < SVt_PVMG) return;
+    for (mg = SvMAGIC(target); mg != NULL; mg = mg->mg_moremagic)
+        for (type = special; type[0] != 0 || type == special + 3; type++)
+            if (mg->mg_type == *type) shm_cannot(aTHX_ "a special variable of Perl's, or an element of a tied one");
+    if ((SvTYPE(target) == SVt_PVHV || SvTYPE(target) == SVt_PVAV) && SvREADONLY(target)) shm_cannot(aTHX_ "a read-only array or hash");
+}
+
+static void shm_move_value(pTHX_ shm_move_t *move, SV *sv)
+{
+    if (sv == NULL || sv == &PL_sv_placeholder) return;
+    SvGETMAGIC(sv);
+    if (SvROK(sv)) shm_move_add(aTHX_ move, sv);
+    else shm_check_value(aTHX_ sv);
+}
+
+static void shm_move_content(pTHX_ shm_move_t *move, SV *target)
+{
+    if (SvTYPE(target) == SVt_PVAV) {
+        SSize_t i;
+        for (i = 0; i <= AvFILLp((AV *)target); i++) shm_move_value(aTHX_ move, AvARRAY((AV *)target)[i]);
+    }
+    else if (SvTYPE(target) == SVt_PVHV) {
+        HE   **buckets = HvARRAY((HV *)target), *entry;
+        STRLEN i, max = HvMAX((HV *)target);
+        for (i = 0; buckets != NULL && i <= max; i++)
+            for (entry = buckets[i]; entry != NULL; entry = HeNEXT(entry)) shm_move_value(aTHX_ move, HeVAL(entry));
+    }
+    else
+        shm_move_value(aTHX_ move, target);
+}
+
+/* Note the target of a reference, unless it is shared already. A constant gets
+ * a writable double. */
+static void shm_move_add(pTHX_ shm_move_t *move, SV *reference)
+{
+    SV        *target = SvRV(reference), *known;
+    bool       foreign;
+    shm_var_t *var;
+
+    if (hv_exists(move->seen, (const char *)&target, sizeof target)) return;
+    var = shm_handle_of_container(aTHX_ target, &foreign);
+    if (var != NULL && var->space != move->space) shm_cannot(aTHX_ "a reference to a variable of another namespace");
+    if (foreign) shm_cannot(aTHX_ "a variable that is tied to something else");
+    if (var == NULL) shm_check_container(aTHX_ target);
+    known = var == NULL && SvREADONLY(target) ? newRV_noinc(newSVsv(target)) : newRV_inc(target);
+    (void)hv_store(move->seen, (const char *)&target, sizeof target, known, 0);
+    if (var == NULL) av_push(move->targets, newRV_inc(SvRV(known)));
+    else shm_know_container(aTHX_ var, target);
+}
+
+/* A copy of a value for the cache of a new variable. */
+static SV *shm_move_copy(pTHX_ shm_move_t *move, SV *sv)
+{
+    SV **known;
+    if (!SvROK(sv)) {
+        SV *copy = newSV(0);
+        sv_setsv_flags(copy, sv, SV_NOSTEAL);
+        return copy;
+    }
+    sv    = SvRV(sv);
+    known = hv_fetch(move->seen, (const char *)&sv, sizeof sv, 0);
+    return newRV_inc(known != NULL ? SvRV(*known) : sv);
+}
+
+static void shm_move_cache(pTHX_ shm_move_t *move, shm_var_t *var, SV *target)
+{
+    if (var->type == SHM_ARRAY) {
+        AV     *from = (AV *)target, *to = (AV *)var->cache;
+        SSize_t i;
+        if (AvFILLp(from) >= 0) av_fill(to, AvFILLp(from));
+        for (i = 0; i <= AvFILLp(from); i++)
+            if (AvARRAY(from)[i] != NULL) AvARRAY(to)[i] = shm_move_copy(aTHX_ move, AvARRAY(from)[i]);
+    }
+    else if (var->type == SHM_HASH) {
+        HV    *from = (HV *)target, *to = (HV *)var->cache;
+        HE   **buckets = HvARRAY(from), *entry;
+        STRLEN i, max = HvMAX(from);
+        for (i = 0; buckets != NULL && i <= max; i++)
+            for (entry = buckets[i]; entry != NULL; entry = HeNEXT(entry)) {
+                I32 length = (I32)HeKLEN(entry);
+                if (HeVAL(entry) == &PL_sv_placeholder) continue;
+                (void)hv_store(to, HeKEY(entry), HeKUTF8(entry) ? -length : length, shm_move_copy(aTHX_ move, HeVAL(entry)), HeHASH(entry));
+            }
+    }
+    else {
+        SvREFCNT_dec(var->cache);
+        var->cache = shm_move_copy(aTHX_ move, target);
+    }
+}
+
+static void shm_note_added(pTHX_ SV *sv)
+{
+    bool       foreign;
+    shm_var_t *var;
+    if (sv == NULL || !SvROK(sv)) return;
+    var = shm_handle_of_container(aTHX_ SvRV(sv), &foreign);
+    if (var != NULL) shm_buffer_put(&shm_work.added, &var->id, sizeof var->id);
+}
+
+/* The first content of a new variable, from its cache. The registry lock is held. */
+static bool shm_move_write(pTHX_ shm_var_t *var)
+{
+    shm_draft_t *draft = &shm_work.draft;
+    shm_delta_t  delta = { 0, 0, 0 };
+
+    shm_work.added.length = shm_work.dropped.length = 0;
+    if (var->type == SHM_ARRAY) {
+        SSize_t i;
+        for (i = 0; i <= AvFILLp((AV *)var->cache); i++) shm_note_added(aTHX_ AvARRAY((AV *)var->cache)[i]);
+        delta.elements = AvFILLp((AV *)var->cache) + 1;
+    }
+    else if (var->type == SHM_HASH) {
+        HE *entry;
+        hv_iterinit((HV *)var->cache);
+        while ((entry = hv_iternext((HV *)var->cache)) != NULL) shm_note_added(aTHX_ HeVAL(entry));
+        delta.elements = (int64_t)HvUSEDKEYS((HV *)var->cache);
+    }
+    else
+        shm_note_added(aTHX_ var->cache);
+    delta.standins = (int64_t)(shm_work.added.length / sizeof(shm_id_t));
+    shm_draft_begin(var->record, draft);
+    if (!shm_rewrite(aTHX_ var, false)) {
+        shm_discard(var->space, draft);
+        return false;
+    }
+    shm_take_refs(aTHX_ var->space, &shm_work.added);
+    shm_work.added.length = 0;
+    shm_finish(aTHX_ var, &delta);
+    return true;
+}
+
+/* The container is empty behind its tie: what it held is in the cache. */
+static void shm_empty_behind(pTHX_ SV *container)
+{
+    U32 magical = SvMAGICAL(container);
+    SvMAGICAL_off(container);
+    if (SvTYPE(container) == SVt_PVAV) av_clear((AV *)container);
+    else if (SvTYPE(container) == SVt_PVHV) hv_clear((HV *)container);
+    else sv_setsv(container, &PL_sv_undef);
+    SvFLAGS(container) |= magical;
+}
+
+static void shm_untie(pTHX_ shm_var_t *var, SV *container)
+{
+    sv_unmagicext(container, PERL_MAGIC_ext, &shm_container_vtbl);
+    sv_unmagic(container, var->type == SHM_SCALAR ? PERL_MAGIC_tiedscalar : PERL_MAGIC_tied);
+}
+
+static uint32_t shm_type_of(SV *target)
+{
+    return SvTYPE(target) == SVt_PVAV ? SHM_ARRAY : SvTYPE(target) == SVt_PVHV ? SHM_HASH : SHM_SCALAR;
+}
+
+/* Move all noted targets into variables of their own; all or none. */
+static void shm_move_all(pTHX_ shm_move_t *move)
+{
+    SSize_t      i, tied = 0, count = av_len(move->targets) + 1;
+    pool_error_t err;
+    bool         ok = true;
+    shm_var_t  **vars;
+    shm_buffer_t dropped = shm_work.dropped; /* may be a batch's */
+
+    memset(&shm_work.dropped, 0, sizeof dropped);
+    Newx(vars, count, shm_var_t *);
+    SAVEFREEPV(vars);
+    for (; ok && tied < count; tied++) {
+        SV *target = SvRV(*av_fetch(move->targets, tied, 0));
+        vars[tied] = shm_open_variable(aTHX_ move->space, shm_type_of(target), NULL, 0, &err);
+        if (vars[tied] == NULL) {
+            ok = false;
+            if (err.code == POOL_FULL) shm_fail(&err, POOL_FULL, 0, "was removed", move->space->path);
+            break;
+        }
+        shm_move_cache(aTHX_ move, vars[tied], target);
+        shm_tie(aTHX_ vars[tied], target);
+    }
+    for (i = 0; ok && i < count; i++) {
+        shm_registry_enter(move->space);
+        ok = shm_move_write(aTHX_ vars[i]);
+        shm_registry_leave(move->space);
+        if (!ok) err = shm_work.draft.err;
+    }
+    for (i = 0; i < tied; i++) {
+        SV *target = SvRV(*av_fetch(move->targets, i, 0));
+        if (ok) shm_empty_behind(aTHX_ target);
+        else shm_untie(aTHX_ vars[i], target);
+    }
+    shm_buffer_free(&shm_work.dropped);
+    shm_work.dropped = dropped;
+    if (!ok) shm_no_room(aTHX_ err.text);
+}
+
+/* Make a value of the user's ready to be stored: its magic is read, and what it
+ * refers to is shared. May run the user's code; call it before anything is
+ * encoded. Returns the value to store, good until the end of the statement. */
+static SV *shm_ready(pTHX_ shm_var_t *var, SV *sv)
+{
+    shm_move_t move;
+    SSize_t    i;
+    bool       foreign;
+    SV       **known, *target;
+
+    SvGETMAGIC(sv);
+    if (POOL_LIKELY(!SvROK(sv))) {
+        if (POOL_UNLIKELY(SvTYPE(sv) >= SVt_REGEXP)) shm_check_value(aTHX_ sv);
+        return sv;
+    }
+    target = SvRV(sv);
+    if (!SvREADONLY(target)) {
+        shm_var_t *known_var = shm_handle_of_container(aTHX_ target, &foreign);
+        if (known_var != NULL && known_var->space == var->space) {
+            shm_know_container(aTHX_ known_var, target);
+            return sv;
+        }
+    }
+    ENTER;
+    move.space   = var->space;
+    move.targets = (AV *)sv_2mortal((SV *)newAV());
+    move.seen    = (HV *)sv_2mortal((SV *)newHV());
+    shm_move_add(aTHX_ &move, sv);
+    for (i = 0; i <= av_len(move.targets); i++) shm_move_content(aTHX_ &move, SvRV(*av_fetch(move.targets, i, 0)));
+    shm_move_all(aTHX_ &move);
+    LEAVE;
+    known = hv_fetch(move.seen, (const char *)&target, sizeof target, 0);
+    return sv_2mortal(newRV_inc(known != NULL ? SvRV(*known) : target));
+}
+
+/* Write a value that shm_ready() returned into a record. Runs no code. */
+static inline void shm_encode(pTHX_ shm_buffer_t *out, SV *sv)
+{
+    if (POOL_LIKELY(!SvROK(sv))) {
+        shm_put_plain(aTHX_ out, sv);
+        return;
+    }
+    shm_note_added(aTHX_ sv);
+    shm_put_value(aTHX_ out, sv);
+}
+
+/* Begin to make a record. */
+static inline shm_buffer_t *shm_new_record(enum shm_op op)
+{
+    shm_work.record.length = shm_work.added.length = 0;
+    shm_work.record.failed = false;
+    shm_put_byte(&shm_work.record, (uint8_t)op);
+    return &shm_work.record;
+}
+
+#endif /* SHM_REFS_H */

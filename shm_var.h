@@ -1,0 +1,516 @@
+/*
+ * shm_var.h - this process's view of a shared variable: its handle, its
+ * attachment, and what happens to both at fork.
+ *
+ * A handle belongs to one Perl object (the one behind `tied`), and one
+ * interpreter. All handles of the process are in one table, so that a variable
+ * is tied once however often it is referred to, and so that fork finds them.
+ *
+ * FORK. The attachments of the child are made before the fork, by and in the
+ * name of the parent ("in transit"), and taken over by the child when it first
+ * runs Perl code: from before the fork on there is always one. A child that
+ * executes another program instead never takes them; they expire.
+ *
+ * This is free software; you can redistribute it and/or modify it under the
+ * same terms as Perl itself.
+ */
+#ifndef SHM_VAR_H
+#define SHM_VAR_H
+
+#include "shm_lock.h"
+#include "shm_value.h"
+
+#define SHM_TRANSIT_NS INT64_C(10000000000) /* how long a child has to take its attachments */
+#define SHM_BUCKETS    4096u
+
+typedef struct shm_var {
+    /* Read by every fetch. */
+    shm_record_t *record;
+    SV           *cache; /* the native scalar, array or hash */
+    shm_cursor_t  at;    /* what the cache reflects */
+    bool          write_held, read_held;
+    bool          removed;
+    uint8_t       type;
+
+    shm_space_t    *space;
+    shm_id_t        id;
+    uint64_t        attach;       /* slot, or SHM_NONE */
+    uint64_t        child_attach; /* between the two halves of a fork */
+    bool            adopt;        /* this is a child that has not taken `attach` yet */
+    char           *name;         /* sigil and full name, or NULL: anonymous */
+    PerlInterpreter *perl;
+    SV             *object;    /* not counted */
+    SV             *container; /* the tied variable, not counted; NULL: unknown or gone */
+    struct shm_var *next, **link;
+} shm_var_t;
+
+static pthread_mutex_t shm_table_lock = PTHREAD_MUTEX_INITIALIZER;
+static shm_var_t      *shm_table[SHM_BUCKETS];
+static shm_space_t    *shm_spaces; /* open ones; shm_table_lock */
+
+#ifdef MULTIPLICITY
+#define SHM_PERL aTHX
+#else
+#define SHM_PERL NULL
+#endif
+
+/* --- the table -------------------------------------------------------- */
+
+static uint32_t shm_bucket(shm_id_t id)
+{
+    return (uint32_t)((id.slot * UINT64_C(0x9e3779b97f4a7c15) + id.generation) >> 32) % SHM_BUCKETS;
+}
+
+static void shm_table_add(shm_var_t *var)
+{
+    shm_var_t **bucket = &shm_table[shm_bucket(var->id)];
+    pthread_mutex_lock(&shm_table_lock);
+    var->next = *bucket;
+    var->link = bucket;
+    if (var->next != NULL) var->next->link = &var->next;
+    *bucket = var;
+    pthread_mutex_unlock(&shm_table_lock);
+}
+
+static void shm_table_remove(shm_var_t *var)
+{
+    pthread_mutex_lock(&shm_table_lock);
+    if (var->link != NULL) {
+        *var->link = var->next;
+        if (var->next != NULL) var->next->link = var->link;
+        var->link = NULL;
+    }
+    pthread_mutex_unlock(&shm_table_lock);
+}
+
+/* This interpreter's handle of a variable, or NULL. */
+static shm_var_t *shm_table_find(pTHX_ shm_space_t *space, shm_id_t id)
+{
+    shm_var_t *var;
+    pthread_mutex_lock(&shm_table_lock);
+    for (var = shm_table[shm_bucket(id)]; var != NULL; var = var->next)
+        if (var->id.slot == id.slot && var->id.generation == id.generation && var->space == space && (void *)var->perl == (void *)SHM_PERL) break;
+    pthread_mutex_unlock(&shm_table_lock);
+    return var;
+}
+
+/* --- namespaces that are open ----------------------------------------- */
+
+static void shm_space_release(shm_space_t *space)
+{
+    shm_space_t **link;
+    pthread_mutex_lock(&shm_table_lock);
+    if (--space->users == 0) {
+        for (link = &shm_spaces; *link != NULL; link = &(*link)->next)
+            if (*link == space) {
+                *link = space->next;
+                break;
+            }
+        pthread_mutex_unlock(&shm_table_lock);
+        shm_space_free(space);
+        return;
+    }
+    pthread_mutex_unlock(&shm_table_lock);
+}
+
+static shm_space_t *shm_space_retain(shm_space_t *space)
+{
+    pthread_mutex_lock(&shm_table_lock);
+    space->users++;
+    pthread_mutex_unlock(&shm_table_lock);
+    return space;
+}
+
+/* The open namespace of this path that was not removed meanwhile, or NULL. */
+static shm_space_t *shm_space_find(const char *path)
+{
+    shm_space_t *space;
+    pthread_mutex_lock(&shm_table_lock);
+    for (space = shm_spaces; space != NULL; space = space->next)
+        if (strcmp(space->path, path) == 0 && space->super->closed == 0) {
+            space->users++;
+            break;
+        }
+    pthread_mutex_unlock(&shm_table_lock);
+    return space;
+}
+
+static shm_space_t *shm_space_enlist(shm_space_t *space)
+{
+    pthread_mutex_lock(&shm_table_lock);
+    space->users = 1;
+    space->next  = shm_spaces;
+    shm_spaces   = space;
+    pthread_mutex_unlock(&shm_table_lock);
+    return space;
+}
+
+/* --- attaching -------------------------------------------------------- */
+
+/* A new attachment of this process; the registry lock is held. The count comes
+ * first and goes last: who dies in between leaves it too large, not too small. */
+static uint64_t shm_attach_new(shm_space_t *space, shm_id_t id, int64_t transit, pool_error_t *err)
+{
+    shm_record_t *record = shm_record(space, id.slot);
+    uint64_t      slot   = pool_grow_alloc(&space->attach, err);
+    shm_attach_t *mark;
+
+    if (slot == POOL_NONE) return SHM_NONE;
+    record->refs++;
+    mark             = (shm_attach_t *)pool_grow_ptr(&space->attach, slot);
+    mark->transit    = (uint64_t)transit;
+    mark->generation = id.generation;
+    __atomic_store_n(&mark->variable, id.slot, __ATOMIC_RELEASE);
+    return slot;
+}
+
+static void shm_drop_ref(shm_space_t *space, shm_id_t id); /* shm_refs.h */
+
+/* The registry lock is held. */
+static void shm_detach(shm_space_t *space, shm_id_t id, uint64_t slot)
+{
+    if (slot == SHM_NONE) return;
+    pool_grow_free(&space->attach, slot);
+    shm_drop_ref(space, id);
+}
+
+/* --- fork ------------------------------------------------------------- */
+
+/* Attachments made for children that may not have taken them. */
+typedef struct shm_transit {
+    shm_space_t *space;
+    shm_id_t     id;
+    uint64_t     slot, slot_generation;
+    int64_t      when;
+} shm_transit_t;
+
+static shm_buffer_t shm_transits; /* shm_transit_t; only in fork, under shm_table_lock */
+static bool         shm_child;    /* this process has attachments to take */
+static void       (*shm_old_signalhook)(pTHX);
+
+/* Let go what children did not take in time: they became other programs. The
+ * slot may have been taken and freed since; its owner word then is not ours. */
+static void shm_expire_transits(int64_t now)
+{
+    shm_transit_t *all = (shm_transit_t *)(void *)shm_transits.data;
+    size_t         i, kept = 0, count = shm_transits.length / sizeof *all;
+
+    for (i = 0; i < count; i++) {
+        shm_transit_t *one  = &all[i];
+        pool_t        *part = pool_grow_have(&one->space->attach, one->slot);
+        uint64_t       index = pool_grow_index(one->slot);
+        bool           ours  = pool_generation(part, index) == one->slot_generation && shm_same_process(pool_owner_word(part, index), pool_i_me(part));
+        if (ours && now - one->when < SHM_TRANSIT_NS) {
+            all[kept++] = *one;
+            continue;
+        }
+        shm_registry_lock(one->space);
+        if (ours && pool_free_generation(part, index, one->slot_generation)) shm_drop_ref(one->space, one->id);
+        shm_registry_unlock(one->space);
+        one->space->users--; /* if this was the last, the mapping stays: there may be more */
+    }
+    shm_transits.length = kept * sizeof *all;
+}
+
+static void shm_fork_prepare(void)
+{
+    int64_t    now = shm_boottime();
+    uint32_t   bucket;
+    shm_var_t *var;
+    dTHX;
+
+    pthread_mutex_lock(&shm_table_lock);
+    shm_expire_transits(now);
+    for (bucket = 0; bucket < SHM_BUCKETS; bucket++)
+        for (var = shm_table[bucket]; var != NULL; var = var->next) {
+            pool_error_t  err;
+            shm_transit_t one;
+            var->child_attach = SHM_NONE;
+            if ((void *)var->perl != (void *)SHM_PERL || var->attach == SHM_NONE) continue;
+            shm_registry_lock(var->space);
+            if (shm_exists(var->space, var->id)) var->child_attach = shm_attach_new(var->space, var->id, now, &err);
+            shm_registry_unlock(var->space);
+            if (var->child_attach == SHM_NONE) continue;
+            one.space           = var->space;
+            one.id              = var->id;
+            one.slot            = var->child_attach;
+            one.slot_generation = pool_grow_generation(&var->space->attach, one.slot);
+            one.when            = now;
+            var->space->users++;
+            shm_buffer_put(&shm_transits, &one, sizeof one);
+        }
+}
+
+static void shm_fork_parent(void)
+{
+    pthread_mutex_unlock(&shm_table_lock);
+}
+
+/* The child takes its attachments. */
+static void shm_adopt(void)
+{
+    uint32_t   bucket;
+    shm_var_t *var;
+
+    if (!shm_child) return;
+    shm_child = false;
+    for (bucket = 0; bucket < SHM_BUCKETS; bucket++)
+        for (var = shm_table[bucket]; var != NULL; var = var->next) {
+            shm_attach_t *mark;
+            if (!var->adopt) continue;
+            var->adopt = false;
+            if (var->attach == SHM_NONE || !pool_grow_adopt(&var->space->attach, var->attach)) continue;
+            mark          = (shm_attach_t *)pool_grow_ptr(&var->space->attach, var->attach);
+            mark->transit = 0;
+        }
+}
+
+static void shm_signalhook(pTHX)
+{
+    PL_signalhook = shm_old_signalhook;
+    shm_adopt();
+    PL_signalhook(aTHX);
+}
+
+static void shm_batch_forget(void); /* shm_journal.h */
+
+/* A child holds no locks. It takes its attachments at the next statement, and
+ * not here: it may be about to become another program. */
+static void shm_fork_child(void)
+{
+    uint32_t   bucket;
+    shm_var_t *var;
+    dTHX;
+
+    for (bucket = 0; bucket < SHM_BUCKETS; bucket++)
+        for (var = shm_table[bucket]; var != NULL; var = var->next) {
+            var->attach     = var->child_attach;
+            var->adopt      = true;
+            var->write_held = var->read_held = false;
+            shm_child       = true;
+        }
+    shm_transits.length = 0;
+    shm_batch_forget();
+    pthread_mutex_unlock(&shm_table_lock);
+    if (shm_child && aTHX != NULL) {
+        if (PL_signalhook != shm_signalhook) shm_old_signalhook = PL_signalhook;
+        PL_signalhook  = shm_signalhook;
+        PL_sig_pending = 1;
+    }
+}
+
+/* --- handles ---------------------------------------------------------- */
+
+static int shm_handle_free(pTHX_ SV *sv, MAGIC *mg);
+static int shm_container_free(pTHX_ SV *sv, MAGIC *mg);
+#ifdef USE_ITHREADS
+static int shm_handle_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *param);
+static int shm_container_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *param);
+#else
+#define shm_handle_dup    0
+#define shm_container_dup 0
+#endif
+
+static MGVTBL shm_handle_vtbl    = { 0, 0, 0, 0, shm_handle_free, 0, shm_handle_dup, 0 };
+static MGVTBL shm_container_vtbl = { 0, 0, 0, 0, shm_container_free, 0, shm_container_dup, 0 };
+
+/* The handle behind an object, or NULL. */
+static inline shm_var_t *shm_handle_of(pTHX_ SV *object)
+{
+    MAGIC *mg;
+    if (!SvROK(object) || SvTYPE(SvRV(object)) < SVt_PVMG) return NULL;
+    for (mg = SvMAGIC(SvRV(object)); mg != NULL; mg = mg->mg_moremagic)
+        if (mg->mg_virtual == &shm_handle_vtbl) return (shm_var_t *)(void *)mg->mg_ptr;
+    return NULL;
+}
+
+/* The handle of a container that is tied to a shared variable, or NULL.
+ * *foreign: it is tied to something else. */
+static shm_var_t *shm_handle_of_container(pTHX_ SV *container, bool *foreign)
+{
+    MAGIC     *mg;
+    shm_var_t *var = NULL;
+
+    *foreign = false;
+    if (SvTYPE(container) < SVt_PVMG || !SvMAGICAL(container)) return NULL;
+    mg = mg_find(container, SvTYPE(container) == SVt_PVAV || SvTYPE(container) == SVt_PVHV ? PERL_MAGIC_tied : PERL_MAGIC_tiedscalar);
+    if (mg == NULL) return NULL;
+    if (mg->mg_obj != NULL) var = shm_handle_of(aTHX_ mg->mg_obj);
+    *foreign = var == NULL;
+    return var;
+}
+
+static SV *shm_new_cache(pTHX_ uint32_t type)
+{
+    return type == SHM_HASH ? (SV *)newHV() : type == SHM_ARRAY ? (SV *)newAV() : newSV(0);
+}
+
+static const char *const shm_classes[] = { "", "IPC::Shm::Scalar", "IPC::Shm::Array", "IPC::Shm::Hash" };
+
+static void shm_cursor_reset(shm_cursor_t *at)
+{
+    at->serial = at->epoch = at->bytes = at->index = 0;
+    at->block  = SHM_NONE;
+}
+
+/* A handle for a variable that `attach` is an attachment to. */
+static shm_var_t *shm_handle_new(pTHX_ shm_space_t *space, shm_id_t id, uint32_t type, uint64_t attach)
+{
+    shm_var_t *var;
+    Newxz(var, 1, shm_var_t);
+    var->space        = shm_space_retain(space);
+    var->id           = id;
+    var->record       = shm_record(space, id.slot);
+    var->type         = (uint8_t)type;
+    var->attach       = attach;
+    var->child_attach = SHM_NONE;
+    var->perl         = (PerlInterpreter *)SHM_PERL;
+    var->cache        = shm_new_cache(aTHX_ type);
+    shm_cursor_reset(&var->at);
+    var->at.serial = UINT64_MAX; /* not even the empty variable is known */
+    shm_table_add(var);
+    return var;
+}
+
+/* The object of a handle: made when it is first asked for. A counted reference. */
+static SV *shm_object(pTHX_ shm_var_t *var)
+{
+    SV    *object;
+    MAGIC *mg;
+    if (var->object != NULL) return newRV_inc(var->object);
+    object      = newSV_type(SVt_PVMG);
+    mg          = sv_magicext(object, NULL, PERL_MAGIC_ext, &shm_handle_vtbl, (const char *)var, 0);
+    mg->mg_flags |= MGf_DUP;
+    var->object = object;
+    return sv_bless(newRV_noinc(object), gv_stashpv(shm_classes[var->type], GV_ADD));
+}
+
+static void shm_know_container(pTHX_ shm_var_t *var, SV *container)
+{
+    MAGIC *mg;
+    if (var->container == container) return;
+    var->container = container;
+    mg             = sv_magicext(container, NULL, PERL_MAGIC_ext, &shm_container_vtbl, (const char *)var, 0);
+    mg->mg_flags |= MGf_DUP;
+}
+
+/* Tie a container (of the right type, not tied yet) to the variable. */
+static void shm_tie(pTHX_ shm_var_t *var, SV *container)
+{
+    SV *object = shm_object(aTHX_ var);
+    sv_magic(container, object, var->type == SHM_SCALAR ? PERL_MAGIC_tiedscalar : PERL_MAGIC_tied, NULL, 0);
+    SvREFCNT_dec_NN(object);
+    shm_know_container(aTHX_ var, container);
+}
+
+static int shm_container_free(pTHX_ SV *sv, MAGIC *mg)
+{
+    shm_var_t *var = (shm_var_t *)(void *)mg->mg_ptr;
+    if (var != NULL && var->container == sv) var->container = NULL;
+    mg->mg_ptr = NULL;
+    return 0;
+}
+
+/* Release what the handle holds, and let go of the variable. */
+static void shm_unlock_all(shm_var_t *var);
+
+static void shm_handle_release(pTHX_ shm_var_t *var)
+{
+    SV *cache = var->cache;
+
+    shm_adopt();
+    shm_unlock_all(var);
+    shm_table_remove(var);
+    if (var->container != NULL) {
+        MAGIC *mg = mg_findext(var->container, PERL_MAGIC_ext, &shm_container_vtbl);
+        if (mg != NULL) mg->mg_ptr = NULL;
+        var->container = NULL;
+    }
+    if (var->attach != SHM_NONE) {
+        shm_registry_lock(var->space);
+        shm_detach(var->space, var->id, var->attach);
+        shm_registry_unlock(var->space);
+        var->attach = SHM_NONE;
+    }
+    var->cache = NULL;
+    SvREFCNT_dec(cache);
+}
+
+static int shm_handle_free(pTHX_ SV *sv, MAGIC *mg)
+{
+    shm_var_t *var = (shm_var_t *)(void *)mg->mg_ptr;
+    PERL_UNUSED_VAR(sv);
+    if (var == NULL) return 0;
+    mg->mg_ptr = NULL;
+    if (var->cache != NULL) shm_handle_release(aTHX_ var);
+    shm_space_release(var->space);
+    Safefree(var->name);
+    Safefree(var);
+    return 0;
+}
+
+#ifdef USE_ITHREADS
+/* A cloned interpreter has its own handle, attachment and, empty so far, cache. */
+static int shm_handle_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *param)
+{
+    shm_var_t   *old = (shm_var_t *)(void *)mg->mg_ptr, *var;
+    uint64_t     attach = SHM_NONE;
+    pool_error_t err;
+
+    mg->mg_ptr = NULL;
+    if (old == NULL || old->cache == NULL) return 0;
+    shm_registry_lock(old->space);
+    if (shm_exists(old->space, old->id)) attach = shm_attach_new(old->space, old->id, 0, &err);
+    shm_registry_unlock(old->space);
+    var            = shm_handle_new(aTHX_ old->space, old->id, old->type, attach);
+    var->name      = old->name != NULL ? savepv(old->name) : NULL;
+    var->object    = old->object != NULL ? sv_dup(old->object, param) : NULL;
+    var->container = old->container != NULL ? sv_dup(old->container, param) : NULL;
+    mg->mg_ptr     = (char *)var;
+    if (var->container != NULL && SvTYPE(var->container) >= SVt_PVMG) {
+        MAGIC *known = mg_findext(var->container, PERL_MAGIC_ext, &shm_container_vtbl);
+        if (known != NULL) known->mg_ptr = (char *)var;
+    }
+    return 0;
+}
+
+/* The container's magic is cloned before or after the object: found anew. */
+static int shm_container_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *param)
+{
+    shm_var_t *old = (shm_var_t *)(void *)mg->mg_ptr;
+    mg->mg_ptr     = NULL;
+    if (old != NULL && old->object != NULL) {
+        SV    *object = sv_dup(old->object, param);
+        MAGIC *handle = SvTYPE(object) >= SVt_PVMG ? mg_findext(object, PERL_MAGIC_ext, &shm_handle_vtbl) : NULL;
+        if (handle != NULL) mg->mg_ptr = handle->mg_ptr;
+    }
+    return 0;
+}
+#endif
+
+static inline shm_locker_t shm_locker(const shm_var_t *var)
+{
+    shm_locker_t locker;
+    locker.space   = var->space;
+    locker.record  = var->record;
+    locker.id      = var->id;
+    locker.attach  = var->attach;
+    locker.reading = var->read_held;
+    return locker;
+}
+
+static void shm_unlock_all(shm_var_t *var)
+{
+    shm_locker_t locker = shm_locker(var);
+    if (var->write_held) {
+        var->write_held = false;
+        shm_include(var->record);
+        shm_write_unlock(var->record);
+    }
+    if (var->read_held) {
+        var->read_held = false;
+        shm_read_unlock(&locker);
+    }
+}
+
+#endif /* SHM_VAR_H */
