@@ -157,7 +157,7 @@ typedef struct pool_error {
 #define POOL_MAGIC_CREATING UINT64_C(0x304c4f4f5044534c) /* "LSDPOOL0": not yet */
 #define POOL_VERSION        1u
 
-#define POOL_GROUP      64u   /* slots a group; one bit of the index stands for it */
+#define POOL_GROUP      16u   /* slots a group; one bit of the index stands for it */
 #define POOL_WAITERS    256u  /* entries of the table of waiters                   */
 #define POOL_NAMESPACES 1024u /* entries of the table of PID namespaces            */
 #define POOL_LEVELS     5     /* 64^5 groups: more than POOL_MAX_CAPACITY needs    */
@@ -306,11 +306,6 @@ const char *pool_strerror(int code);
 /* ------------------------------------------------------------------------
  * Cold operations
  * --------------------------------------------------------------------- */
-
-/* Allocate a slot, waiting up to timeout_ns (0: do not wait, POOL_FOREVER: no
- * limit). Returns POOL_OK with *slot, or POOL_FULL (timeout_ns 0),
- * POOL_TIMEOUT, POOL_INTERRUPTED, POOL_E_NOSPC. Blocks. */
-int pool_alloc(pool_t *pool, int64_t timeout_ns, uint64_t *slot);
 
 /* Allocate n slots or none. Holds nothing while it waits. More than the
  * capacity: POOL_FULL at once. n = 0: POOL_OK. Otherwise as pool_alloc(). */
@@ -514,6 +509,17 @@ static inline uint64_t pool_try_alloc(pool_t *pool)
     return pool_i_finish(pool, slot, me);
 }
 
+/* Allocate a slot, waiting up to timeout_ns (0: do not wait, POOL_FOREVER: no
+ * limit). Returns POOL_OK with *slot, or POOL_FULL (timeout_ns 0),
+ * POOL_TIMEOUT, POOL_INTERRUPTED, POOL_E_NOSPC. Blocks. */
+static inline int pool_alloc(pool_t *pool, int64_t timeout_ns, uint64_t *slot)
+{
+    *slot = pool_try_alloc(pool);
+    if (POOL_LIKELY(*slot < POOL_NOSPC)) return POOL_OK;
+    if (*slot == POOL_NOSPC) return POOL_E_NOSPC;
+    return timeout_ns == 0 ? (int)POOL_FULL : pool_alloc_n(pool, 1, timeout_ns, slot);
+}
+
 /* ------------------------------------------------------------------------
  * Free
  * --------------------------------------------------------------------- */
@@ -544,11 +550,14 @@ static inline bool pool_i_free_quietly(pool_t *pool, uint64_t slot)
  * (full bit, then owners) and pool_i_round() (waiting, then owners): of a freer
  * and a searcher at least one sees what the other did. A freer that dies here
  * leaves a full bit or a sleeper too many: audits and slices mend that. */
+static inline bool pool_i_marked_full(const pool_t *pool, uint64_t group)
+{
+    return pool->levels != 0 && (__atomic_load_n(&pool->full[0][group / 64], __ATOMIC_SEQ_CST) >> (group % 64) & 1) != 0;
+}
+
 static inline void pool_i_open_group_of(pool_t *pool, uint64_t slot)
 {
-    uint64_t group = slot / POOL_GROUP;
-    if (pool->levels != 0 && (__atomic_load_n(&pool->full[0][group / 64], __ATOMIC_SEQ_CST) >> (group % 64) & 1) != 0)
-        pool_i_mark_open(pool, group);
+    if (pool_i_marked_full(pool, slot / POOL_GROUP)) pool_i_mark_open(pool, slot / POOL_GROUP);
 }
 
 static inline void pool_i_announce(pool_t *pool, uint64_t slot)
@@ -733,7 +742,7 @@ extern "C" {
 #define POOL_I_MS              INT64_C(1000000)
 #define POOL_I_EXTENT          ((uint64_t)256 << 10) /* bytes a sparse pool reserves at a time */
 #define POOL_I_PAGE            ((uint64_t)4096)      /* files are whole multiples of this */
-#define POOL_I_UNINDEXED       4u                    /* so many groups are searched without an index */
+#define POOL_I_UNINDEXED       16u                   /* so many groups are searched without an index */
 #define POOL_I_AUDIT_TRY       4u                    /* slots audited by a failed pool_try_alloc() */
 #define POOL_I_AUDIT_WAIT      ((uint64_t)16384)     /* slots audited by a waiter, each slice, at least … */
 #define POOL_I_AUDIT_WAIT_PART 16u                   /* … and this part of the pool */
@@ -1079,6 +1088,7 @@ static uint64_t pool_i_next_open(const pool_t *pool, uint64_t group)
     uint64_t index = group;
 
     if (pool->levels == 0) return group < pool->groups ? group : pool->groups;
+    if (group == 0) level = pool->levels - 1; /* the whole pool: from the top */
     while (index < pool->level_bits[level]) {
         uint64_t open = ~__atomic_load_n(&pool->full[level][index / 64], __ATOMIC_SEQ_CST) >> index % 64;
         if (open != 0) {
@@ -1132,13 +1142,14 @@ static uint64_t pool_i_take_in_group(pool_t *pool, uint64_t group, uint64_t from
 /* Claim up to n slots: once around the pool from the hint. Returns how many. */
 static uint64_t pool_i_take(pool_t *pool, uint64_t me, uint64_t n, uint64_t *slots)
 {
-    uint64_t hint = __atomic_load_n(&pool->hint, __ATOMIC_RELAXED), first = hint / POOL_GROUP, got = 0, group, last;
+    uint64_t hint   = __atomic_load_n(&pool->hint, __ATOMIC_RELAXED), first = hint / POOL_GROUP, got = 0, group, last;
+    uint64_t lowest = pool_i_next_open(pool, 0);
 
-    if (pool_i_next_open(pool, 0) == pool->groups) return 0; /* all full: the common failure, made short */
-    if (pool_i_next_open(pool, first) == first) got = pool_i_take_in_group(pool, first, hint, me, n, slots);
+    if (lowest == pool->groups) return 0; /* all full: the common failure, made short */
+    if (!pool_i_marked_full(pool, first)) got = pool_i_take_in_group(pool, first, hint, me, n, slots);
     for (group = pool_i_next_open(pool, first + 1); got < n && group < pool->groups; group = pool_i_next_open(pool, group + 1))
         got += pool_i_take_in_group(pool, group, group * POOL_GROUP, me, n - got, slots + got);
-    for (group = pool_i_next_open(pool, 0); got < n && group <= first && group < pool->groups; group = pool_i_next_open(pool, group + 1))
+    for (group = lowest; got < n && group <= first; group = pool_i_next_open(pool, group + 1))
         got += pool_i_take_in_group(pool, group, group * POOL_GROUP, me, n - got, slots + got);
     if (got > 0) {
         last = slots[got - 1];
@@ -1434,11 +1445,6 @@ int pool_alloc_n(pool_t *pool, uint64_t n, int64_t timeout_ns, uint64_t *slots)
     return code;
 }
 
-int pool_alloc(pool_t *pool, int64_t timeout_ns, uint64_t *slot)
-{
-    return pool_alloc_n(pool, 1, timeout_ns, slot);
-}
-
 /* The futex is the (low half of the) value itself. A change of only the upper
  * half of an int64 between the look and the sleep is seen a slice later. */
 static uint32_t *pool_i_value_word(pool_t *pool, uint64_t slot)
@@ -1554,10 +1560,11 @@ static bool pool_i_verdict(pool_t *pool, pool_i_verdicts_t *seen, uint64_t owner
  * that a recoverer that dies meanwhile leaves it stale again, under its own name. */
 static bool pool_i_recover_slot(pool_t *pool, uint64_t slot, uint64_t owner, pool_stale_fn *stale, void *context)
 {
-    uint64_t me = pool_i_me(pool), was = owner;
+    uint64_t me = pool_i_me(pool), was = owner, uses;
     if (stale == NULL || (owner & POOL_I_BUSY) != 0) return pool_i_release(pool, slot, owner); /* BUSY: never was allocated */
     if (!__atomic_compare_exchange_n(&pool->records[slot].owner, &was, me, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) return false;
-    return stale(pool, slot, owner, context) && pool_i_release(pool, slot, me);
+    uses = pool_generation(pool, slot);
+    return stale(pool, slot, owner, context) && pool_free_generation(pool, slot, uses); /* not what it freed and took again */
 }
 
 uint64_t pool_recover(pool_t *pool, pool_stale_fn *stale, void *context)

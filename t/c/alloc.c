@@ -180,7 +180,7 @@ int main(void)
     one_free(64, ROUNDS(2000));
     one_free(1000, ROUNDS(5000));
     one_free(100000, ROUNDS(20000));
-    one_free(262145, ROUNDS(20000)); /* one more than fits three levels of 64 */
+    one_free(16 * 64 * 64 + 1, ROUNDS(20000)); /* one more than two levels of the index cover */
     hidden_slot();
     sizes();
     generations();
