@@ -402,6 +402,25 @@ static SV *code_of(pTHX_ SV *sv)
     return sv_mortalcopy(sv);
 }
 
+/* Call it with one or two integers. On a stack of its own, so that a `last` that
+ * wants to leave it is an error, not the end of perl. */
+static void call_code(pTHX_ SV *code, int n, IV first, IV second)
+{
+    dSP;
+    ENTER;
+    SAVETMPS;
+    PUSHSTACKi(PERLSI_MAGIC);
+    PUSHMARK(SP);
+    EXTEND(SP, 2);
+    mPUSHi(first);
+    if (n > 1) mPUSHi(second);
+    PUTBACK;
+    call_sv(code, G_VOID | G_DISCARD);
+    POPSTACK;
+    FREETMPS;
+    LEAVE;
+}
+
 static SV *new_value(pTHX_ const pool_t *pool, slot_t slot)
 {
     SV *sv;
@@ -761,35 +780,32 @@ typedef struct {
     SV      *callback;
     slot_t   slot;
     uint64_t owner;
+    uint64_t generation;
     bool     returned;
 } stale_t;
 
-/* The callback died: the slot stays stale, for the next recovery to find. */
+/* The callback died: the slot stays stale, for the next recovery to find, unless
+ * it was freed and allocated again in there. */
 static void stale_unwind(pTHX_ void *context)
 {
     stale_t *stale = (stale_t *)context;
-    if (!stale->returned) pool_unadopt(stale->pool, stale->slot, stale->owner);
+    if (!stale->returned && pool_generation(stale->pool, stale->slot) == stale->generation)
+        pool_unadopt(stale->pool, stale->slot, stale->owner);
 }
 
 static bool stale_callback(pool_t *pool, uint64_t slot, uint64_t owner, void *context)
 {
     dTHX;
-    dSP;
     stale_t *stale = (stale_t *)context;
 
-    stale->slot     = slot;
-    stale->owner    = owner;
-    stale->returned = false;
+    stale->slot       = slot;
+    stale->owner      = owner;
+    stale->generation = pool_generation(pool, slot);
+    stale->returned   = false;
     ENTER;
-    SAVETMPS;
     SAVEDESTRUCTOR_X(stale_unwind, stale);
-    PUSHMARK(SP);
-    mXPUSHs(newSVuv((UV)slot));
-    mXPUSHs(newSViv((IV)pool_owner_pid(owner)));
-    PUTBACK;
-    call_sv(stale->callback, G_VOID | G_DISCARD);
+    call_code(aTHX_ stale->callback, 2, (IV)slot, (IV)pool_owner_pid(owner));
     stale->returned = true;
-    FREETMPS;
     LEAVE;
     return true;
 }
@@ -1288,17 +1304,8 @@ each_allocated(pool, callback)
   PPCODE:
     callback = code_of(aTHX_ callback);
     hold(aTHX_ pool);
-    for (slot = pool_next_allocated(pool, 0); slot != POOL_NONE; slot = pool_next_allocated(pool, slot + 1)) {
-        ENTER;
-        SAVETMPS;
-        PUSHMARK(SP);
-        mXPUSHu((UV)slot);
-        PUTBACK;
-        call_sv(callback, G_VOID | G_DISCARD);
-        SPAGAIN;
-        FREETMPS;
-        LEAVE;
-    }
+    for (slot = pool_next_allocated(pool, 0); slot != POOL_NONE; slot = pool_next_allocated(pool, slot + 1))
+        call_code(aTHX_ callback, 1, (IV)slot, (IV)0);
     XSRETURN_EMPTY;
 
 void
