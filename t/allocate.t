@@ -82,6 +82,10 @@ subtest 'each_allocated' => sub {
     $pool->each_allocated(sub { push @seen, $_[0]; $pool->free_n([ $_[0], $_[0] + 7 ]) if $_[0] < 196 });
     is_deeply(\@seen, [ grep { $_ % 14 == 0 } 0 .. 199 ], 'leaves out what an earlier call freed');
     dies_with { $pool->each_allocated(sub { die "enough\n" }) } qr/^enough$/, 'an exception passes through';
+    for my $round (1) {
+        no warnings 'exiting';
+        dies_with { $pool->each_allocated(sub { next }) } qr/Can't "next" outside a loop block/, 'next cannot leave it';
+    }
     lives { $pool->each_allocated(sub { undef $pool }) } 'the code may drop the pool';
 };
 
