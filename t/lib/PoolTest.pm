@@ -9,6 +9,7 @@ use Config;
 use Cwd ();
 use Errno qw(EINTR);
 use Exporter qw(import);
+use File::Path ();
 use File::Temp ();
 use IO::Handle;
 use POSIX ();
@@ -92,7 +93,7 @@ sub warnings_of (&) {
 
 # ---- files
 
-sub temp_folder { return $folder //= File::Temp::tempdir('pool-test-XXXXXX', TMPDIR => 1, CLEANUP => 1) }
+sub temp_folder { return $folder }
 sub temp_path   { return temp_folder() . "/$_[0]" }
 
 sub write_file {
@@ -266,9 +267,11 @@ sub _watch {
     if (!select $ready, undef, undef, $HUNG) {
         print STDERR "# $0 hangs: ended after $HUNG seconds\n";
         kill 'KILL', _descendants($MAIN), $MAIN;
+        File::Path::remove_tree($folder);
     }
     POSIX::_exit(0);
 }
+$folder  = File::Temp::tempdir('pool-test-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 $watched = _watch();
 
 END {
