@@ -10,8 +10,8 @@ my $folder = File::Temp->newdir('pool-inspect-XXXXXX', TMPDIR => 1);
 # A child that takes slots and lives until it is told to end: [pid, handle to close].
 sub holder_of {
     my ($pool, $slots) = @_;
-    pipe my $from_child, my $to_parent or die "pipe: $!";
-    pipe my $from_parent, my $to_child or die "pipe: $!";
+    pipe my $from_child,  my $to_parent or die "pipe: $!";
+    pipe my $from_parent, my $to_child  or die "pipe: $!";
     my $pid = fork // die "fork: $!";
     if (!$pid) {
         close $to_child;
@@ -43,12 +43,12 @@ subtest 'attach takes a pool for what it is' => sub {
         my ($class, @geometry) = @{ $pools{$variant} };
         my $made = $class->new("$folder/$variant", @geometry, { sparse => $variant eq 'I64' });
         my $pool = Data::Pool::Shared->attach("$folder/$variant");
-        is ref $pool,         $class,             "$variant: class";
-        is $pool->variant,    $variant,           "$variant: variant";
-        is $pool->capacity,   $geometry[0],       "$variant: capacity";
-        is $pool->elem_size,  $made->elem_size,   "$variant: element size";
-        is $pool->is_sparse,  $variant eq 'I64',  "$variant: sparse or not";
-        is $pool->format_version, 1,              "$variant: version of the layout";
+        is ref $pool,             $class,            "$variant: class";
+        is $pool->variant,        $variant,          "$variant: variant";
+        is $pool->capacity,       $geometry[0],      "$variant: capacity";
+        is $pool->elem_size,      $made->elem_size,  "$variant: element size";
+        is $pool->is_sparse,      $variant eq 'I64', "$variant: sparse or not";
+        is $pool->format_version, 1,                 "$variant: version of the layout";
         $made->set($made->alloc, 7);
         like $pool->get($pool->allocated_slots->[0]), qr/^7/, "$variant: it is the same pool";
     }
@@ -78,8 +78,10 @@ subtest 'holders tell who has how many' => sub {
     is_deeply \%slots, { $$ => 4, 0 => 1, $holder->[0] => 100 }, 'a living child, me, nobody';
 
     my %count;
-    $count{$_}++ for grep { $_ } map { $pool->owner_word($_) } 100 .. 250;
-    is_deeply { map { $pool->owner_pid($_) => 1 } keys %count }, { $holder->[0] => 1 }, 'an owner word has its PID';
+    $count{$_}++ for grep {$_} map { $pool->owner_word($_) } 100 .. 250;
+    is_deeply {
+        map { $pool->owner_pid($_) => 1 } keys %count
+    }, { $holder->[0] => 1 }, 'an owner word has its PID';
     my %part = map { $_->{owner} => $_->{slots} } @{ $pool->holders(100, 250) };
     is_deeply \%part, \%count, 'a part of the pool: as counted slot by slot';
     ok !eval { $pool->holders(0, 300) };
@@ -101,7 +103,7 @@ subtest 'stale is what recovery would free' => sub {
     is_deeply [ grep { $pool->is_stale($_) } 0 .. 99 ], [], 'nothing while all live';
     ok !$pool->owner_is_dead($word), 'the child is not dead';
     end_of($holder);
-    ok $pool->owner_is_dead($word), 'now it is';
+    ok $pool->owner_is_dead($word),                       'now it is';
     ok !$pool->owner_is_dead($pool->owner_word($mine)),   'I am not';
     ok !$pool->owner_is_dead($pool->owner_word($nobody)), 'nobody is not';
     my @stale = grep { $pool->is_stale($_) } 0 .. 99;
@@ -131,7 +133,7 @@ subtest 'the age of an owner, dead or alive' => sub {
     cmp_ok $pool->owner_age($word), '>=', $young, 'the dead have one, too';
     $pool->disown($slot);
     is $pool->owner_age($pool->owner_word($slot)), undef, 'nobody has none';
-    is $pool->owner_word(99), 0, 'a free slot has no owner';
+    is $pool->owner_word(99),                      0,     'a free slot has no owner';
 };
 
 done_testing;

@@ -3,21 +3,21 @@ use strict;
 use warnings;
 use Test::More;
 use Config;
-use File::Temp ();
-use JSON::PP ();
+use File::Temp   ();
+use JSON::PP     ();
 use Pod::Checker ();
-use POSIX ();
+use POSIX        ();
 use Data::Pool::Shared;
 use Data::Pool::Shared::Tool;
 
-my $folder = File::Temp->newdir('shmpool-XXXXXX', TMPDIR => 1);
-my ($script) = grep { -e } 'blib/script/shmpool', 'script/shmpool';
-my @shmpool = ($^X, (map { "-I$_" } grep { !ref } @INC), $script);
+my $folder   = File::Temp->newdir('shmpool-XXXXXX', TMPDIR => 1);
+my ($script) = grep {-e} 'blib/script/shmpool', 'script/shmpool';
+my @shmpool  = ($^X, (map {"-I$_"} grep { !ref } @INC), $script);
 
 # Run shmpool: (exit status or the signal's name, standard output, standard error).
 sub shmpool {
     my @words = @_;
-    my $pid = fork // die "fork: $!";
+    my $pid   = fork // die "fork: $!";
     if (!$pid) {
         open STDOUT, '>', "$folder/out" or die;
         open STDERR, '>', "$folder/err" or die;
@@ -73,22 +73,36 @@ subtest 'info' => sub {
     leave_stale($pool, 4);
     leave_stale($pool, 2);
     my %expected = (
-        path => "$folder/info", variant => 'Str', capacity => 200, elem_size => 32, mode => '0640', format_version => 1,
-        used => 12, available => 188, stale => 6, allocs => 13, frees => 1, waits => 1, timeouts => 1, recoveries => 0,
-        waiters => 0, sparse => JSON::PP::false, size => -s "$folder/info",
+        path           => "$folder/info",
+        variant        => 'Str',
+        capacity       => 200,
+        elem_size      => 32,
+        mode           => '0640',
+        format_version => 1,
+        used           => 12,
+        available      => 188,
+        stale          => 6,
+        allocs         => 13,
+        frees          => 1,
+        waits          => 1,
+        timeouts       => 1,
+        recoveries     => 0,
+        waiters        => 0,
+        sparse         => JSON::PP::false,
+        size           => -s "$folder/info",
     );
     is_deeply json('info', "$folder/info"), [ \%expected ], 'as JSON';
 
     my $text = succeeds('info', "$folder/info");
-    like $text, qr/^\Q$folder\E\/info$/m,                    'path';
-    like $text, qr/variant +Str, 32 bytes an element$/m,     'variant and element size';
-    like $text, qr/capacity +200 slots$/m,                   'capacity';
-    like $text, qr/used +12 slots \(6\.0 %\), 6 of them stale$/m, 'used and stale';
+    like $text, qr/^\Q$folder\E\/info$/m,                             'path';
+    like $text, qr/variant +Str, 32 bytes an element$/m,              'variant and element size';
+    like $text, qr/capacity +200 slots$/m,                            'capacity';
+    like $text, qr/used +12 slots \(6\.0 %\), 6 of them stale$/m,     'used and stale';
     like $text, qr/waiters +0 now; 1 calls had to wait, 1 in vain$/m, 'waiters';
     like $text, qr/counters +13 allocations, 1 frees, 0 recovered$/m, 'counters';
-    like $text, qr/size +\d+ KiB$/m,                         'size';
-    like $text, qr/mode +0640$/m,                            'mode';
-    like $text, qr/format +version 1$/m,                     'format version';
+    like $text, qr/size +\d+ KiB$/m,                                  'size';
+    like $text, qr/mode +0640$/m,                                     'mode';
+    like $text, qr/format +version 1$/m,                              'format version';
 
     my $memfd = Data::Pool::Shared::I64->new_memfd('x', 10);
     is json('info', "/proc/$$/fd/" . $memfd->memfd)->[0]{variant}, 'I64', 'a memfd, through /proc';
@@ -120,17 +134,17 @@ subtest 'a waiter counts while it waits' => sub {
 
 subtest 'slots: values by type' => sub {
     my %pools = (
-        I64 => [ ['Data::Pool::Shared::I64'], [ -9223372036854775808, 42 ] ],
-        I32 => [ ['Data::Pool::Shared::I32'], [ -2147483648,          7 ] ],
-        F64 => [ ['Data::Pool::Shared::F64'], [ 0.1, 0.1 + 0.2,       -2, 1e300, 9**9**9, -9**9**9, -sin 9**9**9 ] ],
+        I64 => [ ['Data::Pool::Shared::I64'],        [ -9223372036854775808, 42 ] ],
+        I32 => [ ['Data::Pool::Shared::I32'],        [ -2147483648, 7 ] ],
+        F64 => [ ['Data::Pool::Shared::F64'],        [ 0.1, 0.1 + 0.2, -2, 1e300, 9**9**9, -9**9**9, -sin 9**9**9 ] ],
         Str => [ [ 'Data::Pool::Shared::Str', 400 ], [ 'text', "\x{263a} \"wide\"\n", "\xe9", 'x' x 400 ] ],
-        raw => [ [ 'Data::Pool::Shared',      8 ],   [ 'bytes', "\xe9\0\x01" ] ],
+        raw => [ [ 'Data::Pool::Shared', 8 ],        [ 'bytes', "\xe9\0\x01" ] ],
     );
     my %text_of = (
         I64 => [qw(-9223372036854775808 42)],
         I32 => [qw(-2147483648 7)],
         F64 => [qw(0.1 0.30000000000000004 -2 1e+300 Inf -Inf NaN)],
-        Str => [ '"text"', '"\x{263a} \"wide\"\n"', '"\xe9"', '"' . 'x' x 60 . '"...' ],
+        Str => [ '"text"',  '"\x{263a} \"wide\"\n"', '"\xe9"', '"' . 'x' x 60 . '"...' ],
         raw => [ '"bytes"', '"\xe9\x00\x01"' ],
     );
     my %json_of = (
@@ -139,13 +153,13 @@ subtest 'slots: values by type' => sub {
     );
     local $ENV{LC_ALL} = 'C';
     for my $variant (sort keys %pools) {
-        my ($how, $values) = @{ $pools{$variant} };
-        my ($class, @size) = @$how;
+        my ($how,   $values) = @{ $pools{$variant} };
+        my ($class, @size)   = @$how;
         my $pool = $class->new("$folder/$variant", 20, @size);
         $pool->alloc_set($_) for @$values;
         my $rows = json('slots', "$folder/$variant");
         is_deeply [ map { $_->{value} } @$rows ], $json_of{$variant} // $values, "$variant: JSON has the values";
-        is_deeply [ map { $_->{slot} } @$rows ], $pool->allocated_slots, "$variant: and the indices";
+        is_deeply [ map { $_->{slot} } @$rows ],  $pool->allocated_slots,        "$variant: and the indices";
         my ($heading, @lines) = split /\n/, succeeds('slots', "$folder/$variant");
         is_deeply [ map { (split ' ', $_, 6)[5] } @lines ], $text_of{$variant}, "$variant: as text";
     }
@@ -168,7 +182,8 @@ subtest 'slots: who holds them' => sub {
     my %row  = map { $_->{state} => $_ } @{ json('slots', "$folder/who") };
     is_deeply [ sort keys %row ], [qw(alive disowned stale)], 'three states';
     my %age = map { $_ => delete $row{$_}{age} } keys %row;
-    is_deeply $row{alive}, { slot => $mine, pid => $$, command => $name_of_test, state => 'alive', value => 5 }, 'mine: I am alive, by name';
+    is_deeply $row{alive}, { slot => $mine, pid => $$, command => $name_of_test, state => 'alive', value => 5 },
+        'mine: I am alive, by name';
     is_deeply $row{disowned}, { slot => $kept, pid => 0, command => undef, state => 'disowned', value => 6 }, 'nobody\'s';
     is $row{stale}{pid},     $dead, 'the dead owner\'s PID';
     is $row{stale}{command}, undef, 'whose name is gone';
@@ -176,10 +191,10 @@ subtest 'slots: who holds them' => sub {
     is $age{disowned}, undef, 'nobody has no age';
 
     my @lines = split /\n/, succeeds('slots', "$folder/who");
-    like $lines[0], qr/^ *SLOT +PID +STATE +AGE +COMMAND +VALUE$/, 'heading';
+    like $lines[0], qr/^ *SLOT +PID +STATE +AGE +COMMAND +VALUE$/,                       'heading';
     like $lines[1], qr/^ *$mine +$$ +alive +\d[\d.]*[smh][\dm]* +\Q$name_of_test\E +5$/, 'a line a slot';
-    like $lines[2], qr/^ *$kept +- +disowned +- +- +6$/, 'of nobody';
-    like $lines[3], qr/^ *\d+ +$dead +stale +\d[\d.]*[smh][\dm]* +- +0$/, 'of the dead';
+    like $lines[2], qr/^ *$kept +- +disowned +- +- +6$/,                                 'of nobody';
+    like $lines[3], qr/^ *\d+ +$dead +stale +\d[\d.]*[smh][\dm]* +- +0$/,                'of the dead';
     is @lines, 4, 'and no more';
 
     my $empty = Data::Pool::Shared::I64->new("$folder/empty", 3);
@@ -190,7 +205,10 @@ subtest 'looking changes nothing' => sub {
     my $pool = Data::Pool::Shared::I64->new("$folder/still", 1000);
     $pool->alloc_set($_) for 1 .. 5;
     leave_stale($pool, 3);
-    my $state = sub { JSON::PP->new->canonical->encode([ $pool->stats, map { [ $_, $pool->owner_word($_), $pool->get($_) ] } @{ $pool->allocated_slots } ]) };
+    my $state = sub {
+        JSON::PP->new->canonical->encode(
+            [ $pool->stats, map { [ $_, $pool->owner_word($_), $pool->get($_) ] } @{ $pool->allocated_slots } ]);
+    };
     my $before = $state->();
     succeeds(@$_, "$folder/still") for ['info'], ['slots'], [ 'recover', '--dry-run' ], [ 'watch', '--count', 2, '--interval', 0.05 ];
     is $state->(), $before, 'slots, owners, values, counters: as before';
@@ -203,9 +221,9 @@ subtest 'recover' => sub {
     is succeeds('recover', '--dry-run', "$folder/recover"), "117 stale slots would be recovered\n", 'a dry run counts';
     is_deeply json('recover', '--dry-run', "$folder/recover"),
         { path => "$folder/recover", slots => 117, dry_run => JSON::PP::true }, 'as JSON';
-    is $pool->used, 122, 'and frees nothing';
+    is $pool->used,                            122,                           'and frees nothing';
     is succeeds('recover', "$folder/recover"), "117 stale slots recovered\n", 'recovery frees';
-    is $pool->used, 5, 'what was stale only';
+    is $pool->used,                            5,                             'what was stale only';
     leave_stale($pool, 1);
     is_deeply json('recover', "$folder/recover"), { path => "$folder/recover", slots => 1, dry_run => JSON::PP::false }, 'as JSON';
     is $pool->stats->{recoveries}, 118, 'the pool counts them';
@@ -221,10 +239,10 @@ subtest 'watch without a terminal prints lines' => sub {
         POSIX::_exit(0);
     }
     my @lines = split /\n/, succeeds('watch', '--interval', 0.1, '--count', 22, "$folder/watch");
-    is @lines, 24, 'as many as wanted, and a heading every 20';
+    is @lines,     24,        'as many as wanted, and a heading every 20';
     is $lines[$_], $lines[0], 'the same heading' for 21;
     is_deeply [ split ' ', $lines[0] ], [qw(used stale waiters alloc/s free/s wait/s timeout/s)], 'heading';
-    like $lines[1], qr/^ +[78] +4 +0( +-){4}$/, 'the first line has no rates yet';
+    like $lines[1], qr/^ +[78] +4 +0( +-){4}$/,                   'the first line has no rates yet';
     like $lines[2], qr/^ +[78] +4 +0 +[1-9]\d* +[1-9]\d* +0 +0$/, 'others have';
 
     my ($status, $out) = shmpool('watch', '--json', '--interval', 0.1, '--count', 2, "$folder/watch");
@@ -263,14 +281,14 @@ subtest 'errors' => sub {
     SKIP: {
         skip 'no /dev/full', 2 if !-c '/dev/full';
         my $status = system "@shmpool --version >/dev/full 2>$folder/err";
-        is $status >> 8, 2, 'output that cannot be written: status 2';
+        is $status >> 8,         2,                                                             'output that cannot be written: status 2';
         is slurp("$folder/err"), "shmpool: cannot write the output: No space left on device\n", 'and why';
     }
 };
 
 subtest 'help and manual' => sub {
     like succeeds('--version'), qr/^shmpool \Q$Data::Pool::Shared::VERSION\E$/, 'version';
-    my $help = succeeds('--help');
+    my $help     = succeeds('--help');
     my @commands = $help =~ /^ +shmpool (\w+)/mg;
     is_deeply [ sort @commands ], [ sort keys %{ Data::Pool::Shared::Tool->commands } ], '--help names every command';
     for my $command (@commands) {

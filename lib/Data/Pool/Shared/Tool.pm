@@ -11,13 +11,13 @@ our $VERSION = $Data::Pool::Shared::VERSION;
 
 # What the user may ask for: the module that does it (a function of the same
 # name), its options beside --json and --help, and how many arguments of what it takes.
-my $POOLS     = __PACKAGE__ . '::Pools';
-my $WATCH     = __PACKAGE__ . '::Watch';
-my %COMMANDS  = (
-    info    => [ $POOLS, [],                        1, undef, 'FILE' ],
-    slots   => [ $POOLS, [],                        1, 1,     'FILE' ],
-    recover => [ $POOLS, ['dry-run'],               1, 1,     'FILE' ],
-    watch   => [ $WATCH, [ 'interval=f', 'count=i' ], 1, 1,   'FILE' ],
+my $POOLS    = __PACKAGE__ . '::Pools';
+my $WATCH    = __PACKAGE__ . '::Watch';
+my %COMMANDS = (
+    info    => [ $POOLS, [],                          1, undef, 'FILE' ],
+    slots   => [ $POOLS, [],                          1, 1,     'FILE' ],
+    recover => [ $POOLS, ['dry-run'],                 1, 1,     'FILE' ],
+    watch   => [ $WATCH, [ 'interval=f', 'count=i' ], 1, 1,     'FILE' ],
 );
 
 sub commands { return \%COMMANDS }
@@ -44,12 +44,12 @@ sub _command {
 
     my ($module, $specs, $least, $most, $what) = defined $name ? @{ $COMMANDS{$name} } : (undef, ['version']);
     my $options = _options(\@words, 'help|h', 'json', @$specs);
-    return _help($name)                   if $options->{help};
-    return print "shmpool $VERSION\n"     if $options->{version};
-    die "which command? See shmpool --help\n" if !defined $name;
+    return _help($name)                                  if $options->{help};
+    return print "shmpool $VERSION\n"                    if $options->{version};
+    die "which command? See shmpool --help\n"            if !defined $name;
     die "$name: which $what? See shmpool $name --help\n" if @words < $least;
-    die "$name takes one $what only\n"    if defined $most && $most == 1 && @words > 1;
-    die "$name: too many arguments\n"     if defined $most && @words > $most;
+    die "$name takes one $what only\n"                   if defined $most && $most == 1 && @words > 1;
+    die "$name: too many arguments\n"                    if defined $most && @words > $most;
 
     require $module =~ s{::}{/}gr . '.pm';
     return $module->can($name)->($options, @words);

@@ -39,7 +39,7 @@ sub cells {
         $last = $self->{capacity} - 1 if $last >= $self->{capacity};
         my %cell = (slots => $last - $first + 1, used => 0, stale => 0, most => 0, owner => 0);
         for my $holder (@{ $pool->holders($first, $last) }) {
-            $cell{used}  += $holder->{slots};
+            $cell{used} += $holder->{slots};
             $cell{stale} += $holder->{slots} if $owners->of($holder->{owner})->{state} eq 'stale';
             @cell{qw(most owner)} = @$holder{qw(slots owner)} if $holder->{slots} > $cell{most};
         }

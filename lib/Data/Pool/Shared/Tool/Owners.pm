@@ -17,13 +17,13 @@ sub of {
 
 sub _look_up {
     my ($pool, $owner) = @_;
-    my $pid  = $pool->owner_pid($owner);
+    my $pid   = $pool->owner_pid($owner);
     my %about = (pid => $pid, age => $pool->owner_age($owner), command => undef);
     $about{state} =
-          $pid == 0                     ? 'disowned'
-        : $pool->owner_is_dead($owner)  ? 'stale'
-        : defined $about{age}           ? 'alive'
-        :                                 'elsewhere';    # another PID namespace: its PID is somebody else here
+          $pid == 0                    ? 'disowned'
+        : $pool->owner_is_dead($owner) ? 'stale'
+        : defined $about{age}          ? 'alive'
+        :                                'elsewhere';    # another PID namespace: its PID is somebody else here
     $about{command} = _command($pid) if $about{state} eq 'alive';
     return \%about;
 }
@@ -32,7 +32,7 @@ sub _command {
     my ($pid) = @_;
     open my $file, '<', "/proc/$pid/comm" or return undef;
     my $name = readline $file;
-    return undef if !defined $name;    # it ended just now
+    return undef if !defined $name;                      # it ended just now
     chomp $name;
     return $name;
 }

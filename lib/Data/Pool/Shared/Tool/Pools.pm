@@ -3,6 +3,7 @@ package Data::Pool::Shared::Tool::Pools;
 use 5.022;
 use strict;
 use warnings;
+use Fcntl    qw(S_IMODE);
 use JSON::PP ();
 use Data::Pool::Shared;
 use Data::Pool::Shared::Tool::Owners;
@@ -21,7 +22,7 @@ sub info {
         else          { push @wrong, one_line($@) }
     }
     print $options->{json} ? json_text(\@about) : join "\n", map { _info_text($_) } @about if @about || $options->{json};
-    die $wrong[0], "\n" if @wrong == 1;
+    die $wrong[0],          "\n" if @wrong == 1;
     die join('; ', @wrong), "\n" if @wrong;
     return;
 }
@@ -35,14 +36,14 @@ sub stale_count {
 
 sub _about {
     my ($path) = @_;
-    my $pool  = Data::Pool::Shared->attach($path);
-    my $mode  = (stat $path)[2] // die "$path: $!\n";
-    my $about = $pool->stats;
+    my $pool   = Data::Pool::Shared->attach($path);
+    my $mode   = (stat $path)[2] // die "$path: $!\n";
+    my $about  = $pool->stats;
     $about->{size}           = delete $about->{mmap_size};
     $about->{path}           = $path;
     $about->{variant}        = $pool->variant;
     $about->{stale}          = stale_count($pool);
-    $about->{mode}           = sprintf '%04o', $mode & 07777;
+    $about->{mode}           = sprintf '%04o', S_IMODE($mode);
     $about->{sparse}         = $pool->is_sparse ? JSON::PP::true : JSON::PP::false;
     $about->{format_version} = $pool->format_version;
     return $about;
@@ -50,9 +51,9 @@ sub _about {
 
 sub _info_text {
     my ($about) = @_;
-    my %is    = %$about;
-    my $share = 100 * $is{used} / $is{capacity};
-    my @lines = (
+    my %is      = %$about;
+    my $share   = 100 * $is{used} / $is{capacity};
+    my @lines   = (
         [ 'variant',  "$is{variant}, $is{elem_size} bytes an element" ],
         [ 'capacity', "$is{capacity} slots" ],
         [ 'used',     sprintf('%d slots (%.1f %%), %d of them stale', $is{used}, $share, $is{stale}) ],
@@ -85,7 +86,7 @@ sub slots {
 sub _slots_json {
     my ($pool, @rows) = @_;
     for my $row (@rows) {
-        $row->{value} = json_number($row->{value}) if $pool->variant eq 'F64';
+        $row->{value} = json_number($row->{value})       if $pool->variant eq 'F64';
         $row->{age}   = sprintf('%.2f', $row->{age}) + 0 if defined $row->{age};
     }
     return json_text(\@rows);
@@ -106,7 +107,7 @@ sub _value {
     my ($variant, $value) = @_;
     return $value               if $variant =~ /^I/;
     return exact_number($value) if $variant eq 'F64';
-    $value =~ s/\0+\z// if $variant eq 'raw';    # what `set` has padded
+    $value =~ s/\0+\z//         if $variant eq 'raw';    # what `set` has padded
     return quoted($value, $LONGEST_VALUE, $variant eq 'raw');
 }
 
@@ -116,8 +117,8 @@ sub recover {
     my ($options, $path) = @_;
     my $pool  = Data::Pool::Shared->attach($path);
     my $dry   = $options->{'dry-run'};
-    my $count = $dry ? stale_count($pool) : $pool->recover_stale;
-    my $slots = $count == 1 ? '1 stale slot' : "$count stale slots";
+    my $count = $dry        ? stale_count($pool) : $pool->recover_stale;
+    my $slots = $count == 1 ? '1 stale slot'     : "$count stale slots";
     if ($options->{json}) { print json_text({ path => $path, slots => $count, dry_run => $dry ? JSON::PP::true : JSON::PP::false }) }
     else                  { print $dry ? "$slots would be recovered\n" : "$slots recovered\n" }
     return;

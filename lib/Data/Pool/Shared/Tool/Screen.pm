@@ -4,14 +4,14 @@ use 5.022;
 use strict;
 use warnings;
 use Config ();
-use POSIX ();
+use POSIX  ();
 
 # The ioctl that asks for the size of a terminal has two numbers in the world.
 my $TIOCGWINSZ = $Config::Config{archname} =~ /^(?:mips|ppc|powerpc|sparc|alpha)/ ? 0x40087468 : 0x5413;
 
 # Colours are the sixteen that every terminal has, in the user's own shades. Red
 # is for what is stale.
-my %STYLE = (title => '1', dim => '2', stale => '1;31', plain => '', heading => '1');
+my %STYLE  = (title => '1', dim => '2', stale => '1;31', plain => '', heading => '1');
 my @OWNERS = qw(32 34 33 35 36 92 94 93 95 96);
 $STYLE{"owner$_"} = $OWNERS[$_] for 0 .. $#OWNERS;
 
@@ -29,8 +29,8 @@ sub start {
     my ($self) = @_;
     my $terminal = POSIX::Termios->new;
     $terminal->getattr(0);
-    $self->{lflag} = $terminal->getlflag;
-    $self->{started}  = 1;
+    $self->{lflag}   = $terminal->getlflag;
+    $self->{started} = 1;
     $terminal->setlflag($self->{lflag} & ~(POSIX::ECHO() | POSIX::ICANON()));
     $terminal->setattr(0, POSIX::TCSANOW());
     $self->_write("\e[?1049h\e[?25l");
@@ -61,13 +61,13 @@ sub size {
 # Draw lines, each an array of text and style in turn. Only those that differ
 # from what is there are sent.
 sub draw {
-    my ($self, @lines) = @_;
+    my ($self, @lines)   = @_;
     my ($rows, $columns) = size();
     my $out = '';
     if ($self->{size} ne "$rows $columns") {
         $self->{size}  = "$rows $columns";
         $self->{frame} = [];
-        $out = "\e[0m\e[2J";
+        $out           = "\e[0m\e[2J";
     }
     for my $row (0 .. $rows - 1) {
         my $text = $self->_painted($columns, @{ $lines[$row] // [] });
@@ -97,8 +97,8 @@ sub _write {
     utf8::encode($text);
     while (length $text) {
         my $wrote = POSIX::write(1, $text, length $text);
-        if (defined $wrote) { substr($text, 0, $wrote) = '' }
-        elsif (!$!{EINTR})  { die "cannot write to the terminal: $!\n" if $self->{started}; return }
+        if    (defined $wrote) { substr($text, 0, $wrote) = '' }
+        elsif (!$!{EINTR})     { die "cannot write to the terminal: $!\n" if $self->{started}; return }
     }
     return;
 }

@@ -5,8 +5,8 @@ use strict;
 use warnings;
 use Exporter 'import';
 use I18N::Langinfo ();
-use JSON::PP ();
-use POSIX ();
+use JSON::PP       ();
+use POSIX          ();
 
 our @EXPORT_OK = qw(one_line use_locale is_utf8_locale json_line json_text bytes duration exact_number json_number quoted table);
 
@@ -46,7 +46,7 @@ sub duration {
     my ($seconds) = @_;
     return '-' if !defined $seconds;
     return sprintf '%.1fs', $seconds if $seconds < 10;
-    return sprintf '%ds', $seconds   if $seconds < 60;
+    return sprintf '%ds',   $seconds if $seconds < 60;
     my ($minutes, $hours) = (int $seconds / 60, int $seconds / 3600);
     return sprintf '%dm%02ds', $minutes, $seconds % 60 if $minutes < 60;
     return sprintf '%dh%02dm', $hours,   $minutes % 60 if $hours < 48;
@@ -67,9 +67,9 @@ sub exact_number {
 # The same for JSON, which has no word for what is no number.
 sub json_number {
     my ($number) = @_;
-    return 'NaN' if $number != $number;
+    return 'NaN'                                  if $number != $number;
     return $number > 0 ? 'Infinity' : '-Infinity' if abs $number == 9**9**9;
-    return $number + 0 if "$number" == $number;
+    return $number + 0                            if "$number" == $number;
     require Math::BigFloat;
     return Math::BigFloat->new(exact_number($number));
 }
@@ -93,8 +93,8 @@ sub quoted {
 sub table {
     my ($headings, @rows) = @_;
     my @right  = map { /^>/ ? 1 : 0 } @$headings;
-    my @titles = map { s/^>//r } @$headings;
-    my @width  = map { length } @titles;
+    my @titles = map {s/^>//r} @$headings;
+    my @width  = map {length} @titles;
     for my $row (@rows) {
         for my $i (0 .. $#width) { $width[$i] = length $row->[$i] if length $row->[$i] > $width[$i] }
     }

@@ -9,7 +9,7 @@ use Data::Pool::Shared::Tool::Screen;
 use Data::Pool::Shared::Tool::Text qw(bytes duration is_utf8_locale);
 
 my %BLOCKS = (free => "\x{b7}", stale => "\x{259a}", levels => [ map { chr 0x2580 + $_ } 1 .. 8 ]);
-my %ASCII  = (free => '.', stale => 'X', levels => ['-', '+', '#', '@']);
+my %ASCII  = (free => '.',      stale => 'X',        levels => [ '-', '+', '#', '@' ]);
 
 sub new {
     my ($class, $pool, $path) = @_;
@@ -84,16 +84,20 @@ sub _usage {
     my $pool   = $self->{pool};
     my $share  = 100 * $counts->{used} / $counts->{capacity};
     return [
-        sprintf('used %d of %d (%.0f %%)', $counts->{used}, $counts->{capacity}, $share), 'plain',
-        "   stale $sample->{stale}",     $sample->{stale}     ? 'stale'   : 'plain',
-        "   waiters $counts->{waiters}", $counts->{waiters} ? 'heading' : 'plain',
-        sprintf('   %s, %s a slot', $pool->variant, bytes($pool->elem_size)), 'dim',
+        sprintf('used %d of %d (%.0f %%)', $counts->{used}, $counts->{capacity}, $share),
+        'plain',
+        "   stale $sample->{stale}",
+        $sample->{stale} ? 'stale' : 'plain',
+        "   waiters $counts->{waiters}",
+        $counts->{waiters} ? 'heading' : 'plain',
+        sprintf('   %s, %s a slot', $pool->variant, bytes($pool->elem_size)),
+        'dim',
     ];
 }
 
 sub _rates {
     my ($self, $sample) = @_;
-    my %rate = %{ $sample->{rates} };
+    my %rate  = %{ $sample->{rates} };
     my @parts = map { "$_ " . (defined $rate{$_} ? sprintf '%.0f', $rate{$_} : '-') } qw(alloc free wait timeout recovery);
     return [ join('   ', @parts), 'plain', '   per second', 'dim' ];
 }
@@ -110,17 +114,19 @@ sub _table {
     my ($self, $sample, $most) = @_;
     my @holders = @{ $sample->{holders} };
     return if $most < 2 || !@holders;
-    my $full = $self->{glyphs}{levels}[-1];
+    my $full  = $self->{glyphs}{levels}[-1];
     my $all   = @holders;
     my @shown = splice @holders, 0, $most - 1;
     my $note  = @shown < $all ? '   ' . @shown . " of $all" : '';
     my @lines = ([ sprintf('%10s %9s %7s %8s  %s', 'PID', 'SLOTS', 'SHARE', 'AGE', 'COMMAND'), 'heading', $note, 'dim' ]);
+
     for my $holder (@shown) {
         my $share = 100 * $holder->{slots} / $self->{pool}->capacity;
         my $what  = $holder->{command} // $holder->{state};
         my $style = $self->_style_of($sample, $holder->{owner});
         my $mark  = $holder->{state} eq 'stale' ? $self->{glyphs}{stale} : $full;
-        my $text  = sprintf ' %7s %9d %7s %8s  ', $holder->{pid} || '-', $holder->{slots}, sprintf($share < 10 ? '%.1f %%' : '%.0f %%', $share), duration($holder->{age});
+        my $text  = sprintf ' %7s %9d %7s %8s  ', $holder->{pid} || '-', $holder->{slots},
+            sprintf($share < 10 ? '%.1f %%' : '%.0f %%', $share), duration($holder->{age});
         push @lines, [ " $mark", $style, $text, 'plain', $what =~ s/[^\x20-\x7e]/?/gr, $style eq 'stale' ? 'stale' : 'plain' ];
     }
     return @lines;
@@ -130,7 +136,7 @@ sub _legend {
     my ($self, $per_cell) = @_;
     my $glyphs = $self->{glyphs};
     my $scale  = $per_cell > 1 ? "$glyphs->{levels}[0]$glyphs->{levels}[-1]" : $glyphs->{levels}[-1];
-    my $unit   = $per_cell > 1 ? "a cell: $per_cell slots" : 'a cell: a slot';
+    my $unit   = $per_cell > 1 ? "a cell: $per_cell slots"                   : 'a cell: a slot';
     return [ "q leaves   $scale used  $glyphs->{free} free  ", 'dim', "$glyphs->{stale} stale", 'stale', "   $unit", 'dim' ];
 }
 

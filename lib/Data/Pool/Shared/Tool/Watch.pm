@@ -3,6 +3,7 @@ package Data::Pool::Shared::Tool::Watch;
 use 5.022;
 use strict;
 use warnings;
+use POSIX       ();
 use Time::HiRes ();
 use Data::Pool::Shared;
 use Data::Pool::Shared::Tool::Sample;
@@ -10,18 +11,18 @@ use Data::Pool::Shared::Tool::Screen;
 use Data::Pool::Shared::Tool::Text qw(json_line);
 use Data::Pool::Shared::Tool::View;
 
-my $SHORTEST   = 0.05;    # seconds between two looks
-my $PAGE       = 20;      # plain lines between two headings
+my $SHORTEST   = 0.05;                          # seconds between two looks
+my $PAGE       = 20;                            # plain lines between two headings
 my @LINE_RATES = qw(alloc free wait timeout);
 
 sub watch {
     my ($options, $path) = @_;
     my $interval = $options->{interval} // 1;
     die "watch: the interval must be at least $SHORTEST seconds\n" if !($interval >= $SHORTEST && $interval < 1e6);
-    die "watch: the count must be at least 1\n" if defined $options->{count} && $options->{count} < 1;
+    die "watch: the count must be at least 1\n"                    if defined $options->{count} && $options->{count} < 1;
 
     my $pool     = Data::Pool::Shared->attach($path);
-    my $terminal = -t STDIN && -t STDOUT && ($ENV{TERM} // 'dumb') ne 'dumb';
+    my $terminal = POSIX::isatty(0) && POSIX::isatty(1) && ($ENV{TERM} // 'dumb') ne 'dumb';
     my %watch    = (pool => $pool, path => $path, file => _file($path), interval => $interval, count => $options->{count});
     return $options->{json} ? _lines(\%watch, \&_json) : $terminal ? _live(\%watch) : _lines(\%watch, \&_plain);
 }
@@ -44,14 +45,19 @@ sub _json {
     my ($sample, undef, $watch) = @_;
     my %line = (%{ $sample->{counts} }, path => $watch->{path}, stale => $sample->{stale}, rates => $sample->{rates}, time => time);
     $line{size}    = delete $line{mmap_size};
-    $line{holders} = [ map { my $holder = $_; +{ map { $_ => $holder->{$_} } qw(pid slots state age command) } } @{ $sample->{holders} } ];
+    $line{holders} = [
+        map {
+            my $holder = $_;
+            +{ map { $_ => $holder->{$_} } qw(pid slots state age command) }
+        } @{ $sample->{holders} }
+    ];
     return print json_line(\%line);
 }
 
 sub _plain {
     my ($sample, $looks) = @_;
-    my $format = join('  ', '%9s', '%7s', '%7s', map { '%10s' } @LINE_RATES) . "\n";
-    printf $format, qw(used stale waiters), map { "$_/s" } @LINE_RATES if $looks % $PAGE == 0;
+    my $format = join('  ', '%9s', '%7s', '%7s', map {'%10s'} @LINE_RATES) . "\n";
+    printf $format, qw(used stale waiters), map {"$_/s"} @LINE_RATES if $looks % $PAGE == 0;
     my @rates = map { defined $_ ? sprintf '%.0f', $_ : '-' } @{ $sample->{rates} }{@LINE_RATES};
     return printf $format, $sample->{counts}{used}, $sample->{stale}, $sample->{counts}{waiters}, @rates;
 }
@@ -66,8 +72,8 @@ sub _live {
     my $signal;
     my $ok = eval {
         local @SIG{qw(INT TERM HUP QUIT)} = (sub { ($signal) = @_; die "stopped by SIG$signal\n" }) x 4;
-        local $SIG{WINCH} = sub { };    # the wait for a key ends
-        local $SIG{TSTP}  = sub { _suspend($screen) };
+        local $SIG{WINCH}                 = sub { };                                                       # the wait for a key ends
+        local $SIG{TSTP}                  = sub { _suspend($screen) };
         $screen->start;
         _refresh($watch, $screen);
         1;
