@@ -208,6 +208,17 @@ static bool shm_sane_length(uint64_t length)
     return length < ((uint64_t)1 << 40);
 }
 
+/* Let the array have `length` elements, the new ones holes. Not av_fill(), which
+ * takes what is behind the end for holes: perl 5.36 leaves stale pointers there
+ * when it extends an array that was shifted. */
+static void shm_fill_array(pTHX_ AV *av, uint64_t length)
+{
+    SSize_t i;
+    av_extend(av, (SSize_t)length - 1);
+    for (i = AvFILLp(av) + 1; i < (SSize_t)length; i++) AvARRAY(av)[i] = NULL;
+    AvFILLp(av) = (SSize_t)length - 1;
+}
+
 static void shm_trim_array(pTHX_ AV *av, uint64_t length, shm_delta_t *delta)
 {
     while ((uint64_t)(AvFILLp(av) + 1) > length) {
@@ -238,6 +249,7 @@ static void shm_open_gap(pTHX_ AV *av, uint64_t offset, uint64_t length, uint64_
     }
     if (offset == 0 && length == 0 && count > 0 && size > 0) {
         av_unshift(av, (SSize_t)count);
+        for (i = 0; i < count; i++) AvARRAY(av)[i] = NULL; /* see shm_fill_array() */
         return;
     }
     if (count > length) av_extend(av, (SSize_t)(size + count - length) - 1);
@@ -278,7 +290,7 @@ static void shm_apply_array(pTHX_ shm_var_t *var, enum shm_op op, shm_reader_t *
             in->bad = true;
             return;
         }
-        if (index >= (uint64_t)before) av_fill(av, (SSize_t)index);
+        if (index >= (uint64_t)before) shm_fill_array(aTHX_ av, index + 1);
         place = &AvARRAY(av)[index];
         if (*place != NULL) delta->live -= (int64_t)shm_plain_size(*place);
         *place = shm_replace(aTHX_ in, *place, delta);
@@ -300,7 +312,7 @@ static void shm_apply_array(pTHX_ shm_var_t *var, enum shm_op op, shm_reader_t *
             return;
         }
         shm_trim_array(aTHX_ av, index, delta);
-        if (index > (uint64_t)(AvFILLp(av) + 1)) av_fill(av, (SSize_t)index - 1);
+        if (index > (uint64_t)(AvFILLp(av) + 1)) shm_fill_array(aTHX_ av, index);
         break;
     case SHM_SPLICE:
     case SHM_LOAD: shm_apply_splice(aTHX_ av, in, removed, delta); break;

@@ -378,7 +378,7 @@ static void shm_move_cache(pTHX_ shm_move_t *move, shm_var_t *var, SV *target)
     if (var->type == SHM_ARRAY) {
         AV     *from = (AV *)target, *to = (AV *)var->cache;
         SSize_t i;
-        if (AvFILLp(from) >= 0) av_fill(to, AvFILLp(from));
+        if (AvFILLp(from) >= 0) shm_fill_array(aTHX_ to, (uint64_t)(AvFILLp(from) + 1));
         for (i = 0; i <= AvFILLp(from); i++)
             if (AvARRAY(from)[i] != NULL) AvARRAY(to)[i] = shm_move_copy(aTHX_ move, AvARRAY(from)[i]);
     }
