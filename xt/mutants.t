@@ -1,0 +1,166 @@
+#!/usr/bin/env perl
+# The proofs can fail: pool.h is broken in many ways, one at a time, and each must be found.
+use strict;
+use warnings;
+use Config;
+use Test::More;
+use FindBin;
+use lib $FindBin::Bin;
+use Proof;
+
+# What is wrong, the code, what it becomes, who finds it (an operation of step.c, or torture.c).
+my @mutants = (
+    [
+        'recovery overlooks slots that were being taken',
+        'if (name == 0 || name == POOL_I_NOBODY) return false;',
+        'if (name == 0 || name == POOL_I_NOBODY || name != owner) return false;',
+        'alloc'
+    ],
+    [
+        'a zombie counts as alive',
+        q{stat.state == 'X' || stat.state == 'x' || (stat.state == 'Z' && stat.threads <= 1)},
+        q{stat.state == 'X'}, 'alloc'
+    ],
+    [ 'a slot is not cleared', '        memset(data, 0, pool->elem_size);', '        (void)data;', 'alloc that searches' ],
+    [
+        'a slot is free for a moment while it is handed on',
+        'if (__atomic_compare_exchange_n(word, &owner, heir, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) return true;',
+        'if (__atomic_compare_exchange_n(word, &owner, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) '
+            . 'return __atomic_store_n(word, heir, __ATOMIC_RELEASE), true;',
+        'disown of another'
+    ],
+    [
+        'recovery with a callback takes the name off before it has freed the slot',
+        '    return stale(pool, slot, owner, context) && pool_free_generation(pool, slot, uses);',
+        '    __atomic_store_n(&pool->records[slot].owner, POOL_I_BUSY + 0 * uses, __ATOMIC_SEQ_CST);'
+            . ' return stale(pool, slot, owner, context) && pool_i_release(pool, slot, POOL_I_BUSY);',
+        'recover with a callback'
+    ],
+    [
+        'recovery leaves the full bit',
+        'if (pool->levels != 0 && pool_i_has_free(pool, group)) pool_i_mark_open(pool, group);',
+        '', 'free in a full group of'
+    ],
+    [
+        'recovery leaves the upper bits',
+        "    pool_i_repair_upper(pool);\n    pool_i_forget_waiters",
+        '    pool_i_forget_waiters',
+        'recover of an upper bit'
+    ],
+    [
+        'recovery leaves dead waiters',
+        'if (owner != 0 && pool_owner_is_dead(pool, owner)',
+        'if (owner != 0 && owner == 1',
+        'recover of a dead waiter'
+    ],
+    [
+        'recovery wakes nobody if it freed nothing',
+        'pool_i_wake_if_waiting(pool, freed > 0 ? freed : 1);',
+        'pool_i_wake_if_waiting(pool, freed);',
+        "free of another's slot that wakes"
+    ],
+    [
+        'free wakes nobody',
+        'if (POOL_UNLIKELY((waiting & POOL_I_WAITING) != 0)) pool_i_wake(pool, 1, waiting);',
+        '', "free of one's own slot that wakes"
+    ],
+    [
+        'free tells those who wait before it frees',
+        "    if (!pool_i_free_quietly(pool, slot)) return false;\n    pool_i_announce(pool, slot);",
+        "    pool_i_announce(pool, slot);\n    if (!pool_i_free_quietly(pool, slot)) return false;",
+        "free of one's own slot that wakes"
+    ],
+    [
+        'free does not tell the index',
+        "    pool_i_open_group_of(pool, slot);\n    waiting =",
+        '    waiting =',
+        'free in a full group meets a free in it'
+    ],
+    [
+        'who begins to wait does not look again',
+        'code = pool_i_search(pool, me, n, slots, &contended);',
+        'code = POOL_FULL, contended = false, (void)me;',
+        'alloc that begins to wait meets a free'
+    ],
+    [
+        'a group is marked full without a second look',
+        'bool      open = level == 0 ? pool_i_has_free(pool, group)',
+        'bool      open = level == 0 ? false',
+        'alloc that finds a group full meets a free'
+    ],
+    [
+        'a full bit is taken back without a look above',
+        'if (open) pool_i_open_from(pool, level, index);',
+        'if (open) __atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST);',
+        'marking a group'
+    ],
+    [
+        'a file says from the start that it is a pool',
+        'const uint64_t creating = POOL_MAGIC_CREATING;',
+        'const uint64_t creating = POOL_MAGIC;',
+        'create'
+    ],
+    [
+        'a file does not say that it is being created',
+        'code == 0 && pwrite(fd, &creating, sizeof creating, 0) != (ssize_t)sizeof creating',
+        'code == 0 && creating == 0', 'create'
+    ],
+    [
+        'the blocks of a file are not reserved',
+        'while (fallocate(fd, 0, 0, (off_t)size) != 0) {',
+        'while (ftruncate(fd, (off_t)size) != 0) {',
+        'create'
+    ],
+    [
+        'freeing is a store, not a compare-and-swap',
+        'return __atomic_compare_exchange_n(&pool->records[slot].owner, &owner, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);',
+        'return __atomic_exchange_n(&pool->records[slot].owner, 0, __ATOMIC_SEQ_CST) == owner;',
+        'recover meets a recover'
+    ],
+    [
+        'taking is a store, not a compare-and-swap',
+        'return __atomic_compare_exchange_n(owner, &nobody, me | POOL_I_BUSY, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);',
+        'return __atomic_exchange_n(owner, me | POOL_I_BUSY, __ATOMIC_ACQUIRE) == nobody;',
+        'alloc meets an alloc'
+    ],
+    [
+        'a guard does not look at the generation',
+        "    if (pool_generation(pool, slot) != uses) return false;\n",
+        "    uses = pool_generation(pool, slot);\n",
+        'torture'
+    ],
+    [
+        'alloc_n keeps what it could not use',
+        'for (i = got == n ? done + 1 : 0; i < got; i++) pool_i_unclaim',
+        'for (i = got == n ? done + 1 : 1; i < got; i++) pool_i_unclaim',
+        'torture'
+    ],
+    [
+        'a slot that is being taken counts as free to be adopted',
+        'while (owner != 0 && (owner & POOL_I_BUSY) == 0)',
+        'while (owner != 0)',
+        'alloc meets an adopt'
+    ],
+    [ 'a living process is taken for dead', 'return stat.state ==', 'return pid % 2 == 0 || stat.state ==', 'torture' ],
+);
+
+plan skip_all => 'stepping by instructions is written for x86-64' if $Config{archname} !~ /x86_64/;
+
+my $files = scratch_folder();
+$ENV{POOL_STEP_FIRST}      = 1;
+$ENV{POOL_TORTURE_SECONDS} = 15;
+$ENV{POOL_TORTURE_FIRST}   = 1;
+
+for my $mutant (@mutants) {
+    my ($what, $from, $to, $finder) = @$mutant;
+    next if @ARGV && index("$what $finder", $ARGV[0]) < 0;    # prove xt/mutants.t :: PATTERN
+    my $broken = broken_copy($from, $to);
+    ok($broken, "$what: the code to break is there") or next;
+    my $folder = scratch_folder();
+    my ($status, @complaints) =
+        $finder eq 'torture' ? verdict(build($folder, 'torture', $broken)) : verdict(build($folder, 'step', $broken), $files, $finder);
+    is $status >> 8, 1, "$what: found by $finder" or diag "status $status";
+    note $complaints[0] // 'no complaint';
+}
+
+done_testing;
