@@ -5,18 +5,12 @@
 #include "perl.h"
 #include "XSUB.h"
 
-#include "shm_batch.h"
+#include "shm_operator.h"
 #include "shm_journal.h"
 #include "shm_recover.h"
 #include "shm_refs.h"
 
 #include <sys/statvfs.h>
-
-#ifdef G_LIST
-#define SHM_G_LIST G_LIST
-#else
-#define SHM_G_LIST G_ARRAY
-#endif
 
 static shm_var_t *shm_self(pTHX_ SV *self, uint32_t type)
 {
@@ -79,9 +73,16 @@ static void shm_put_key(pTHX_ shm_buffer_t *out, const char *key, STRLEN length,
     shm_put_text(out, key, length, utf8);
 }
 
-static SV *shm_next_key(pTHX_ HV *hv)
+static SV *shm_next_key(pTHX_ shm_var_t *var)
 {
-    HE *entry = hv_iternext(hv);
+    HV *hv = (HV *)var->cache;
+    HE *entry;
+    while (POOL_UNLIKELY(var->left != NULL) && av_len(var->left) >= 0) {
+        SV *key = sv_2mortal(av_shift(var->left));
+        if (hv_exists_ent(hv, key, 0)) return key;
+    }
+    if (var->left != NULL) return &PL_sv_undef;
+    entry = hv_iternext(hv);
     return entry != NULL ? hv_iterkeysv(entry) : &PL_sv_undef;
 }
 
@@ -291,7 +292,7 @@ PROTOTYPES: DISABLE
 VERSIONCHECK: DISABLE
 
 BOOT:
-    shm_batch_install(aTHX);
+    shm_operators_install(aTHX);
     {
         static bool installed;
         if (!installed) {
@@ -473,6 +474,7 @@ writelock(self, timeout = NULL)
     shm_refresh(aTHX_ var);
     if (var->write_held) XSRETURN_IV(0);
     if (shm_work.batch != NULL) shm_batch_commit(aTHX);
+    shm_be_courteous(var);
     for (;;) {
         shm_locker_t locker = shm_locker(var);
         code = shm_write_lock(&locker, deadline);
@@ -750,7 +752,9 @@ FIRSTKEY(self)
   PPCODE:
     shm_refresh(aTHX_ var);
     hv_iterinit((HV *)var->cache);
-    ST(0) = shm_next_key(aTHX_ (HV *)var->cache);
+    SvREFCNT_dec(var->left);
+    var->left = NULL;
+    ST(0)     = shm_next_key(aTHX_ var);
     XSRETURN(1);
 
 void
@@ -762,7 +766,7 @@ NEXTKEY(self, last)
   PPCODE:
     PERL_UNUSED_VAR(last);
     shm_refresh(aTHX_ var);
-    ST(0) = shm_next_key(aTHX_ (HV *)var->cache);
+    ST(0) = shm_next_key(aTHX_ var);
     XSRETURN(1);
 
 void

@@ -339,6 +339,18 @@ static void shm_apply_scalar(pTHX_ shm_var_t *var, enum shm_op op, shm_reader_t 
     delta->live += left - (int64_t)(in->end - in->at);
 }
 
+/* A hash is about to change while the user is in the middle of going through it:
+ * let him go on with the keys that were left. */
+static void shm_keep_iteration(pTHX_ shm_var_t *var)
+{
+    HV *hv = (HV *)var->cache;
+    HE *entry;
+    if (var->left != NULL || !SvOOK(hv) || HvEITER_get(hv) == NULL) return;
+    var->left = newAV();
+    while ((entry = hv_iternext(hv)) != NULL) av_push(var->left, newSVsv(hv_iterkeysv(entry)));
+    hv_iterinit(hv);
+}
+
 /* Carry out records. `removed` (may be NULL) receives what a splice takes out.
  * False: the bytes make no sense. */
 static bool shm_apply(pTHX_ shm_var_t *var, const uint8_t *data, size_t length, AV *removed, shm_delta_t *delta)
@@ -347,6 +359,7 @@ static bool shm_apply(pTHX_ shm_var_t *var, const uint8_t *data, size_t length, 
     in.at  = data;
     in.end = data + length;
     in.bad = false;
+    if (var->type == SHM_HASH && length > 0) shm_keep_iteration(aTHX_ var);
     while (in.at < in.end && !in.bad) {
         enum shm_op op = (enum shm_op)shm_get_byte(&in);
         if (var->type == SHM_HASH) shm_apply_hash(aTHX_ var, op, &in, delta);
@@ -505,6 +518,7 @@ static enum shm_news shm_catch_up(pTHX_ shm_var_t *var)
         break;
     }
     if (state.removed) return SHM_REMOVED;
+    if (reload && var->type == SHM_HASH) shm_keep_iteration(aTHX_ var);
     if (reload) shm_clear_copy(aTHX_ var, &ignored);
     var->at = to;
     ok      = shm_apply(aTHX_ var, shm_work.copy.data, shm_work.copy.length, NULL, &ignored);
@@ -550,7 +564,18 @@ static void shm_refresh_slow(pTHX_ shm_var_t *var)
 static inline void shm_refresh(pTHX_ shm_var_t *var)
 {
     if (POOL_UNLIKELY(__atomic_load_n(&var->record->serial, __ATOMIC_ACQUIRE) != var->at.serial || shm_excluded(var)))
-        if (var != shm_work.batch) shm_refresh_slow(aTHX_ var);
+        if (var != shm_work.batch && !var->frozen) shm_refresh_slow(aTHX_ var);
+}
+
+/* Whoever unlocks and locks again in a loop would never let a sleeper in: if
+ * somebody waited, give him a millisecond to come first. */
+static void shm_be_courteous(shm_var_t *var)
+{
+    struct timespec moment = { 0, 50000 };
+    int             i;
+    if (!var->courteous) return;
+    var->courteous = false;
+    for (i = 0; i < 20 && __atomic_load_n(&var->record->lock.holder, __ATOMIC_RELAXED) == 0; i++) nanosleep(&moment, NULL);
 }
 
 /* --- writing ------------------------------------------------------------ */

@@ -30,7 +30,10 @@ typedef struct shm_var {
     shm_cursor_t  at;    /* what the cache reflects */
     bool          write_held, read_held;
     bool          removed;
+    bool          frozen;   /* one operation is reading all of it: what it sees does not change meanwhile */
+    bool          courteous; /* somebody waited when we last unlocked: let him go first */
     uint8_t       type;
+    AV           *left;  /* keys that an iteration has still to give; NULL: it goes through the cache */
 
     shm_space_t    *space;
     shm_id_t        id;
@@ -274,8 +277,8 @@ static void shm_signalhook(pTHX)
 
 static void shm_batch_forget(void); /* shm_journal.h */
 
-/* A child holds no locks. It takes its attachments at the next statement, and
- * not here: it may be about to become another program. */
+/* A child holds no locks. If perl's fork made it, it takes its attachments at
+ * once; else at the next statement: it may be about to become another program. */
 static void shm_fork_child(void)
 {
     uint32_t   bucket;
@@ -292,7 +295,9 @@ static void shm_fork_child(void)
     shm_transits.length = 0;
     shm_batch_forget();
     pthread_mutex_unlock(&shm_table_lock);
-    if (shm_child && aTHX != NULL) {
+    if (aTHX == NULL) return;
+    if (PL_op != NULL && PL_op->op_type == OP_FORK) shm_adopt();
+    if (shm_child) {
         if (PL_signalhook != shm_signalhook) shm_old_signalhook = PL_signalhook;
         PL_signalhook  = shm_signalhook;
         PL_sig_pending = 1;
@@ -434,6 +439,8 @@ static void shm_handle_release(pTHX_ shm_var_t *var)
     }
     var->cache = NULL;
     SvREFCNT_dec(cache);
+    SvREFCNT_dec(var->left);
+    var->left = NULL;
 }
 
 static int shm_handle_free(pTHX_ SV *sv, MAGIC *mg)
@@ -504,6 +511,7 @@ static void shm_unlock_all(shm_var_t *var)
     shm_locker_t locker = shm_locker(var);
     if (var->write_held) {
         var->write_held = false;
+        var->courteous  = __atomic_load_n(&var->record->lock.waiting, __ATOMIC_RELAXED) != 0;
         shm_include(var->record);
         shm_write_unlock(var->record);
     }

@@ -50,7 +50,6 @@ sub blocks_agree {
         srand $$;
         for (my $i = 1; ; $i++) {
             my $n = 1 + int rand 40;
-            %h = (map { ("key$_" => "$$-$i") } 1 .. $n), count => $n if rand() < 0.2;
             my $value = "$$-$i-" . 'x' x rand 300;
             %h = map { ("key$_" => $value) } 1 .. $n;
         }
@@ -60,9 +59,10 @@ sub blocks_agree {
         my %copy = %h;
         my %values = map { $_ => 1 } values %copy;
         return 'a list assignment was torn: ' . join ' ', map { "$_=$copy{$_}" } sort keys %copy if keys %values > 1;
-        $h{"mine"} = $copy{key1} // 'none';
-        return "not writable: $h{mine}" if $h{mine} ne ($copy{key1} // 'none') && ($h{mine} // '') ne '';
-        return;
+        my $guard = (tied %h)->lock_guard('write');
+        my $value = $h{key1} // 'none';
+        $h{mine} = $value;
+        return $h{mine} eq $value ? undef : "a store was lost: $h{mine}";
     });
     ok $ok, "a hash is whole after each of $rounds kills";
     ok blocks_agree(), 'no block is lost or kept';
