@@ -17,7 +17,7 @@ subtest 'many creators make one pool' => sub {
             in_child {
                 $_[0]->say('ready');
                 $_[0]->hear;
-                my $pool = $I64->new($path, 100);
+                my $pool = $I64->new($path, 100_000);    # large: creating takes a while
                 my $slot = $pool->alloc;
                 $pool->set($slot, $$);
                 $slot;

@@ -178,30 +178,49 @@ SKIP: {
 }
 
 subtest 'after a reboot everybody is dead' => sub {
-    # Turn the file into one of an earlier boot: the upper half of an entry of the table of PID
-    # namespaces, which begins at byte 4096, is the boot, and it is added to the start time
-    # (31 bits from bit 32 on) in an owner word.
-    my $path  = temp_path('rebooted');
-    my $pool  = $I64->new($path, 4);
-    my $slot  = $pool->alloc_set(5);
-    my $owner = $pool->owner_word($slot);
-    undef $pool;
-    my $bytes = read_file($path);
-    my ($entry) = grep { substr($bytes, $_, 8) ne "\0" x 8 } map { 4096 + 8 * $_ } 0 .. 1023;
-    ok(defined $entry, 'the pool knows this boot');
-    my ($namespace, $boot) = unpack 'LL', substr $bytes, $entry, 8;
-    my $earlier = $boot ^ 0x5555_0000;
-    substr $bytes, $entry, 8, pack 'LL', $namespace, $earlier;
-    my $start = (($owner >> 32) + $earlier - $boot) & 0x7fff_ffff;
-    my $at    = index $bytes, pack 'Q', $owner;
-    substr $bytes, $at, 8, pack 'LL', $owner & 0xffff_ffff, $start;
-    write_file($path, $bytes);
-    my $after = $I64->new($path);
-    is($after->owner($slot), $$, 'a slot of an earlier boot, of a process with our own PID');
-    is($after->recover_stale, 1, 'is stale');
-    is($after->recover_stale, 0, 'once');
-    my $again = $after->alloc;
-    is($after->recover_stale, 0, 'what is allocated now is not');
+    # The boot is known by its id. A process that starts another program keeps its PID and its start
+    # time; with another boot id in between it meets slots of its own PID and time, of another boot.
+    my $before = q{
+        my ($path, $id, @then) = @ARGV;
+        my $pool = Data::Pool::Shared::I64->new($path);
+        $pool->alloc_set(5);
+        print $pool->recover_stale, ' ';
+        $| = 1;
+        print '';
+        system('mount', '--bind', $id, '/proc/sys/kernel/random/boot_id') == 0 or exit 1;
+        exec @then;
+    };
+    my $after = q{
+        my $pool = Data::Pool::Shared::I64->new($ARGV[0]);
+        my $same = (grep { $pool->owner($_) == $$ } @{ $pool->allocated_slots }) ? 'same PID' : 'another PID';
+        my $mine = $pool->alloc_set(6);
+        print join ' ', $pool->recover_stale, $pool->recover_stale, $pool->get($mine), $same;
+    };
+    my $can_mount = unshare_command('--mount')
+        && system(unshare_command('--mount'), 'sh', '-c', 'mount --bind /dev/null /proc/sys/kernel/random/boot_id 2>/dev/null') == 0;
+    plan skip_all => 'another boot id cannot be mounted here' if !$can_mount;
+
+    # Where the pool's table of PID namespaces and boots has a place for a boot, by its id: two boots may get the same.
+    my $place_of = sub {
+        my ($id, $namespace) = @_;
+        my $hash = 2166136261;
+        $hash = (($hash ^ ord) * 16777619) & 0xffffffff for split //, $id;
+        return 1 + ((($hash | 1) << 32 | $namespace) ^ ($hash | 1)) % 1023;
+    };
+    for my $same_place (0, 1) {
+        my $path  = temp_path("rebooted-$same_place");
+        my $pool  = $I64->new($path, 4);
+        my $child = in_child { $pool->alloc_set(7); $_[0]->say('ready'); $_[0]->hear };
+        $child->hear;
+        my ($place) = grep { substr(read_file($path), 4096 + 8 * $_, 8) ne "\0" x 8 } 1 .. 1023;
+        my $namespace = unpack 'L', substr read_file($path), 4096 + 8 * $place, 4;
+        my ($id) = grep { ($place_of->($_, $namespace) == $place) == $same_place } map { "boot-$_\n" } 1 .. 20_000;
+        my $what = $same_place ? 'two boots in one place of the table' : 'two boots';
+        is(in_namespace(['--mount'], $before, $path, write_file(temp_path('boot_id'), $id), perl_command($after, $path)),
+            '0 2 0 6 same PID', "$what: those that live are dead, and even who has the same PID and start time");
+        is_deeply([ map { $pool->get($_) } @{ $pool->allocated_slots } ], [6], "$what: what is allocated after it is not stale");
+        $child->end;
+    }
 };
 
 done_testing;

@@ -29,7 +29,7 @@ for my $capacity (5, 64, 400) {
         };
         my $its = $survivor->hear;
         my ($lost, $wrong) = (0, 0);
-        for my $round (1 .. 8) {
+        for my $round (1 .. 5) {
             my @workers = map {
                 in_child { $_[0]->say('ready'); while (1) { $work{$what}->($pool) } }
             } 1 .. 3;

@@ -32,4 +32,27 @@ is_deeply(calls_of('Data::Pool::Shared', 'undef, 100, 50', '$pool->free($pool->a
 is_deeply(calls_of('Data::Pool::Shared::I64', "'" . temp_path('pool') . "', 100", '$pool->free($pool->alloc); $pool->set($slot, 5); $pool->get($slot)'), [], 'on a file');
 isnt(scalar @{ calls_of('Data::Pool::Shared::I64', 'undef, 1', '$pool->alloc(0.00001)') }, 0, '(but where all slots are taken there are)');
 
+subtest 'a free wakes who waits' => sub {
+    my $log     = temp_path('wakes');
+    my $program = q{
+        my $pool = Data::Pool::Shared::I64->new(undef, 1);
+        my $slot = $pool->alloc;
+        my $child = fork // die "fork: $!";
+        if (!$child) { while (1) { $pool->free($pool->alloc) } }
+        sub sleeps { open my $stat, '<', "/proc/$child/stat"; return readline($stat) =~ /\) S/ }
+        for (1 .. 20) {
+            select undef, undef, undef, 0.001 until $pool->stats->{waiters} && sleeps();
+            $pool->free($slot);
+            $slot = $pool->alloc;
+        }
+        kill 'KILL', $child;
+        waitpid $child, 0;
+        exit 0;
+    };
+    system 'strace', '-qq', '-e', 'trace=futex', '-o', $log, perl_command($program);
+    is($?, 0, 'two processes hand a slot to each other');
+    my $woken = () = read_file($log) =~ /FUTEX_WAKE.* = 1$/mg;
+    cmp_ok($woken, '>=', 10, 'each time one sleeps the other wakes it: nobody has to look for himself');
+};
+
 done_testing;
