@@ -564,7 +564,7 @@ static inline void pool_i_announce(pool_t *pool, uint64_t slot)
 {
     uint64_t waiting;
     pool_i_open_group_of(pool, slot);
-    waiting = __atomic_load_n(&pool->header->waiting, __ATOMIC_SEQ_CST);
+    waiting = __atomic_load_n(&pool->header->waiting, __ATOMIC_SEQ_CST); /* pairs with pool_i_draw_ticket() */
     if (POOL_UNLIKELY((waiting & POOL_I_WAITING) != 0)) pool_i_wake(pool, 1, waiting);
 }
 
@@ -865,11 +865,13 @@ static bool pool_i_process_page(void)
     if (__atomic_load_n(&pool_i_process, __ATOMIC_ACQUIRE) != NULL) return true; /* pairs with the CAS below */
     page = mmap(NULL, POOL_I_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) return false;
-    if (!__atomic_compare_exchange_n(&pool_i_process, &none, (pool_i_process_t *)page, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+    if (!__atomic_compare_exchange_n(&pool_i_process, &none, (pool_i_process_t *)page, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
         munmap(page, POOL_I_PAGE); /* another thread was first */
-    else if (madvise(page, POOL_I_PAGE, MADV_WIPEONFORK) != 0)
-        return pthread_atfork(NULL, NULL, pool_i_forget_process) == 0; /* Linux before 4.14 */
-    return true;
+        return true;
+    }
+    /* Linux before 4.14 refuses the advice, and emulators take it and do nothing. */
+    madvise(page, POOL_I_PAGE, MADV_WIPEONFORK);
+    return pthread_atfork(NULL, NULL, pool_i_forget_process) == 0;
 }
 
 /* Work out who this process is. */
@@ -1064,7 +1066,8 @@ void pool_i_mark_open(pool_t *pool, uint64_t group)
 
 /* All slots of the group were seen taken: set its bit, look once more; did that
  * fill the word, the same a level up. Who takes a bit back looks above, too:
- * somebody may have seen the word full meanwhile, and marked it. */
+ * somebody may have seen the word full meanwhile, and marked it. Pairs with
+ * pool_i_open_group_of() and pool_i_open_from(). */
 static void pool_i_mark_full(pool_t *pool, uint64_t group)
 {
     uint32_t level;
@@ -1108,7 +1111,8 @@ static uint64_t pool_i_next_open(const pool_t *pool, uint64_t group)
     return pool->groups;
 }
 
-/* Clear the upper bits that no longer stand for a full word below. */
+/* Clear the upper bits that no longer stand for a full word below. Look and
+ * clearing pair with pool_i_mark_full(), as those of pool_i_open_from() do. */
 static void pool_i_repair_upper(pool_t *pool)
 {
     uint32_t level;
@@ -1319,7 +1323,8 @@ static void pool_i_draw_ticket(pool_t *pool, uint32_t kind)
 }
 
 /* An entry of the table of waiters, or -1 where it is full (then only slices
- * wake this waiter). Who dies holding one is found by its name. */
+ * wake this waiter). Who dies holding one is found by its name. Entering pairs
+ * with the load in pool_i_forget_waiters(). */
 static int pool_i_enter(pool_t *pool, uint64_t owner)
 {
     uint32_t i;
@@ -1332,6 +1337,7 @@ static int pool_i_enter(pool_t *pool, uint64_t owner)
     return -1;
 }
 
+/* Pairs with the next pool_i_enter(): the entry is whole when it is had again. */
 static void pool_i_leave(pool_t *pool, int entry, uint64_t owner)
 {
     if (entry >= 0) __atomic_compare_exchange_n(&pool->header->waiters[entry], &owner, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
@@ -1533,6 +1539,7 @@ bool pool_disown(pool_t *pool, uint64_t slot)
     return pool_i_bequeath(pool, slot, POOL_I_NOBODY);
 }
 
+/* Pairs with the CAS of the next pool_i_recover_slot(). */
 void pool_unadopt(pool_t *pool, uint64_t slot, uint64_t owner)
 {
     uint64_t me = pool_i_me(pool);
@@ -1557,7 +1564,8 @@ static bool pool_i_verdict(pool_t *pool, pool_i_verdicts_t *seen, uint64_t owner
 }
 
 /* Free one slot of a dead owner. With a callback the slot is adopted first, so
- * that a recoverer that dies meanwhile leaves it stale again, under its own name. */
+ * that a recoverer that dies meanwhile leaves it stale again, under its own name.
+ * Both orders: as pool_i_bequeath(). */
 static bool pool_i_recover_slot(pool_t *pool, uint64_t slot, uint64_t owner, pool_stale_fn *stale, void *context)
 {
     uint64_t me = pool_i_me(pool), was = owner, uses;
@@ -1616,6 +1624,7 @@ void pool_on_idle(pool_t *pool, void (*idle)(void))
  * Data that takes more than an instruction
  * --------------------------------------------------------------------- */
 
+/* Pairs with itself, pool_f64_get() and pool_f64_set(). */
 static bool pool_i_f64_swap(uint64_t *word, uint64_t *was, double value)
 {
     return __atomic_compare_exchange_n(word, was, pool_i_bits(value), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
@@ -2191,7 +2200,8 @@ pool_t *pool_retain(pool_t *pool)
     return pool;
 }
 
-/* Acquire and release: the last user sees all that the others did. */
+/* Acquire and release, each pairing with the same line in another thread: the
+ * last user sees all that the others did. */
 void pool_close(pool_t *pool)
 {
     if (pool == NULL || (pool->references > 1 && __atomic_sub_fetch(&pool->references, 1, __ATOMIC_ACQ_REL) > 0)) return;

@@ -179,8 +179,8 @@ static void creation(void)
         long    pages  = resident_pages();
         double  before = now_ns(), took, mb;
         pool_t *pool   = pool_open(NULL, &spec, NULL);
-        took = (now_ns() - before) / 1e6;
-        mb   = (double)(resident_pages() - pages) * (double)sysconf(_SC_PAGESIZE) / 1e6;
+        took           = (now_ns() - before) / 1e6;
+        mb             = (double)(resident_pages() - pages) * (double)sysconf(_SC_PAGESIZE) / 1e6;
         if (pool == NULL) return row("an anonymous pool of 16 million slots cannot be created", 0, "", "", false);
         if (took < best) best = took;
         if (mb > most) most = mb;
@@ -241,11 +241,11 @@ static double throughput(pool_t *pool, race_t *race, int workers)
 static void scaling(void)
 {
     static const int workers[] = { 1, 2, 8 };
-    pool_t *pool    = open_pool(64);
-    race_t *race    = mmap(NULL, sizeof *race, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    double  best[3] = { 0, 0, 0 };
-    int     turn, i;
-    char    name[60];
+    pool_t          *pool      = open_pool(64);
+    race_t          *race      = mmap(NULL, sizeof *race, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    double           best[3]   = { 0, 0, 0 };
+    int              turn, i;
+    char             name[60];
 
     if (race == MAP_FAILED) return;
     for (turn = 0; turn < 5; turn++)

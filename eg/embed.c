@@ -45,7 +45,7 @@ int main(void)
     const pool_spec_t four_counters  = { POOL_I64, 4, 8, 0, 0 };
     const pool_spec_t eight_counters = { POOL_I64, 8, 8, 0, 0 };
     char              path[]         = "/tmp/embed-XXXXXX";
-    int               fd             = mkstemp(path), stale = 0, code;
+    int               fd = mkstemp(path), stale = 0, code;
     pool_error_t      err;
     pool_t           *pool;
     uint64_t          slot, other;

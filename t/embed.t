@@ -2,7 +2,7 @@
 use strict;
 use warnings;
 
-use Cwd qw(getcwd);
+use Cwd        qw(getcwd);
 use File::Copy qw(copy);
 use File::Temp qw(tempdir);
 use Test::More;

@@ -33,24 +33,25 @@ sub compile {
     return $? == 0 ? '' : "@command\n$output";
 }
 
-my %compiler = (gcc => ['c11', 'c'], clang => ['c11', 'c'], 'g++' => ['c++17', 'cc'], 'clang++' => ['c++17', 'cc']);
+my %compiler = (gcc => [ 'c11', 'c' ], clang => [ 'c11', 'c' ], 'g++' => [ 'c++17', 'cc' ], 'clang++' => [ 'c++17', 'cc' ]);
 for my $name (sort keys %compiler) {
     my ($standard, $suffix) = @{ $compiler{$name} };
     SKIP: {
         skip "$name is not installed", 1 if system("command -v $name >/dev/null 2>&1") != 0;
-        skip "this $name does not know $standard", 1 if compile($name, "-std=$standard", "-x", $suffix eq 'c' ? 'c' : 'c++', '-fsyntax-only', '/dev/null');
+        skip "this $name does not know $standard", 1
+            if compile($name, "-std=$standard", "-x", $suffix eq 'c' ? 'c' : 'c++', '-fsyntax-only', '/dev/null');
         for my $what (sort keys %source) {
             my $file = "$dir/use.$suffix";
             open my $out, '>', $file or die "cannot write $file: $!";
             print {$out} $source{$what}, $use;
             close $out or die "cannot write $file: $!";
-            my @pool = $what eq 'a header' ? "$dir/pool.o" : ();
+            my @pool  = $what eq 'a header' ? "$dir/pool.o" : ();
             my $error = compile($name, '-c', "-std=$standard", @strict, '-o', "$dir/use.o", $file);
             is($error, '', "$name -std=$standard: $what compiles without a warning");
             $error = compile($name =~ /clang/ ? 'clang' : 'gcc', qw(-c -std=c11), @strict, '-o', "$dir/pool.o", 'pool.c') if @pool;
             $error ||= compile($name, '-o', "$dir/use", "$dir/use.o", @pool, '-pthread');
-            is($error, '', '... links');
-            is(system("$dir/use"), 0, '... and works');
+            is($error,             '', '... links');
+            is(system("$dir/use"), 0,  '... and works');
         }
     }
 }

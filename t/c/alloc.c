@@ -111,7 +111,7 @@ static void hide(pool_t *pool, uint64_t slot)
 static void hidden_slot(void)
 {
     const uint64_t capacity = 100000, victim = 77777;
-    pool_t        *pool     = anonymous(POOL_I64, capacity, 8);
+    pool_t        *pool = anonymous(POOL_I64, capacity, 8);
     uint64_t       slot = POOL_NONE, tries = 0;
 
     while (pool_try_alloc(pool) != POOL_NONE) {}

@@ -98,8 +98,10 @@ static void arguments(void)
     ok(refused(open_as(NULL, POOL_I64, 0, 8), POOL_E_ARGUMENT, "capacity must be from 1 to"), "capacity 0");
     ok(refused(open_as(NULL, POOL_RAW, UINT64_C(1) << 60, 8), POOL_E_ARGUMENT, "capacity must be from 1 to"), "an absurd capacity");
     ok(refused(open_as(NULL, POOL_RAW, 10, 0), POOL_E_ARGUMENT, "element size 0 bytes"), "element size 0");
-    ok(refused(open_as(NULL, POOL_RAW, 10, UINT64_C(1) << 60), POOL_E_ARGUMENT, "element size 1152921504606846976"), "an absurd element size");
-    ok(refused(open_as(NULL, POOL_RAW, UINT64_C(1) << 32, UINT64_C(1) << 32), POOL_E_ARGUMENT, "more than memory can hold"), "both at once");
+    ok(refused(open_as(NULL, POOL_RAW, 10, UINT64_C(1) << 60), POOL_E_ARGUMENT, "element size 1152921504606846976"),
+       "an absurd element size");
+    ok(refused(open_as(NULL, POOL_RAW, UINT64_C(1) << 32, UINT64_C(1) << 32), POOL_E_ARGUMENT, "more than memory can hold"),
+       "both at once");
     ok(refused(open_as(NULL, POOL_I64, 10, 4), POOL_E_ARGUMENT, "an element of I64 has 8 bytes, not 4"), "an I64 of 4 bytes");
     ok(refused(open_as(NULL, POOL_STR, 10, POOL_STR_HEAD), POOL_E_ARGUMENT, "out of bounds"), "a text of 0 bytes");
     ok(refused(open_as(NULL, 0, 10, 8), POOL_E_ARGUMENT, "unknown variant 0"), "no variant");
@@ -114,12 +116,13 @@ static void arguments(void)
 
 static void mismatch(void)
 {
-    const char *path = scratch("mismatch");
+    const char *path    = scratch("mismatch");
     uint32_t    version = 99, variant = 77;
     pool_t     *pool = open_as(path, POOL_RAW, 100, 16);
 
     ok(refused(open_as(path, POOL_RAW, 101, 16), POOL_E_MISMATCH, "capacity is 100 slots, wanted are 101"), "another capacity: says both");
-    ok(refused(open_as(path, POOL_RAW, 100, 17), POOL_E_MISMATCH, "element size is 16 bytes, wanted are 17"), "another element size: says both");
+    ok(refused(open_as(path, POOL_RAW, 100, 17), POOL_E_MISMATCH, "element size is 16 bytes, wanted are 17"),
+       "another element size: says both");
     ok(refused(open_as(path, POOL_I64, 100, 8), POOL_E_MISMATCH, "variant is raw, wanted is I64"), "another variant: says both");
     ok(strstr(err.text, "incompatible") != NULL && strstr(err.text, path) != NULL, "… and which file is incompatible");
     write_file(path, &version, sizeof version, offsetof(pool_header_t, version));
@@ -138,7 +141,7 @@ static void no_pool(void)
     pool_t               *pool;
     size_t                i;
     uint64_t              good;
-    uint32_t              flags = 0x80;
+    uint32_t              flags    = 0x80;
     int                   refusals = 0, fd;
 
     ok(refused(open_as(scratch("missing/pool"), POOL_I64, 10, 8), POOL_E_SYSTEM, "No such file"), "a folder that is not there");
@@ -165,15 +168,15 @@ static void no_pool(void)
     ok(refused(open_as(path, POOL_RAW, 0, 0), POOL_E_TOO_SMALL, "too small"), "a file that has lost its last byte");
     if (truncate(path, (off_t)pool->total_size) != 0) printf("# truncate\n");
     for (i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        good = pool->header->capacity;
+        good                   = pool->header->capacity;
         pool->header->capacity = wrong[i];
         refusals += refused(open_as(path, POOL_RAW, 0, 0), POOL_E_INVALID, "invalid");
-        pool->header->capacity = good;
-        good = pool->header->elem_size;
+        pool->header->capacity  = good;
+        good                    = pool->header->elem_size;
         pool->header->elem_size = wrong[i];
         refusals += refused(open_as(path, POOL_RAW, 0, 0), POOL_E_INVALID, "invalid");
-        pool->header->elem_size = good;
-        good = pool->header->total_size;
+        pool->header->elem_size  = good;
+        good                     = pool->header->total_size;
         pool->header->total_size = wrong[i];
         refusals += refused(open_as(path, POOL_RAW, 0, 0), POOL_E_INVALID, "invalid");
         pool->header->total_size = good;
@@ -243,8 +246,8 @@ static void racing(int rounds, bool with_kills)
 
     for (round = 0; round < rounds; round++) {
         bool seen[64] = { false };
-        race->path = scratch("race");
-        race->go   = 0;
+        race->path    = scratch("race");
+        race->go      = 0;
         for (i = 0; i < RACERS; i++) pid[i] = child(create, race);
         race->go = 1;
         if (with_kills) kill(pid[round % RACERS], SIGKILL);
@@ -285,7 +288,8 @@ static void lifetime(void)
     ok(pool_try_alloc(pool) == 0, "… and one close less ends the pool");
     pool_close(pool);
     pool_close(NULL);
-    ok(pool_strerror(POOL_E_TOO_SMALL)[0] != '\0' && strcmp(pool_strerror(12345), "unknown code") == 0, "each code has a text, and others do");
+    ok(pool_strerror(POOL_E_TOO_SMALL)[0] != '\0' && strcmp(pool_strerror(12345), "unknown code") == 0,
+       "each code has a text, and others do");
 }
 
 /* A pool costs what is used of it. */
@@ -298,7 +302,8 @@ static void large(uint64_t capacity)
         return;
     }
     slot = pool_try_alloc(pool);
-    ok(slot == 0 && pool_used(pool) == 1 && pool_free(pool, slot) && pool_used(pool) == 0, "a pool of %llu slots works", (unsigned long long)capacity);
+    ok(slot == 0 && pool_used(pool) == 1 && pool_free(pool, slot) && pool_used(pool) == 0, "a pool of %llu slots works",
+       (unsigned long long)capacity);
     pool_close(pool);
 }
 

@@ -5,9 +5,10 @@ static void all_or_none(uint64_t capacity)
 {
     pool_t   *pool  = anonymous(POOL_I32, capacity, 4);
     uint64_t *slots = calloc(capacity + 1, sizeof *slots), i, distinct = 0;
-    uint8_t  *seen  = calloc(capacity, 1);
+    uint8_t  *seen = calloc(capacity, 1);
 
-    ok(pool_alloc_n(pool, 0, 0, slots) == POOL_OK && pool_used(pool) == 0, "%llu slots: none is always to be had", (unsigned long long)capacity);
+    ok(pool_alloc_n(pool, 0, 0, slots) == POOL_OK && pool_used(pool) == 0, "%llu slots: none is always to be had",
+       (unsigned long long)capacity);
     ok(pool_alloc_n(pool, capacity + 1, POOL_FOREVER, slots) == POOL_FULL, "… more than all never");
     ok(pool_alloc_n(pool, capacity, 0, slots) == POOL_OK, "… all in one call");
     for (i = 0; i < capacity; i++) distinct += slots[i] < capacity && seen[slots[i]]++ == 0;
@@ -30,7 +31,7 @@ static void all_or_none(uint64_t capacity)
 static void in_holes(void)
 {
     enum { CAPACITY = 1000 };
-    pool_t  *pool = anonymous(POOL_I64, CAPACITY, 8);
+    pool_t  *pool           = anonymous(POOL_I64, CAPACITY, 8);
     uint8_t  held[CAPACITY] = { 0 };
     uint64_t random = 88172645463325252u, slots[CAPACITY], used = 0, n, i, wrong = 0;
     int      round;
@@ -119,6 +120,18 @@ static void timeout_of_many(void)
     pool_close(pool);
 }
 
+/* Tables that contradict each other: "never used, so free" and "full". */
+static void contradiction(void)
+{
+    pool_t  *pool = anonymous(POOL_I64, 1000, 8);
+    uint64_t slots[2];
+    while (pool_try_alloc(pool) != POOL_NONE) {}
+    memset(pool->touched, 0, (pool->groups + 63) / 64 * 8);
+    pool_free(pool, 500);
+    ok(pool_alloc_n(pool, 2, 20 * MS, slots) == POOL_TIMEOUT, "scribbled tables cannot make alloc_n wait for longer than was said");
+    pool_close(pool);
+}
+
 int main(void)
 {
     static const uint64_t capacity[] = { 1, 8, 64, 65, 300, 5000, 100000 };
@@ -129,5 +142,6 @@ int main(void)
     holds_nothing_while_waiting();
     no_deadlock();
     timeout_of_many();
+    contradiction();
     return test_done();
 }

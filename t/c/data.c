@@ -22,7 +22,7 @@ static void i64(void)
 static void i32(void)
 {
     pool_t  *pool = anonymous(POOL_I32, 100, 4);
-    uint64_t s    = pool_try_alloc(pool), neighbour = pool_try_alloc(pool);
+    uint64_t s = pool_try_alloc(pool), neighbour = pool_try_alloc(pool);
     bool     done;
 
     pool_i32_set(pool, neighbour, 77);

@@ -29,8 +29,8 @@ static int hold(void *argument)
 static work_t *work_on(pool_t *pool, int n)
 {
     work_t *work = shared(sizeof *work);
-    work->pool = pool;
-    work->n    = n;
+    work->pool   = pool;
+    work->n      = n;
     return work;
 }
 
@@ -39,7 +39,7 @@ static pid_t holder(work_t *work)
     pid_t pid;
     bool  held;
     work->ready = 0;
-    pid = child(hold, work);
+    pid         = child(hold, work);
     EVENTUALLY(work->ready, held);
     if (!held) printf("# the holder is not ready\n");
     return pid;
@@ -211,11 +211,12 @@ static void *second_thread(void *argument)
     bool    held;
     char    state = 0;
     EVENTUALLY(({
-                   FILE *stat = fopen("/proc/self/stat", "r");
+                   FILE *stat = fopen("/proc/./self/stat", "r") /* qemu-user makes up what is spelled as usual */;
                    if (stat == NULL || fscanf(stat, "%*d %*s %c", &state) != 1) state = 0;
                    if (stat != NULL) fclose(stat);
                    state == 'Z';
-               }), held);
+               }),
+               held);
     work->ready = held ? 1 : 2;
     while (pause() != 0) {}
     return NULL;
@@ -289,8 +290,8 @@ static int child_identity(void *argument)
 
 static void after_fork(void)
 {
-    pool_t *pool = anonymous(POOL_I64, 100, 8);
-    work_t *work = work_on(pool, 1);
+    pool_t *pool   = anonymous(POOL_I64, 100, 8);
+    work_t *work   = work_on(pool, 1);
     work->slots[0] = pool_try_alloc(pool);
     ok(reap(child(child_identity, work)) == 0, "after fork the child has its own name and cannot free by generation what is its parent's");
     ok(pool_owner(pool, work->slots[0]) == getpid(), "… which stays its parent's");

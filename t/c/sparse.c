@@ -53,7 +53,7 @@ static bool small_filesystem(const char *folder)
         snprintf(map, sizeof map, "%d %d 1", gid, gid);
         if (!write_text("/proc/self/gid_map", map)) return false;
     }
-    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return false;
+    if (mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0) return false;
     return mkdir(folder, 0700) == 0 && mount("pool-test", folder, "tmpfs", 0, "size=1m") == 0;
 }
 
@@ -82,8 +82,10 @@ static void full(void)
         return;
     }
     before = free_bytes(folder);
-    ok(pool_open(path, &spec, &err) == NULL && err.code == POOL_E_NOSPC && err.sys_errno == ENOSPC, "a pool larger than the filesystem is refused");
-    ok(strstr(err.text, "No space left") != NULL && access(path, F_OK) != 0 && free_bytes(folder) == before, "… says why, and leaves no file");
+    ok(pool_open(path, &spec, &err) == NULL && err.code == POOL_E_NOSPC && err.sys_errno == ENOSPC,
+       "a pool larger than the filesystem is refused");
+    ok(strstr(err.text, "No space left") != NULL && access(path, F_OK) != 0 && free_bytes(folder) == before,
+       "… says why, and leaves no file");
     fd = open(path, O_CREAT | O_WRONLY, 0600);
     close(fd);
     ok(pool_open(path, &spec, &err) == NULL && err.code == POOL_E_NOSPC && access(path, F_OK) == 0 && blocks(path) == 0,
@@ -91,12 +93,13 @@ static void full(void)
     unlink(path);
 
     spec.flags = POOL_SPARSE;
-    pool = must(pool_open(path, &spec, &err), &err);
+    pool       = must(pool_open(path, &spec, &err), &err);
     while ((slot = pool_try_alloc(pool)) < POOL_NOSPC) {
         memset(pool_ptr(pool, slot), 'x', 4096);
         got++;
     }
-    ok(slot == POOL_NOSPC && got > 100 && got < 256, "a sparse pool gives slots until the filesystem is full (%llu), then says so", (unsigned long long)got);
+    ok(slot == POOL_NOSPC && got > 100 && got < 256, "a sparse pool gives slots until the filesystem is full (%llu), then says so",
+       (unsigned long long)got);
     ok(pool_used(pool) == got, "… and keeps none back");
     ok(pool_alloc(pool, POOL_FOREVER, &slot) == POOL_E_NOSPC && pool_alloc_n(pool, 5, POOL_FOREVER, (uint64_t[5]){ 0 }) == POOL_E_NOSPC,
        "… nor waits for what nobody will free");

@@ -99,7 +99,11 @@ static inline const char *scratch(const char *name)
 /* A child that runs body(argument) and exits with its result. */
 static inline pid_t child(int (*body)(void *), void *argument)
 {
+    static void *volatile kept; /* what it points to is not lost, even if the child has done with it */
     pid_t parent = getpid(), pid;
+
+    kept = argument;
+    (void)kept;
     fflush(stdout);
     if ((pid = fork()) != 0) return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);

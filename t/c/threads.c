@@ -118,17 +118,17 @@ static int remember_owner(void *argument)
 {
     uint64_t *word = argument;
     pool_t   *pool = (pool_t *)(uintptr_t)word[1];
-    word[0] = pool_owner_word(pool, pool_try_alloc(pool));
+    word[0]        = pool_owner_word(pool, pool_try_alloc(pool));
     return 0;
 }
 
 static void recovery(void)
 {
-    pool_t    *pool = anonymous(POOL_RAW, 100, sizeof(body_t));
-    uint64_t  *word = shared(2 * sizeof *word);
-    job_t      job[THREADS];
-    pthread_t  thread[THREADS];
-    int        i, failed = 0;
+    pool_t   *pool = anonymous(POOL_RAW, 100, sizeof(body_t));
+    uint64_t *word = shared(2 * sizeof *word);
+    job_t     job[THREADS];
+    pthread_t thread[THREADS];
+    int       i, failed = 0;
     word[1] = (uint64_t)(uintptr_t)pool;
     reap(child(remember_owner, word));
     dead_owner = word[0];

@@ -86,7 +86,9 @@ static void killed_waiters(void)
     pool_free(pool, 0);
     ok(pool_try_alloc(pool) == 0, "the survivor's slot is free again");
     pool_free(pool, 0);
-    ok((pool->header->waiting & POOL_I_WAITING) == 0 || (pool_recover(pool, NULL, NULL) == 0 && (pool->header->waiting & POOL_I_WAITING) == 0), "nobody is taken for waiting any more");
+    ok((pool->header->waiting & POOL_I_WAITING) == 0
+           || (pool_recover(pool, NULL, NULL) == 0 && (pool->header->waiting & POOL_I_WAITING) == 0),
+       "nobody is taken for waiting any more");
     held = counts(pool).waiters == 0;
     ok(held, "… by the statistics, too");
     pool_close(pool);
@@ -111,14 +113,20 @@ static void catch_usr1(void)
 static int until_interrupted(void *pool)
 {
     uint64_t slot;
+    int      code;
     catch_usr1();
-    return pool_alloc(pool, POOL_FOREVER, &slot) == POOL_INTERRUPTED && handled > 0 ? 0 : 1;
+    code = pool_alloc(pool, POOL_FOREVER, &slot);
+    nap(); /* ThreadSanitizer runs handlers late */
+    return code == POOL_INTERRUPTED && handled > 0 ? 0 : 1;
 }
 
 static int until_interrupted_value(void *pool)
 {
+    int code;
     catch_usr1();
-    return pool_wait(pool, 0, 0, POOL_FOREVER) == POOL_INTERRUPTED && handled > 0 ? 0 : 1;
+    code = pool_wait(pool, 0, 0, POOL_FOREVER);
+    nap();
+    return code == POOL_INTERRUPTED && handled > 0 ? 0 : 1;
 }
 
 /* Signal it until it ends: the first may come before it sleeps. */
@@ -151,9 +159,9 @@ static void interrupted(void)
     pool_close(pool);
 }
 
-static int     *idle_calls;
-static jmp_buf  out;
-static pool_t  *idle_pool;
+static int    *idle_calls;
+static jmp_buf out;
+static pool_t *idle_pool;
 
 static void count_idle(void)
 {
@@ -244,11 +252,17 @@ static void values(uint32_t variant)
     ok(pool_wait(pool, 0, 1, POOL_FOREVER) == POOL_OK, "%s: a value that differs is not waited for", variant == POOL_I64 ? "I64" : "I32");
     before = now_ns();
     ok(pool_wait(pool, 0, 0, 30 * MS) == POOL_TIMEOUT && now_ns() - before >= 30 * MS, "… one that stays is, for as long as was said");
-    if (variant == POOL_I64) pool_i64_set(pool, 0, 7); else pool_i32_set(pool, 0, 7);
+    if (variant == POOL_I64)
+        pool_i64_set(pool, 0, 7);
+    else
+        pool_i32_set(pool, 0, 7);
     for (i = 0; i < 2; i++) pid[i] = child(wait_for_value, pool);
     EVENTUALLY((woken_now += pool_wake(pool, 0, 1)) >= 2, held); /* it sleeps again: the value is the same */
     ok(held && waitpid(-1, NULL, WNOHANG) == 0, "… wake says how many it woke; they see the old value and sleep on");
-    if (variant == POOL_I64) pool_i64_set(pool, 0, 8); else pool_i32_set(pool, 0, 8);
+    if (variant == POOL_I64)
+        pool_i64_set(pool, 0, 8);
+    else
+        pool_i32_set(pool, 0, 8);
     pool_wake(pool, 0, UINT64_MAX);
     ok(reap(pid[0]) == 0 && reap(pid[1]) == 0, "… until it changes");
     pool_close(pool);

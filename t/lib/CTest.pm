@@ -11,7 +11,7 @@ use warnings;
 
 use Config;
 use File::Basename qw(basename);
-use File::Temp qw(tempdir);
+use File::Temp     qw(tempdir);
 use TAP::Parser;
 use Test::More;
 
@@ -20,8 +20,9 @@ use Test::More;
 sub new {
     my ($class, %option) = @_;
     my $self = bless {
-        cc     => $option{cc}     || [split ' ', $ENV{POOL_CC} || $Config{cc}],
+        cc     => $option{cc}     || [ split ' ', $ENV{POOL_CC} || $Config{cc} ],
         cflags => $option{cflags} || [],
+        libs   => $option{libs}   || [],
         runner => $option{runner} || [],
         dir    => tempdir('pool-c-XXXXXX', TMPDIR => 1, CLEANUP => 1),
     }, $class;
@@ -48,7 +49,7 @@ sub _try {
 # Runs a command without a shell. Returns its wait status and all it printed.
 sub _output {
     my (@command) = @_;
-    my $pid = open my $from, '-|';
+    my $pid       = open my $from, '-|';
     die "cannot fork: $!" if !defined $pid;
     if (!$pid) {
         open STDERR, '>&', \*STDOUT;
@@ -73,11 +74,11 @@ sub build {
     my ($self, $source) = @_;
     my $program = "$self->{dir}/" . basename($source, '.c');
     open my $in, '<', $source or die "cannot read $source: $!";
-    my $whole = grep { /^#define POOL_IMPLEMENTATION/ } <$in>;
+    my $whole  = grep {/^#define POOL_IMPLEMENTATION/} <$in>;
     my $object = "$self->{dir}/pool.o";
     my ($failed, $output) = (0, '');
     ($failed, $output) = $self->_compile($object, '-c', 'pool.c') if !$whole && !-e $object;
-    ($failed, $output) = $self->_compile($program, $source, $whole ? () : $object) if !$failed;
+    ($failed, $output) = $self->_compile($program, $source, $whole ? () : $object, @{ $self->{libs} }) if !$failed;
     die "cannot compile $source:\n$output" if $failed;
     return $program;
 }
@@ -90,9 +91,9 @@ sub run {
         my $program = eval { $self->build($source) };
         return fail("compiles: $@") if !$program;
         local $ENV{TMPDIR} = $self->{dir};
-        my $tap = TAP::Parser->new({ exec => [@{ $self->{runner} }, $program], merge => 1 });
+        my $tap = TAP::Parser->new({ exec => [ @{ $self->{runner} }, $program ], merge => 1 });
         while (my $line = $tap->next) { _relay($line) }
-        is($tap->wait, 0, 'the program ends well');
+        is($tap->wait,      0,                   'the program ends well');
         is($tap->tests_run, $tap->tests_planned, 'after all its tests');
     };
 }
@@ -100,9 +101,11 @@ sub run {
 sub _relay {
     my ($line) = @_;
     (my $name = $line->is_test ? $line->description : '') =~ s/^- //;
-    if    ($line->is_test && $line->has_skip) { SKIP: { skip $line->explanation, 1 } }
-    elsif ($line->is_test)                    { ok($line->is_ok, $name) }
-    elsif ($line->is_bailout)                 { fail($line->as_string) }
+    if ($line->is_test && $line->has_skip) {
+        SKIP: { skip $line->explanation, 1 }
+    }
+    elsif ($line->is_test)                              { ok($line->is_ok, $name) }
+    elsif ($line->is_bailout)                           { fail($line->as_string) }
     elsif (!$line->is_plan && $line->as_string =~ /\S/) { diag($line->as_string) }
     return;
 }
