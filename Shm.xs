@@ -468,11 +468,12 @@ writelock(self, timeout = NULL)
     SV *timeout
   PREINIT:
     shm_var_t   *var = shm_self(aTHX_ self, 0);
-    int64_t      deadline = pool_lock_deadline(shm_timeout(aTHX_ timeout));
+    int64_t      deadline;
     int          code;
   CODE:
-    shm_refresh(aTHX_ var);
+    deadline = pool_lock_deadline(shm_timeout(aTHX_ timeout)); /* not above: xsubpp reads optional arguments later */
     if (var->write_held) XSRETURN_IV(0);
+    shm_check(aTHX_ var);
     if (shm_work.batch != NULL) shm_batch_commit(aTHX);
     shm_be_courteous(var);
     for (;;) {
@@ -495,13 +496,13 @@ readlock(self, timeout = NULL)
     SV *timeout
   PREINIT:
     shm_var_t   *var = shm_self(aTHX_ self, 0);
-    int64_t      deadline = pool_lock_deadline(shm_timeout(aTHX_ timeout));
+    int64_t      deadline;
     int          code;
   CODE:
+    deadline = pool_lock_deadline(shm_timeout(aTHX_ timeout)); /* not above: xsubpp reads optional arguments later */
     if (var->write_held || var->read_held) XSRETURN_IV(0);
-    if (var->removed) shm_gone(aTHX_ var);
-    shm_adopt();
-    if (var->cache == NULL || var->attach == SHM_NONE) croak("The shared variable is no longer attached");
+    shm_check(aTHX_ var);
+    if (var->attach == SHM_NONE) croak("The shared variable is no longer attached");
     if (shm_work.batch != NULL) shm_batch_commit(aTHX);
     for (;;) {
         shm_locker_t locker = shm_locker(var);
@@ -554,10 +555,11 @@ wait_change(self, timeout = NULL)
     SV *timeout
   PREINIT:
     shm_var_t *var = shm_self(aTHX_ self, 0);
-    int64_t    deadline = pool_lock_deadline(shm_timeout(aTHX_ timeout));
+    int64_t    deadline;
     int        code = POOL_FULL;
   CODE:
-    if (var->removed || var->cache == NULL) shm_refresh_slow(aTHX_ var);
+    deadline = pool_lock_deadline(shm_timeout(aTHX_ timeout));
+    shm_check(aTHX_ var);
     if (var->at.serial == UINT64_MAX) shm_refresh(aTHX_ var); /* not looked at before: wait for the next change */
     while (code != POOL_TIMEOUT) {
         uint32_t seen = pool_lock_announce(&var->record->lock, POOL_LOCK_WAIT_CHANGE);

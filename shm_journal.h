@@ -551,11 +551,20 @@ static inline bool shm_excluded(const shm_var_t *var)
     return __atomic_load_n(&var->record->exclusive, __ATOMIC_ACQUIRE) != 0 && !var->write_held; /* pairs with shm_exclude() */
 }
 
-static void shm_refresh_slow(pTHX_ shm_var_t *var)
+/* Can this handle be used? */
+static void shm_check(pTHX_ shm_var_t *var)
 {
     shm_adopt();
     if (var->cache == NULL) croak("The shared variable is no longer attached");
-    if (var->removed) shm_gone(aTHX_ var);
+    if (var->removed || var->record->state[var->record->serial & 1].removed) {
+        var->removed = true;
+        shm_gone(aTHX_ var);
+    }
+}
+
+static void shm_refresh_slow(pTHX_ shm_var_t *var)
+{
+    shm_check(aTHX_ var);
     while (shm_excluded(var)) shm_wait_readable(aTHX_ var);
     if (__atomic_load_n(&var->record->serial, __ATOMIC_ACQUIRE) != var->at.serial) shm_report(aTHX_ var, shm_catch_up(aTHX_ var));
 }
@@ -628,11 +637,7 @@ static void shm_batch_commit(pTHX);
 static void shm_begin(pTHX_ shm_var_t *var)
 {
     if (shm_work.batch == var) return;
-    if (POOL_UNLIKELY(var->removed || shm_child || var->cache == NULL)) {
-        shm_adopt();
-        if (var->cache == NULL) croak("The shared variable is no longer attached");
-        if (var->removed) shm_gone(aTHX_ var);
-    }
+    if (POOL_UNLIKELY(var->removed || shm_child || var->cache == NULL)) shm_check(aTHX_ var);
     if (POOL_UNLIKELY(shm_work.batch != NULL)) shm_batch_commit(aTHX);
     if (!var->write_held && POOL_UNLIKELY(!shm_try_write_lock(var->record, shm_me(var->space)))) shm_lock_slow(aTHX_ var);
     if (POOL_UNLIKELY(var->record->serial != var->at.serial)) {

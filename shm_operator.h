@@ -165,6 +165,16 @@ static OP *shm_read_values(pTHX) { return shm_read_top(aTHX_ OP_VALUES, false); 
 static OP *shm_read_hslice(pTHX) { return shm_read_top(aTHX_ OP_HSLICE, true); }
 static OP *shm_read_aslice(pTHX) { return shm_read_top(aTHX_ OP_ASLICE, true); }
 
+/* --- fork -------------------------------------------------------------------- */
+
+static OP *shm_fork(pTHX)
+{
+    OP *next = shm_pp[OP_FORK](aTHX);
+    IV  pid  = SvOK(*PL_stack_sp) ? SvIV(*PL_stack_sp) : 0;
+    if (pid > 0) shm_fork_pid((pid_t)pid);
+    return next;
+}
+
 /* --- installing ------------------------------------------------------------- */
 
 static const struct {
@@ -174,6 +184,7 @@ static const struct {
     { OP_AASSIGN, shm_batch_aassign }, { OP_SORT, shm_batch_sort },    { OP_REVERSE, shm_batch_reverse }, { OP_PADAV, shm_read_padav },
     { OP_PADHV, shm_read_padhv },      { OP_RV2AV, shm_read_rv2av },   { OP_RV2HV, shm_read_rv2hv },      { OP_KEYS, shm_read_keys },
     { OP_VALUES, shm_read_values },    { OP_HSLICE, shm_read_hslice }, { OP_ASLICE, shm_read_aslice },
+    { OP_FORK, shm_fork },
 };
 
 /* Code that was compiled before this module was loaded has the old operators. */

@@ -76,6 +76,7 @@ typedef struct shm_attach {
     uint64_t variable, generation;
     uint64_t reading;
     uint64_t transit; /* not 0: made for a child that has not taken it yet; when (boot time, ns) */
+    uint64_t child;   /* its PID, 0: not known */
 } shm_attach_t;
 
 #define SHM_NAME_SLOT 512u

@@ -188,6 +188,7 @@ typedef struct shm_transit {
 } shm_transit_t;
 
 static shm_buffer_t shm_transits; /* shm_transit_t; only in fork, under shm_table_lock */
+static size_t       shm_last_fork; /* where those of the last fork begin */
 static bool         shm_child;    /* this process has attachments to take */
 static void       (*shm_old_signalhook)(pTHX);
 
@@ -224,6 +225,7 @@ static void shm_fork_prepare(void)
 
     pthread_mutex_lock(&shm_table_lock);
     shm_expire_transits(now);
+    shm_last_fork = shm_transits.length;
     for (bucket = 0; bucket < SHM_BUCKETS; bucket++)
         for (var = shm_table[bucket]; var != NULL; var = var->next) {
             pool_error_t  err;
@@ -249,6 +251,23 @@ static void shm_fork_parent(void)
     pthread_mutex_unlock(&shm_table_lock);
 }
 
+/* The child of the last fork has this PID: if it dies before it takes its
+ * attachments, they need not wait until they expire. */
+static void shm_fork_pid(pid_t pid)
+{
+    size_t at;
+    pthread_mutex_lock(&shm_table_lock);
+    for (at = shm_last_fork; at + sizeof(shm_transit_t) <= shm_transits.length; at += sizeof(shm_transit_t)) {
+        shm_transit_t one;
+        shm_attach_t *mark;
+        memcpy(&one, shm_transits.data + at, sizeof one);
+        mark = (shm_attach_t *)pool_grow_ptr(&one.space->attach, one.slot);
+        if (pool_grow_generation(&one.space->attach, one.slot) == one.slot_generation) mark->child = (uint64_t)pid;
+    }
+    shm_last_fork = shm_transits.length;
+    pthread_mutex_unlock(&shm_table_lock);
+}
+
 /* The child takes its attachments. */
 static void shm_adopt(void)
 {
@@ -264,7 +283,7 @@ static void shm_adopt(void)
             var->adopt = false;
             if (var->attach == SHM_NONE || !pool_grow_adopt(&var->space->attach, var->attach)) continue;
             mark          = (shm_attach_t *)pool_grow_ptr(&var->space->attach, var->attach);
-            mark->transit = 0;
+            mark->transit = mark->child = 0;
         }
 }
 
