@@ -242,6 +242,7 @@ subtest 'a destroyed object' => sub {
 };
 
 subtest 'reading many times leaks nothing' => sub {
+    plan skip_all => 'an address sanitizer keeps what is freed' if read_file('/proc/self/maps') =~ /libasan/;
     my $size = sub { (split ' ', read_file('/proc/self/statm'))[1] };
     my $pool = "${RAW}::Str"->new(undef, 1, 100);
     my $slot = $pool->alloc;
