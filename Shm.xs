@@ -184,11 +184,14 @@ static SV *shm_sum(pTHX_ SV *value, SV *delta)
 {
     SV *a = sv_2mortal(newSV(0)), *b = sv_2mortal(newSVsv(delta));
     IV  sum;
+    UV  usum;
     if (SvROK(value) || (SvOK(value) && !looks_like_number(value)) || !looks_like_number(b)) return NULL;
     sv_setsv(a, SvOK(value) ? value : sv_2mortal(newSViv(0)));
     (void)SvIV(a);
     (void)SvIV(b);
     if (SvIOK(a) && SvIOK(b) && !SvIsUV(a) && !SvIsUV(b) && !__builtin_add_overflow(SvIVX(a), SvIVX(b), &sum)) return sv_2mortal(newSViv(sum));
+    if (SvIOK(a) && SvIOK(b) && (SvIsUV(a) || SvIVX(a) >= 0) && (SvIsUV(b) || SvIVX(b) >= 0) && !__builtin_add_overflow(SvUVX(a), SvUVX(b), &usum))
+        return sv_2mortal(newSVuv(usum));
     return sv_2mortal(newSVnv(SvNV(a) + SvNV(b)));
 }
 

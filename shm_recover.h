@@ -52,6 +52,93 @@ static uint64_t shm_recover_attachments(shm_space_t *space)
     return freed;
 }
 
+/* --- cycles in this process ----------------------------------------------- */
+
+/* Call `step` with each handle that the copy of a variable has references to. */
+static void shm_each_inner(pTHX_ shm_var_t *var, void (*step)(pTHX_ shm_var_t *, shm_buffer_t *), shm_buffer_t *todo)
+{
+    bool    foreign;
+    SSize_t i;
+    if (var->type == SHM_SCALAR) {
+        if (SvROK(var->cache) && (var = shm_handle_of_container(aTHX_ SvRV(var->cache), &foreign)) != NULL) step(aTHX_ var, todo);
+    }
+    else if (var->type == SHM_ARRAY) {
+        AV *av = (AV *)var->cache;
+        for (i = 0; i <= AvFILLp(av); i++)
+            if (AvARRAY(av)[i] != NULL && SvROK(AvARRAY(av)[i]) && (var = shm_handle_of_container(aTHX_ SvRV(AvARRAY(av)[i]), &foreign)) != NULL)
+                step(aTHX_ var, todo);
+    }
+    else {
+        HV *hv = (HV *)var->cache;
+        HE *entry, **buckets = HvARRAY(hv);
+        for (i = 0; buckets != NULL && i <= (SSize_t)HvMAX(hv); i++)
+            for (entry = buckets[i]; entry != NULL; entry = HeNEXT(entry))
+                if (SvROK(HeVAL(entry)) && (var = shm_handle_of_container(aTHX_ SvRV(HeVAL(entry)), &foreign)) != NULL) step(aTHX_ var, todo);
+    }
+}
+
+static void shm_count_inner(pTHX_ shm_var_t *var, shm_buffer_t *todo)
+{
+    PERL_UNUSED_CONTEXT;
+    (void)todo;
+    var->inner++;
+}
+
+static void shm_reach(pTHX_ shm_var_t *var, shm_buffer_t *todo)
+{
+    PERL_UNUSED_CONTEXT;
+    if (var->reached) return;
+    var->reached = true;
+    shm_buffer_put(todo, &var, sizeof var);
+}
+
+/* Variables that refer to each other keep each other attached, through the
+ * copies of this process. Where nothing else in the program leads to them, let
+ * the copies go: they can be read anew. */
+static void shm_release_cycles(pTHX)
+{
+    shm_buffer_t all = { NULL, 0, 0, false }, todo = { NULL, 0, 0, false };
+    AV          *copies = newAV();
+    shm_var_t   *var;
+    uint32_t     bucket;
+    size_t       i;
+
+    pthread_mutex_lock(&shm_table_lock);
+    for (bucket = 0; bucket < SHM_BUCKETS; bucket++)
+        for (var = shm_table[bucket]; var != NULL; var = var->next) {
+            if ((void *)var->perl != (void *)SHM_PERL || var->cache == NULL) continue;
+            var->inner   = 0;
+            var->reached = false;
+            shm_buffer_put(&all, &var, sizeof var);
+        }
+    pthread_mutex_unlock(&shm_table_lock);
+    for (i = 0; i < all.length; i += sizeof var) {
+        memcpy(&var, all.data + i, sizeof var);
+        shm_each_inner(aTHX_ var, shm_count_inner, NULL);
+    }
+    for (i = 0; i < all.length; i += sizeof var) {
+        memcpy(&var, all.data + i, sizeof var);
+        if (var->container == NULL || var->object == NULL || SvREFCNT(var->container) > var->inner || SvREFCNT(var->object) > 1 || var == shm_work.batch)
+            shm_reach(aTHX_ var, &todo);
+    }
+    while (todo.length > 0) {
+        todo.length -= sizeof var;
+        memcpy(&var, todo.data + todo.length, sizeof var);
+        shm_each_inner(aTHX_ var, shm_reach, &todo);
+    }
+    for (i = 0; i < all.length && !all.failed && !todo.failed; i += sizeof var) {
+        memcpy(&var, all.data + i, sizeof var);
+        if (var->reached) continue;
+        av_push(copies, var->cache);
+        var->cache = shm_new_cache(aTHX_ var->type);
+        shm_cursor_reset(&var->at);
+        var->at.serial = UINT64_MAX;
+    }
+    shm_buffer_free(&all);
+    shm_buffer_free(&todo);
+    SvREFCNT_dec_NN(copies);
+}
+
 /* --- variables: mark and sweep ------------------------------------------ */
 
 typedef struct shm_marks {
@@ -227,6 +314,7 @@ static uint64_t shm_recover(pTHX_ shm_space_t *space)
 
     memset(&marks, 0, sizeof marks);
     shm_adopt();
+    shm_release_cycles(aTHX);
     shm_registry_lock(space);
     freed          = shm_recover_attachments(space) + shm_recover_row(&space->names);
     marks.space    = space;

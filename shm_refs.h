@@ -264,7 +264,10 @@ static inline SV *shm_present(pTHX_ shm_var_t *var, SV *sv)
 {
     pool_error_t err;
     if (POOL_LIKELY(SvTYPE(sv) < SVt_PVMG || !shm_is_standin(sv))) return sv;
-    if (shm_resolve(aTHX_ var, sv, &err)) return sv;
+    if (shm_resolve(aTHX_ var, sv, &err)) {
+        if (SvTYPE(SvRV(sv)) < SVt_PVAV) SvGETMAGIC(SvRV(sv)); /* a scalar that holds a reference shows it: ref() says REF */
+        return sv;
+    }
     if (err.code != POOL_FULL) croak("Cannot attach: %s", err.text);
     if (__atomic_load_n(&var->record->serial, __ATOMIC_ACQUIRE) == var->at.serial || var == shm_work.batch) return &PL_sv_undef; /* a damaged namespace */
     shm_refresh(aTHX_ var);
@@ -453,7 +456,7 @@ static void shm_empty_behind(pTHX_ SV *container)
 
 static void shm_untie(pTHX_ shm_var_t *var, SV *container)
 {
-    sv_unmagicext(container, PERL_MAGIC_ext, &shm_container_vtbl);
+    sv_unmagicext(container, SHM_MAGIC_CONTAINER, &shm_container_vtbl);
     sv_unmagic(container, var->type == SHM_SCALAR ? PERL_MAGIC_tiedscalar : PERL_MAGIC_tied);
 }
 

@@ -44,6 +44,8 @@ typedef struct shm_var {
     PerlInterpreter *perl;
     SV             *object;    /* not counted */
     SV             *container; /* the tied variable, not counted; NULL: unknown or gone */
+    uint32_t        inner;     /* while cycles are looked for: references from caches, */
+    bool            reached;   /* and whether anything else leads here */
     struct shm_var *next, **link;
 } shm_var_t;
 
@@ -306,8 +308,10 @@ static void shm_fork_child(void)
 
     for (bucket = 0; bucket < SHM_BUCKETS; bucket++)
         for (var = shm_table[bucket]; var != NULL; var = var->next) {
-            var->attach     = var->child_attach;
-            var->adopt      = true;
+            shm_attach_t *mark = (shm_attach_t *)pool_grow_ptr(&var->space->attach, var->child_attach);
+            var->attach        = var->child_attach;
+            var->adopt         = true;
+            if (mark != NULL) mark->child = (uint64_t)getpid(); /* whatever it becomes, when it ends they expire */
             var->write_held = var->read_held = false;
             shm_child       = true;
         }
@@ -336,6 +340,10 @@ static int shm_container_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *param);
 #endif
 
 static MGVTBL shm_handle_vtbl    = { 0, 0, 0, 0, shm_handle_free, 0, shm_handle_dup, 0 };
+/* Not PERL_MAGIC_ext: bless() of a scalar with that stores the scalar. No variable
+ * that can be shared has the magic of calls. */
+#define SHM_MAGIC_CONTAINER PERL_MAGIC_checkcall
+
 static MGVTBL shm_container_vtbl = { 0, 0, 0, 0, shm_container_free, 0, shm_container_dup, 0 };
 
 /* The handle behind an object, or NULL. */
@@ -414,7 +422,7 @@ static void shm_know_container(pTHX_ shm_var_t *var, SV *container)
     MAGIC *mg;
     if (var->container == container) return;
     var->container = container;
-    mg             = sv_magicext(container, NULL, PERL_MAGIC_ext, &shm_container_vtbl, (const char *)var, 0);
+    mg             = sv_magicext(container, NULL, SHM_MAGIC_CONTAINER, &shm_container_vtbl, (const char *)var, 0);
     mg->mg_flags |= MGf_DUP;
 }
 
@@ -435,8 +443,31 @@ static int shm_container_free(pTHX_ SV *sv, MAGIC *mg)
     return 0;
 }
 
-/* Release what the handle holds, and let go of the variable. */
 static void shm_unlock_all(shm_var_t *var);
+
+/* Attachments of the dead are not attached; the registry lock is held. Not more
+ * often than takes a tenth of the time. */
+static void shm_reap(shm_space_t *space)
+{
+    static int64_t not_before;
+    int64_t        now = pool_lock_now();
+    uint64_t       slot, owner, last = 0;
+    bool           dead = false;
+
+    if (now < __atomic_load_n(&not_before, __ATOMIC_RELAXED)) return;
+    for (slot = pool_grow_next(&space->attach, 0); slot != POOL_NONE; slot = pool_grow_next(&space->attach, slot + 1)) {
+        const shm_attach_t *mark = (const shm_attach_t *)pool_grow_ptr(&space->attach, slot);
+        pool_t             *part = pool_grow_have(&space->attach, slot);
+        shm_id_t            id   = { mark->variable, mark->generation };
+        owner                    = pool_owner_word(part, pool_grow_index(slot));
+        if (owner != last) dead = pool_owner_is_dead(part, owner);
+        last = owner;
+        if (dead && mark->transit == 0 && pool_grow_free(&space->attach, slot)) shm_drop_ref(space, id);
+    }
+    __atomic_store_n(&not_before, now + 10 * (pool_lock_now() - now), __ATOMIC_RELAXED);
+}
+
+/* Release what the handle holds, and let go of the variable. */
 
 static void shm_handle_release(pTHX_ shm_var_t *var)
 {
@@ -446,13 +477,14 @@ static void shm_handle_release(pTHX_ shm_var_t *var)
     shm_unlock_all(var);
     shm_table_remove(var);
     if (var->container != NULL) {
-        MAGIC *mg = mg_findext(var->container, PERL_MAGIC_ext, &shm_container_vtbl);
+        MAGIC *mg = mg_findext(var->container, SHM_MAGIC_CONTAINER, &shm_container_vtbl);
         if (mg != NULL) mg->mg_ptr = NULL;
         var->container = NULL;
     }
     if (var->attach != SHM_NONE) {
         shm_registry_lock(var->space);
         shm_detach(var->space, var->id, var->attach);
+        if (var->name == NULL && shm_exists(var->space, var->id)) shm_reap(var->space);
         shm_registry_unlock(var->space);
         var->attach = SHM_NONE;
     }
@@ -494,7 +526,7 @@ static int shm_handle_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *param)
     var->container = old->container != NULL ? sv_dup(old->container, param) : NULL;
     mg->mg_ptr     = (char *)var;
     if (var->container != NULL && SvTYPE(var->container) >= SVt_PVMG) {
-        MAGIC *known = mg_findext(var->container, PERL_MAGIC_ext, &shm_container_vtbl);
+        MAGIC *known = mg_findext(var->container, SHM_MAGIC_CONTAINER, &shm_container_vtbl);
         if (known != NULL) known->mg_ptr = (char *)var;
     }
     return 0;
