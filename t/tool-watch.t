@@ -6,7 +6,7 @@ use Test::More;
 use lib 't/lib';
 use Cwd         ();
 use POSIX       ();
-use PoolTest    qw(temp_folder temp_path wait_until write_file);
+use PoolTest    qw(temp_folder temp_path wait_until write_file read_file);
 use Time::HiRes qw(sleep);
 use Data::Pool::Shared;
 
@@ -32,20 +32,23 @@ END { tmux('kill-server') if $main == $$ }
 sub tmux {
     my @words = @_;
     local $?;
-    open my $out, '-|:encoding(UTF-8)', 'sh', '-c', 'exec "$@" 2>/dev/null', 'sh', 'tmux', '-u', '-L', $socket, '-f', '/dev/null', @words
+    open my $out, '-|:encoding(UTF-8)', 'sh', '-c', 'exec "$@" 2>>"$TMUX_TMPDIR/errors"', 'sh', 'tmux', '-u', '-L', $socket, '-f',
+        '/dev/null', @words
         or die "tmux: $!";
     return join '', readline $out;
 }
 
-sub screen { return tmux('capture-pane', '-p', '-t',   'test') }
-sub type   { return tmux('send-keys',    '-t', 'test', @_) }
+my $session = 'none';
+sub screen { return tmux('capture-pane', '-p', '-t',     $session) }
+sub type   { return tmux('send-keys',    '-t', $session, @_) }
 
 # Wait until the screen matches. What is there then is captured once more in the
 # message, if it never does.
 sub shows {
     my ($pattern, $name) = @_;
     local $Test::Builder::Level = $Test::Builder::Level + 1;
-    return ok(wait_until { screen() =~ $pattern or sleep 0.03 and 0 }, $name) || diag("the screen:\n" . screen());
+    return ok(wait_until { screen() =~ $pattern or sleep 0.03 and 0 }, $name)
+        || diag("the screen:\n" . screen() . read_file(temp_path('errors')));
 }
 
 # How many cells of the map show a glyph. Rows of the map begin with a slot's number.
@@ -85,10 +88,12 @@ my $shell_number = 0;
 
 sub new_shell {
     my ($columns, $rows, %environment) = @_;
-    tmux('kill-session', '-t', 'test') if $shell_number++;
+    my $before = $session;
+    $session = 'shell' . ++$shell_number;
     my @set = map {"$_=$environment{$_}"} sort keys %environment;
-    tmux('new-session', '-d', '-s', 'test', '-x', $columns, '-y', $rows, 'env', 'PS1=prompt>', @set, 'sh', '-i');
-    tmux('run-shell', '-b', "while kill -0 $$; do sleep 1; done; tmux -L $socket kill-server") if $shell_number == 1;
+    tmux('new-session',  '-d', '-s', $session, '-x', $columns, '-y', $rows, 'env', 'PS1=prompt>', @set, 'sh', '-i');
+    tmux('run-shell',    '-b', "while kill -0 $$; do sleep 1; done; tmux -L $socket kill-server") if $shell_number == 1;
+    tmux('kill-session', '-t', $before) if $shell_number > 1;    # only now: without any session the server ends
     shows(qr/prompt>/, 'a shell in a terminal');
     type("stty -a | cksum; echo be'fore'", 'Enter');
     shows(qr/before\n/, 'with something on its screen');
@@ -103,7 +108,7 @@ sub is_restored {
     my ($was) = screen() =~ /^(\d+ \d+)\n/m;
     type("echo sta'tus' \$?; stty -a | cksum; echo af'ter'", 'Enter');
     shows(qr/status $status\n\Q$was\E\nafter/, "$name: status $status, and the terminal's settings are as before");
-    is tmux('display-message', '-p', '-t', 'test', '#{cursor_flag} #{alternate_on}'), "1 0\n", "$name: the cursor is visible";
+    is tmux('display-message', '-p', '-t', $session, '#{cursor_flag} #{alternate_on}'), "1 0\n", "$name: the cursor is visible";
     return;
 }
 
@@ -173,7 +178,7 @@ SKIP: {
         shows(qr/a cell: 87 slots$/m, 'a large pool: a cell for many slots');
         for my $size ([ 40, 12 ], [ 200, 50 ], [ 37, 9 ], [ 133, 7 ]) {
             my ($columns, $rows) = @$size;
-            tmux('resize-window', '-t', 'test', '-x', $columns, '-y', $rows);
+            tmux('resize-window', '-t', $session, '-x', $columns, '-y', $rows);
             my $top = substr "used 50000 of 100000 (50 %)   stale 0   waiters 0   raw, 1 B a slot", 0, $columns;
             s/ +\z// for $top;    # tmux does not tell blanks at the end
             my $bottom = substr "q leaves   ▁█ used  · free  ▚ stale", 0, $columns;
@@ -185,11 +190,11 @@ SKIP: {
         }
         for my $size ([ 20, 5 ], [ 9, 2 ], [ 3, 1 ]) {
             my ($columns, $rows) = @$size;
-            tmux('resize-window', '-t', 'test', '-x', $columns, '-y', $rows);
+            tmux('resize-window', '-t', $session, '-x', $columns, '-y', $rows);
             my $top = substr 'used 50000 of 100000', 0, $columns;
             shows(qr/\A\Q$top\E *\n(?:[█▁-█·]+\n){@{[$rows - 1]}}\z/, "$columns x $rows: usage and map only");
         }
-        tmux('resize-window', '-t', 'test', '-x', 80, '-y', 24);
+        tmux('resize-window', '-t', $session, '-x', 80, '-y', 24);
         shows(qr/a cell: 87 slots$/m, 'and back');
         type('q');
         is_restored(0, 'q');
@@ -204,7 +209,7 @@ SKIP: {
         new_shell(80, 24, LC_ALL => $utf8);
         type("$watch " . temp_path('shared'), 'Enter');
         counts({ '█' => 40, '·' => 20 }, 'two owners');
-        my $styled = tmux('capture-pane', '-e', '-p', '-t', 'test');
+        my $styled = tmux('capture-pane', '-e', '-p', '-t', $session);
         my (%colour, %cells);
 
         for my $line (split /\n/, $styled) {
@@ -220,7 +225,7 @@ SKIP: {
         new_shell(80, 24, LC_ALL => $utf8, NO_COLOR => 1);
         type("$watch " . temp_path('shared'), 'Enter');
         counts({ '█' => 40, '·' => 20 }, 'with NO_COLOR');
-        unlike tmux('capture-pane', '-e', '-p', '-t', 'test'), qr/\e\[[\d;]*m/, 'there are none';
+        unlike tmux('capture-pane', '-e', '-p', '-t', $session), qr/\e\[[\d;]*m/, 'there are none';
         type('q');
         kill KILL => $child;
         waitpid $child, 0;
@@ -274,6 +279,27 @@ subtest 'whatever ends it, the terminal is given back' => sub {
     my $other = Data::Pool::Shared::I64->new($path, 10);
     shows(qr/\(file replaced by another\)/, 'and that another is there');
     type('q');
+};
+
+subtest 'cleanup asks on a terminal' => sub {
+    my $namespace = temp_path('namespace');
+    my @perl      = ($^X, (map { '-I' . Cwd::abs_path($_) } grep { !ref && -d } @INC));
+    { local $ENV{IPC_SHM_NAMESPACE} = $namespace; system(@perl, '-e', 'use IPC::Shm; our $here : shm = 1') == 0 or die $? }
+    new_shell(80, 24, IPC_SHM_NAMESPACE => $namespace);
+    for my $no ('n', '') {
+        type('shmpool cleanup', 'Enter');
+        shows(qr/Remove all 1 variables of \Q$namespace\E\? \[y\/N\]\s*\z/, 'the question');
+        type($no, 'Enter');
+        shows(qr/nothing was removed\nprompt>\s*\z/, "\"$no\" is no");
+        ok -e $namespace, 'all is there';
+        type('clear', 'Enter');
+        shows(qr/\Aprompt>\s*\z/, 'a clean screen');
+    }
+    type('shmpool cleanup', 'Enter');
+    shows(qr/\[y\/N\]\s*\z/, 'the question again');
+    type('y', 'Enter');
+    shows(qr/1 variables removed\nprompt>\s*\z/, '"y" is yes');
+    ok !-e $namespace, 'the namespace is gone';
 };
 
 sub cmdline {

@@ -263,8 +263,8 @@ subtest 'errors' => sub {
     fails(['nonsense'],                        'there is no command "nonsense"');
     fails(['--nonsense'],                      'unknown option: nonsense');
     fails([ 'info', '--dry-run', $pool ],      'unknown option: dry-run');
-    fails(['info'],                            'info: which FILE\?');
-    fails([ 'slots', $pool, $pool ],           'slots takes one FILE only');
+    fails(['info'],                            'usage: shmpool info \[OPTIONS\] FILE\.\.\.');
+    fails([ 'slots', $pool, $pool ],           'usage: shmpool slots \[OPTIONS\] FILE');
     fails([ 'recover', $0 ],                   'invalid: not a pool');
     fails([ 'slots', "$folder/none" ],         'none: No such file');
     fails([ 'slots', "$folder" ],              'Is a directory|invalid');

@@ -10,14 +10,21 @@ use Data::Pool::Shared::Tool::Text qw(one_line use_locale);
 our $VERSION = $Data::Pool::Shared::VERSION;
 
 # What the user may ask for: the module that does it (a function of the same
-# name), its options beside --json and --help, and how many arguments of what it takes.
-my $POOLS    = __PACKAGE__ . '::Pools';
-my $WATCH    = __PACKAGE__ . '::Watch';
-my %COMMANDS = (
-    info    => [ $POOLS, [],                          1, undef, 'FILE' ],
-    slots   => [ $POOLS, [],                          1, 1,     'FILE' ],
-    recover => [ $POOLS, ['dry-run'],                 1, 1,     'FILE' ],
-    watch   => [ $WATCH, [ 'interval=f', 'count=i' ], 1, 1,     'FILE' ],
+# name), what it takes, and its options beside --json and --help.
+my $POOLS     = __PACKAGE__ . '::Pools';
+my $WATCH     = __PACKAGE__ . '::Watch';
+my $VARIABLES = __PACKAGE__ . '::Variables';
+my %COMMANDS  = (
+    info    => [ $POOLS,     'FILE...' ],
+    slots   => [ $POOLS,     'FILE' ],
+    recover => [ $POOLS,     'FILE',        'dry-run' ],
+    watch   => [ $WATCH,     'FILE',        'interval=f', 'count=i' ],
+    vars    => [ $VARIABLES, '[NAMESPACE]', 'namespace=s' ],
+    dump    => [ $VARIABLES, 'VAR',         'namespace=s', 'wait=f', 'perl' ],
+    set     => [ $VARIABLES, 'VAR JSON',    'namespace=s', 'wait=f' ],
+    rm      => [ $VARIABLES, 'VAR...',      'namespace=s' ],
+    gc      => [ $VARIABLES, '',            'namespace=s' ],
+    cleanup => [ $VARIABLES, '',            'namespace=s', 'yes' ],
 );
 
 sub commands { return \%COMMANDS }
@@ -42,17 +49,23 @@ sub _command {
     my $name  = @words && $words[0] !~ /^-/ ? shift @words : undef;
     die "there is no command \"$name\" (see shmpool --help)\n" if defined $name && !$COMMANDS{$name};
 
-    my ($module, $specs, $least, $most, $what) = defined $name ? @{ $COMMANDS{$name} } : (undef, ['version']);
-    my $options = _options(\@words, 'help|h', 'json', @$specs);
-    return _help($name)                                  if $options->{help};
-    return print "shmpool $VERSION\n"                    if $options->{version};
-    die "which command? See shmpool --help\n"            if !defined $name;
-    die "$name: which $what? See shmpool $name --help\n" if @words < $least;
-    die "$name takes one $what only\n"                   if defined $most && $most == 1 && @words > 1;
-    die "$name: too many arguments\n"                    if defined $most && @words > $most;
+    my ($module, $takes, @specs) = defined $name ? @{ $COMMANDS{$name} } : (undef, '', 'version');
+    my $options = _options(\@words, 'help|h', 'json', @specs);
+    return _help($name)                           if $options->{help};
+    return print "shmpool $VERSION\n"             if $options->{version};
+    die "which command? See shmpool --help\n"     if !defined $name;
+    die "usage: shmpool $name [OPTIONS] $takes\n" if !_fits($takes, scalar @words);
 
     require $module =~ s{::}{/}gr . '.pm';
     return $module->can($name)->($options, @words);
+}
+
+# Does a command that takes `FILE...` or the like take so many words?
+sub _fits {
+    my ($takes, $count) = @_;
+    my @takes = split ' ', $takes;
+    my $least = grep { !/^\[/ } @takes;
+    return $count >= $least && ($count <= @takes || $takes =~ /\.\.\.$/);
 }
 
 sub _options {
@@ -92,8 +105,9 @@ Data::Pool::Shared::Tool - the program shmpool
 Reads the command line of L<shmpool>, calls the function that does the work, and turns
 exceptions into one line on standard error. The work is done in the modules below this
 one, one subject each: C<Pools> (info, slots, recover), C<Watch> (the live view, of a
-C<Sample> drawn as a C<Map> on a C<Screen>), C<Owners> (what is known of a process), and
-C<Text> (how numbers, times and values look).
+C<Sample> drawn as a C<Map> on a C<Screen>), C<Owners> (what is known of a process),
+C<Variables> (those of L<IPC::Shm>, as C<Plain> data), and C<Text> (how numbers, times and
+values look).
 
 =head2 run
 

@@ -1,0 +1,234 @@
+package Data::Pool::Shared::Tool::Variables;
+
+use 5.022;
+use strict;
+use warnings;
+use Data::Dumper ();
+use JSON::PP     ();
+use POSIX        ();
+use IPC::Shm     ();
+use Data::Pool::Shared::Tool::Plain;
+use Data::Pool::Shared::Tool::Text qw(bytes json_text one_line table);
+
+my $PATIENCE = 10;    # seconds to wait for somebody's lock
+
+# ---- names and places
+
+# The namespace that the user means. It must exist: nobody wants one made by looking.
+sub _namespace {
+    my ($options, $given) = @_;
+    $given //= $options->{namespace};
+    IPC::Shm->import(namespace => $given) if defined $given;
+    my $namespace = IPC::Shm->namespace;
+    die "there is no namespace $namespace\n" if !-e "$namespace/namespace";
+    return $namespace;
+}
+
+# A variable's full name: sigil, package, name.
+sub _full_name {
+    my ($name) = @_;
+    utf8::decode($name);
+    my ($sigil, $package, $short) = $name =~ /\A([\$\@%])((?:[^\W\d]\w*::)*)([^\W\d]\w*)\z/
+        or die "\"$name\" is no name of a variable, as '%main::config' is one (quote it for the shell)\n";
+    $package = 'main::' if $package eq '';
+    return ("$sigil$package$short", $sigil, $package =~ s/::\z//r, $short);
+}
+
+sub _existing {
+    my ($name) = @_;
+    return $IPC::Shm::NAMEVARS{$name} // die "there is no variable $name\n";
+}
+
+sub _tied {
+    my ($reference) = @_;
+    return ref $reference eq 'HASH' ? tied %$reference : ref $reference eq 'ARRAY' ? tied @$reference : tied $$reference;
+}
+
+sub _lock {
+    my ($reference, $kind, $name, $wait) = @_;
+    $wait //= $PATIENCE;
+    die "the seconds to wait must not be negative\n" if !($wait >= 0);
+    return _tied($reference)->lock_guard($kind, $wait) // die "$name is locked by another process for more than $wait seconds\n";
+}
+
+# ---- vars
+
+sub vars {
+    my ($options, $given) = @_;
+    my $namespace = _namespace($options, $given);
+    my @variables = map {
+        { %$_, attached => _others(@{ $_->{attached} }) }
+    } IPC::Shm->list;
+    @variables = sort { ($a->{name} // '~') cmp($b->{name} // '~') } @variables;
+    my $stats = IPC::Shm->stats;
+    print $options->{json}
+        ? json_text({ %$stats, namespace => $namespace, list => \@variables })
+        : _vars_text($namespace, $stats, @variables);
+    return;
+}
+
+# Without this process: it uses no variable, but whoever started it may have been
+# attached to some.
+sub _others {
+    my @pids = @_;
+    return [ sort { $a <=> $b } grep { $_ != $$ } @pids ];
+}
+
+sub _vars_text {
+    my ($namespace, $stats, @variables) = @_;
+    my @rows = map {
+        [
+            $_->{name} // '(anonymous)',
+            lc $_->{type},
+            @$_{qw(elements bytes serial)},
+            _lock_text($_),
+            join(',', @{ $_->{attached} }) || '-'
+        ]
+    } @variables;
+    my $text = sprintf "%s: %d variables, %s used\n", $namespace, $stats->{variables}, bytes($stats->{bytes_used});
+    return $text . (@rows ? table([ 'NAME', 'TYPE', '>ELEMENTS', '>BYTES', '>SERIAL', 'LOCK', 'PROCESSES' ], @rows) : '');
+}
+
+sub _lock_text {
+    my ($variable) = @_;
+    return "write $variable->{writer}" if $variable->{writer};
+    return @{ $variable->{readers} } ? 'read ' . join(',', @{ $variable->{readers} }) : '-';
+}
+
+# ---- dump, set, rm
+
+sub dump {
+    my ($options, $given) = @_;
+    _namespace($options);
+    my ($name, undef, $package, $short) = _full_name($given);
+    my $reference = _existing($name);
+    my $locked    = _lock($reference, 'read', $name, $options->{wait});
+    if ($options->{perl}) {
+        my $copy   = Data::Pool::Shared::Tool::Plain::copy($reference);
+        my $scalar = $name =~ /^\$/;
+        my $dumper = Data::Dumper->new([ $scalar ? $$copy : $copy ], [ ($scalar ? '' : '*') . "${package}::$short" ]);
+        print $dumper->Indent(1)->Sortkeys(1)->Useqq(1)->Dump;
+    } else {
+        print json_text(Data::Pool::Shared::Tool::Plain::for_json($reference));
+    }
+    return;
+}
+
+# The variable is made if need be.
+sub set {
+    my ($options, $given, $json) = @_;
+    _namespace($options);
+    my ($name, $sigil, $package, $short) = _full_name($given);
+    my $data = _decode($json eq '-' ? do { local $/; readline(STDIN) // '' } : $json);
+    my $type = $sigil eq '%' ? 'HASH' : $sigil eq '@' ? 'ARRAY' : '';
+    die "$name takes a JSON " . ($type eq 'HASH' ? 'object' : 'array') . "\n" if $type && ref $data ne $type;
+
+    my $reference = $IPC::Shm::NAMEVARS{$name} // _new_variable($sigil, $package, $short);
+    my $locked    = _lock($reference, 'write', $name, $options->{wait});
+    if    ($type eq 'HASH')  { %$reference = %$data }
+    elsif ($type eq 'ARRAY') { @$reference = @$data }
+    else                     { $$reference = $data }
+    print json_text({ name => $name }) if $options->{json};
+    return;
+}
+
+# Share our own variable of that name, as its declaration would.
+sub _new_variable {
+    my ($sigil, $package, $short) = @_;
+    my ($kind, $reference) = do {
+        no strict 'refs';    ## no critic (a name is all we have)
+        my $name = "${package}::$short";
+        $sigil eq '%' ? (HASH => \%$name) : $sigil eq '@' ? (ARRAY => \@$name) : (SCALAR => \$$name);
+    };
+    IPC::Shm::Attribute::share($kind, $package, $reference);
+    return $reference;
+}
+
+sub _decode {
+    my ($json) = @_;
+    my $data = eval { [ JSON::PP->new->utf8->allow_nonref->decode($json) ] } or die 'not JSON: ' . one_line($@) . "\n";
+    return Data::Pool::Shared::Tool::Plain::from_json($data->[0]);
+}
+
+sub rm {
+    my ($options, @given) = @_;
+    _namespace($options);
+    my @names = map { (_full_name($_))[0] } @given;
+    my (@removed, @missing);
+    for my $name (@names) {
+        if   (delete $IPC::Shm::NAMEVARS{$name}) { push @removed, $name }
+        else                                     { push @missing, $name }
+    }
+    print json_text({ removed => \@removed })                 if $options->{json};
+    die 'there is no variable ' . join(', ', @missing) . "\n" if @missing;
+    return;
+}
+
+# ---- gc, cleanup
+
+sub gc {
+    my ($options) = @_;
+    my $namespace = _namespace($options);
+    my $before    = IPC::Shm->stats;
+    my $freed     = IPC::Shm->recover;
+    my $after     = IPC::Shm->stats;
+    my $variables = $before->{variables} - $after->{variables};
+    my %result    = (namespace => $namespace, freed => $freed, variables => $variables > 0 ? $variables : 0);
+    print $options->{json} ? json_text(\%result) : "$freed slots freed, $result{variables} variables among them\n";
+    return;
+}
+
+sub cleanup {
+    my ($options) = @_;
+    my $namespace = _namespace($options);
+    my $count     = IPC::Shm->stats->{variables};
+    my $removed   = $options->{yes} || _is_meant("Remove all $count variables of $namespace?");
+    IPC::Shm->cleanup if $removed;
+    if ($options->{json}) { print json_text({ namespace => $namespace, removed => $removed ? $count + 0 : 0 }) }
+    else                  { print $removed ? "$count variables removed\n" : "nothing was removed\n" }
+    return;
+}
+
+sub _is_meant {
+    my ($question) = @_;
+    die "cleanup removes everything: say --yes (there is no terminal to ask)\n" if !POSIX::isatty(0);
+    print STDERR "$question [y/N] ";
+    return (readline(STDIN) // '') =~ /^y/i;
+}
+
+1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+Data::Pool::Shared::Tool::Variables - shmpool's commands for the variables of IPC::Shm
+
+=head1 SYNOPSIS
+
+    use Data::Pool::Shared::Tool::Variables;
+    Data::Pool::Shared::Tool::Variables::dump({ perl => 1 }, '%main::config');
+
+=head1 FUNCTIONS
+
+Each prints to standard output or dies. None makes a namespace.
+
+=head2 vars, dump, set, rm, gc, cleanup
+
+    vars(\%options, $namespace);
+    dump(\%options, $name);
+    set(\%options, $name, $json);
+    rm(\%options, @names);
+    gc(\%options);
+    cleanup(\%options);
+
+The commands of the same name of L<shmpool>, with its options.
+
+=head1 LICENSE
+
+This is free software; you can redistribute it and/or modify it under the same terms as
+Perl itself.
+
+=cut
