@@ -6,7 +6,9 @@ use Config;
 use File::Temp   ();
 use JSON::PP     ();
 use Pod::Checker ();
-use POSIX        ();
+use lib 't/lib';
+use PoolTest qw(perl_command unshare_command);
+use POSIX    ();
 use Data::Pool::Shared;
 use Data::Pool::Shared::Tool;
 
@@ -199,6 +201,26 @@ subtest 'slots: who holds them' => sub {
 
     my $empty = Data::Pool::Shared::I64->new("$folder/empty", 3);
     is_deeply json('slots', "$folder/empty"), [], 'an empty pool';
+};
+
+subtest 'an owner in another PID namespace' => sub {
+    my @unshare = unshare_command(qw(--pid --fork --kill-child)) or plan skip_all => 'unshare --pid is not allowed here';
+    my $pool    = Data::Pool::Shared::I64->new("$folder/elsewhere", 10);
+    my $program = '$| = 1; my $pool = Data::Pool::Shared->attach(shift); print $pool->alloc_set(8), "\n"; readline STDIN';
+    pipe my $from_us, my $to_them or die "pipe: $!";
+    my $pid = open(my $from_them, '-|') // die "fork: $!";
+    if (!$pid) {
+        close $to_them;
+        open STDIN, '<&', $from_us or die;
+        exec @unshare, perl_command($program, "$folder/elsewhere") or die;
+    }
+    chomp(my $slot = readline $from_them);
+    is_deeply json('slots', "$folder/elsewhere"),
+        [ { slot => $slot, pid => 1, state => 'elsewhere', age => undef, command => undef, value => 8 } ],
+        'is not taken for the process that has this PID here, and is neither alive nor stale';
+    is json('recover', "$folder/elsewhere")->{slots}, 0, 'and is not recovered';
+    close $to_them;
+    close $from_them;
 };
 
 subtest 'looking changes nothing' => sub {

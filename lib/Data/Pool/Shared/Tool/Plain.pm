@@ -39,11 +39,11 @@ sub for_json {
     my $result;
     if ($type eq 'HASH') {
         $result = { map { $_ => for_json($value->{$_}, $inside) } keys %$value };
-    }
-    elsif ($type eq 'ARRAY') {
+    } elsif ($type eq 'ARRAY') {
         $result = [ map { for_json($value->[$_], $inside) } 0 .. $#$value ];
+    } else {
+        $result = for_json($$value, $inside);
     }
-    else { $result = for_json($$value, $inside) }
     delete $inside->{$address};
     return $result;
 }
