@@ -121,7 +121,9 @@ static inline uint32_t pool_lock_announce(pool_lock_t *lock, uint32_t what)
 }
 
 /* Step two: sleep until somebody is woken who waits for `what`, for a slice at
- * most, not past the deadline. POOL_FULL (look again), POOL_TIMEOUT, POOL_INTERRUPTED. */
+ * most, not past the deadline. POOL_FULL (woken: look again), POOL_TIMEOUT, or
+ * POOL_INTERRUPTED: a signal came, or the slice is over (one may have come just
+ * before the sleep), so that the caller can run his handlers. */
 static inline int pool_lock_sleep(pool_lock_t *lock, uint32_t seen, int64_t deadline_ns, uint32_t what)
 {
     int64_t         now = pool_lock_now(), until = now + POOL_LOCK_SLICE_NS;
@@ -131,7 +133,8 @@ static inline int pool_lock_sleep(pool_lock_t *lock, uint32_t seen, int64_t dead
     if (deadline_ns != POOL_FOREVER && deadline_ns < until) until = deadline_ns;
     at.tv_sec  = (time_t)(until / INT64_C(1000000000));
     at.tv_nsec = (long)(until % INT64_C(1000000000));
-    if (syscall(SYS_futex, &lock->event, FUTEX_WAIT_BITSET, seen, &at, NULL, what) != 0 && errno == EINTR) return POOL_INTERRUPTED;
+    if (syscall(SYS_futex, &lock->event, FUTEX_WAIT_BITSET, seen, &at, NULL, what) != 0 && (errno == EINTR || errno == ETIMEDOUT))
+        return until == deadline_ns && pool_lock_now() >= until ? POOL_TIMEOUT : POOL_INTERRUPTED;
     return POOL_FULL;
 }
 
@@ -145,7 +148,7 @@ static inline bool pool_lock_take_over(pool_t *pool, pool_lock_t *lock, uint64_t
 }
 
 /* Take the lock, waiting until deadline_ns (see pool_lock_deadline()). Returns
- * POOL_OK, POOL_TIMEOUT or POOL_INTERRUPTED (a signal handler ran; call again).
+ * POOL_OK, POOL_TIMEOUT or POOL_INTERRUPTED (see pool_lock_sleep(); call again).
  * *died: the last holder died holding it. Blocks. A process that holds the lock
  * waits for itself. */
 static inline int pool_lock_acquire(pool_t *pool, pool_lock_t *lock, int64_t deadline_ns, bool *died)

@@ -22,7 +22,7 @@ sub holder {
     sysread $say_r, my $x, 1;
     return { pid => $pid, go => $go_w };
 }
-sub release { my ($holder) = @_; close $holder->{go}; return finish($holder->{pid}) }
+sub release { my ($holder) = @_; syswrite $holder->{go}, 'x'; return finish($holder->{pid}) }
 
 is $t->writelock, 1, 'a new write lock returns true';
 is $t->writelock, 0, '… one that this process holds returns 0';
@@ -47,7 +47,7 @@ is in_child(sub { $t->writelock(0) // 'undef' }), 1, '(it is free)';
     cmp_ok time - $began, '>=', 0.19, '… in full';
     my $reader = holder(sub { }, sub { die "read $h{n}\n" if $h{n} ne 'whole' });
     my $writer = holder(sub { }, sub { $h{w} = $h{n} });
-    close $_->{go} for $reader, $writer;
+    syswrite $_->{go}, 'x' for $reader, $writer;
     sleep 0.1;
     ok release($holder), '(the holder ends)';
     ok finish($reader->{pid}), 'a read of another process waits for a write lock';
@@ -83,7 +83,7 @@ is in_child(sub { $t->writelock(0) // 'undef' }), 1, '(it is free)';
 {
     my $holder = holder(sub { $t->readlock }, sub { $t->writelock; $h{up} = 1; $t->unlock });
     is $t->readlock, 1, '(both hold read locks)';
-    close $holder->{go};
+    syswrite $holder->{go}, 'x';
     sleep 0.3;    # it waits for us now
     ok !eval { $t->writelock; 1 }, 'where two readers would wait for each other, the second dies';
     like $@, qr/Deadlock.*%main::h.* at \Q$0\E line/, '… saying so';
