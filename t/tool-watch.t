@@ -92,7 +92,7 @@ sub new_shell {
     $session = 'shell' . ++$shell_number;
     my @set = map {"$_=$environment{$_}"} sort keys %environment;
     tmux('new-session',  '-d', '-s', $session, '-x', $columns, '-y', $rows, 'env', 'PS1=prompt>', @set, 'sh', '-i');
-    tmux('run-shell',    '-b', "while kill -0 $$; do sleep 1; done; tmux -L $socket kill-server") if $shell_number == 1;
+    tmux('run-shell',    '-b', "while kill -0 $$; do sleep 1; done; kill #{pid}") if $shell_number == 1;
     tmux('kill-session', '-t', $before) if $shell_number > 1;    # only now: without any session the server ends
     shows(qr/prompt>/, 'a shell in a terminal');
     type("stty -a | cksum; echo be'fore'", 'Enter');
