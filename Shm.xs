@@ -318,6 +318,7 @@ _variable(path, is_private, block_size, mode, type, name)
     pool_error_t err;
     const char  *text = NULL;
     STRLEN       length = 0;
+    bool         retry;
   CODE:
     if (SvOK(name)) {
         text = SvPVutf8(name, length);
@@ -328,8 +329,9 @@ _variable(path, is_private, block_size, mode, type, name)
     for (;;) {
         space = shm_space_arg(aTHX_ path, is_private, block_size, mode);
         var   = shm_open_variable(aTHX_ space, (uint32_t)type, text, length, &err);
+        retry = var == NULL && (err.code == POOL_FULL || space->super->closed != 0); /* it was removed: there will be a new one */
         shm_space_release(space);
-        if (var != NULL || err.code != POOL_FULL) break;
+        if (!retry) break;
     }
     if (var == NULL) croak("Cannot create a shared variable: %s", err.text);
     RETVAL = shm_object(aTHX_ var);

@@ -119,6 +119,19 @@ static inline void *pool_grow_ptr(pool_grow_t *row, uint64_t slot)
     return pool != NULL ? pool_ptr(pool, pool_grow_index(slot)) : NULL;
 }
 
+/* The filesystem is full, but a slot whose blocks are reserved may be free:
+ * search from each group on. */
+static inline uint64_t pool_grow_alloc_reserved(pool_t *pool)
+{
+    uint64_t group, slot = POOL_NOSPC;
+    for (group = 0; group < pool->groups && slot == POOL_NOSPC; group++) {
+        if ((__atomic_load_n(&pool->touched[group / 64], __ATOMIC_RELAXED) >> group % 64 & 1) == 0) continue;
+        __atomic_store_n(&pool->hint, group * POOL_GROUP, __ATOMIC_RELAXED);
+        slot = pool_try_alloc(pool);
+    }
+    return slot;
+}
+
 /* Allocate a slot: from the part that had one last, then from all, then from a
  * new part. Returns POOL_NONE with *err filled (POOL_E_NOSPC: the filesystem is
  * full). Making a part blocks on whoever is making the same. */
@@ -126,24 +139,23 @@ static inline uint64_t pool_grow_alloc(pool_grow_t *row, pool_error_t *err)
 {
     uint32_t hint = __atomic_load_n(&row->hint, __ATOMIC_RELAXED), k;
     int      round;
+    bool     full = false;
     for (round = 0; round < 2; round++)
         for (k = round == 0 ? hint : 0; k < POOL_GROW_PARTS; k++) {
-            pool_t  *pool = pool_grow_open(row, k, round == 1, err);
+            pool_t  *pool = pool_grow_open(row, k, round == 1 && !full, err);
             uint64_t slot;
-            if (pool == NULL && round == 1) return POOL_NONE;
+            if (pool == NULL && round == 1 && !full) return POOL_NONE;
             if (pool == NULL) break;
             slot = pool_try_alloc(pool);
-            if (slot == POOL_NONE) continue;
-            if (slot == POOL_NOSPC) {
-                err->code      = POOL_E_NOSPC;
-                err->sys_errno = ENOSPC;
-                snprintf(err->text, sizeof err->text, "no space left on the filesystem of %.160s", row->path);
-                return POOL_NONE;
-            }
+            if (slot == POOL_NOSPC) slot = pool_grow_alloc_reserved(pool);
+            if (slot == POOL_NOSPC) full = true;
+            if (slot >= POOL_NOSPC) continue;
             __atomic_store_n(&row->hint, k, __ATOMIC_RELAXED);
             return slot + pool_grow_base(k);
         }
-    snprintf(err->text, sizeof err->text, "%.160s has reached its largest size", row->path);
+    err->code      = full ? POOL_E_NOSPC : POOL_E_ARGUMENT;
+    err->sys_errno = full ? ENOSPC : 0;
+    snprintf(err->text, sizeof err->text, full ? "no space left on the filesystem of %.160s" : "%.160s has reached its largest size", row->path);
     return POOL_NONE;
 }
 

@@ -589,9 +589,10 @@ static void shm_be_courteous(shm_var_t *var)
 
 /* --- writing ------------------------------------------------------------ */
 
-static void shm_no_room(pTHX_ const char *text) __attribute__((noreturn));
-static void shm_no_room(pTHX_ const char *text)
+static void shm_no_room(pTHX_ const shm_space_t *space, const char *text) __attribute__((noreturn));
+static void shm_no_room(pTHX_ const shm_space_t *space, const char *text)
 {
+    if (__atomic_load_n(&space->super->closed, __ATOMIC_ACQUIRE) != 0) croak("The namespace %s was removed", space->path); /* pairs with shm_space_remove() */
     croak("Cannot store: %s", text);
 }
 
@@ -754,7 +755,7 @@ static void shm_write(pTHX_ shm_var_t *var, shm_buffer_t *record, AV *removed)
         if (shm_work.added.length > 0) shm_drop_refs(var->space, &shm_work.added);
         shm_registry_leave(var->space);
         shm_unlock(var);
-        shm_no_room(aTHX_ draft->err.text);
+        shm_no_room(aTHX_ var->space, draft->err.text);
     }
     shm_apply(aTHX_ var, record->data, record->length, removed, &delta);
     if (anew) delta.live = (int64_t)draft->state.bytes - (int64_t)draft->state.live;
@@ -796,6 +797,12 @@ static void shm_batch_commit(pTHX)
         shm_work.pending.failed = false;
         ok = shm_fail(&draft->err, POOL_E_SYSTEM, ENOMEM, "cannot be written", var->space->path);
     }
+    else if (shm_work.replaced && shm_work.pending.length == 0) { /* it is empty: that takes no room */
+        shm_draft_anew(var->record, draft);
+        draft->state.old_epoch = draft->state.live = 0;
+        shm_work.delta.live = 0;
+        ok                  = true;
+    }
     else if (shm_work.replaced || draft->state.epoch == 0 || shm_is_old(var->space, &draft->state, shm_work.pending.length)) {
         ok = shm_rewrite(aTHX_ var, false);
         shm_work.delta.live = 0; /* the snapshot was counted */
@@ -805,7 +812,7 @@ static void shm_batch_commit(pTHX)
     if (!ok) {
         shm_discard(var->space, draft);
         shm_batch_abort(aTHX);
-        shm_no_room(aTHX_ draft->err.text);
+        shm_no_room(aTHX_ var->space, draft->err.text);
     }
     shm_work.batch = NULL;
     shm_finish(aTHX_ var, &shm_work.delta);

@@ -501,7 +501,7 @@ static void shm_move_all(pTHX_ shm_move_t *move)
     }
     shm_buffer_free(&shm_work.dropped);
     shm_work.dropped = dropped;
-    if (!ok) shm_no_room(aTHX_ err.text);
+    if (!ok) shm_no_room(aTHX_ move->space, err.text);
 }
 
 /* Make a value of the user's ready to be stored: its magic is read, and what it

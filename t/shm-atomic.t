@@ -1,0 +1,87 @@
+use strict;
+use warnings;
+use lib 't/lib';
+use ShmTest;
+use Test::More;
+use IPC::Shm;
+
+# Every operation is whole for every other process: while one process changes the
+# variable all the time, a reader sees it before or after, never between.
+
+our %h : shm;
+our @a : shm;
+
+sub while_changing {
+    my ($name, $change, $look) = @_;
+    $change->(0);
+    my $pid = child(sub { for (my $i = 1; ; $i++) { $change->($i) } });
+    my ($wrong, %seen) = ('');
+    for my $n (1 .. 20_000) {
+        my ($state, $why) = $look->();
+        $seen{$state}++ if defined $state;
+        if (defined $why) { $wrong = $why; last }
+        last if keys %seen > 200;
+    }
+    kill KILL => $pid;
+    waitpid $pid, 0;
+    is $wrong, '', "$name is whole";
+    cmp_ok scalar(keys %seen), '>', 2, "… and was seen to change";
+    return;
+}
+
+sub all_equal { my %v = map { $_ => 1 } @_; return keys %v <= 1 }
+
+while_changing('a list assignment of a hash',
+    sub { my ($i) = @_; %h = map { ("$_" => $i) } 1 .. 10 + $i % 20 },
+    sub { my %c = %h; return ($c{1}, keys %c >= 10 && all_equal(values %c) ? undef : join ' ', %c) });
+while_changing('a list assignment of an array',
+    sub { my ($i) = @_; @a = ($i) x (5 + $i % 7) },
+    sub { my @c = @a; return ($c[0], @c >= 5 && all_equal(@c) ? undef : "@c") });
+while_changing('splice',
+    sub { my ($i) = @_; if (!$i) { @a = (0) x 20 } else { splice @a, $i % 5, 10, ("s$i") x 10 } },
+    sub { my @c = @a; my %n; $n{$_}++ for grep { /s/ } @c; return (scalar(join ',', %n), @c == 20 ? undef : scalar(@c) . ' elements') });
+while_changing('sort in place',
+    sub { my ($i) = @_; if ($i % 2) { @a = sort { $a <=> $b } @a } else { @a = reverse 1 .. 30 } },
+    sub { my @c = @a; my $text = join ',', @c; return ($text . rand, $text eq join(',', 1 .. 30) || $text eq join(',', reverse 1 .. 30) ? undef : $text) });
+while_changing('reverse in place',
+    sub { my ($i) = @_; if ($i) { @a = reverse @a } else { @a = (1 .. 30) } },
+    sub { my @c = @a; my $text = join ',', @c; return ($text . rand, $text eq join(',', 1 .. 30) || $text eq join(',', reverse 1 .. 30) ? undef : $text) });
+while_changing('assignment to a slice',
+    sub { my ($i) = @_; @h{qw(x y z)} = ($i) x 3 },
+    sub { my ($x, $y, $z) = @h{qw(x y z)}; return ($x, $x eq $y && $y eq $z ? undef : "$x $y $z") });
+while_changing('push of a list',
+    sub { my ($i) = @_; if ($i % 50) { push @a, ($i) x 3 } else { @a = () } },
+    sub { my @c = @a; return (scalar(@c) . rand, @c % 3 ? scalar(@c) . ' elements' : undef) });
+while_changing('clearing by assignment of nothing and filling',
+    sub { my ($i) = @_; %h = $i % 2 ? () : (a => 1, b => 2, c => 3) },
+    sub { my $n = () = keys %h; return ($n . rand, $n == 0 || $n == 3 ? undef : "$n keys") });
+
+# One change is one publication.
+{
+    my $t = tied %h;
+    my $before = $t->serial;
+    %h = map { ($_ => 1) } 1 .. 500;
+    is $t->serial - $before, 1, 'a list assignment is one change';
+    $before = $t->serial;
+    @h{ 1 .. 100 } = ();
+    is $t->serial - $before, 1, 'assignment to a slice is one change';
+    $before = (tied @a)->serial;
+    @a = (1 .. 500);
+    is +(tied @a)->serial - $before, 1, '… of an array as well';
+    (%h) = (%h, more => 1);
+    is scalar(keys %h), 501, 'a hash in its own list assignment';
+    my $count = () = (%h = (a => 1, a => 2, b => 3));
+    is "$count $h{a}", '4 2', 'keys that come twice: the last one counts';
+    my ($first, %rest);
+    ($first, %h) = ('head', k => 'v');
+    is "$first $h{k} " . keys %h, 'head v 1', 'a hash behind a scalar';
+    ($a[0], $a[1]) = ($a[1], $a[0]);
+    is "@a[0, 1]", '2 1', 'swapping two elements';
+    our %other : shm = (o => 1);
+    (@a[0, 1], %other) = (5, 6, p => 2);
+    is "@a[0, 1] " . join(',', %other), '5 6 p,2', 'two shared variables in one assignment';
+    eval { no warnings; %h = (x => 1, y => sub { }) };
+    is join(',', %h), 'k,v', 'an assignment that dies changes nothing';
+    is in_child(sub { (tied %h)->writelock(0) . join ',', %h }), '1k,v', '… and holds no lock';
+}
+done_testing;
