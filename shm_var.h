@@ -527,7 +527,8 @@ static int shm_handle_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *param)
     mg->mg_ptr     = (char *)var;
     if (var->container != NULL && SvTYPE(var->container) >= SVt_PVMG) {
         MAGIC *known = mg_findext(var->container, SHM_MAGIC_CONTAINER, &shm_container_vtbl);
-        if (known != NULL) known->mg_ptr = (char *)var;
+        /* A container that is just being cloned still has the old one's magic. */
+        if (known != NULL && known != mg_findext(old->container, SHM_MAGIC_CONTAINER, &shm_container_vtbl)) known->mg_ptr = (char *)var;
     }
     return 0;
 }
