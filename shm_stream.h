@@ -51,7 +51,7 @@ static inline bool shm_buffer_reserve(shm_buffer_t *buffer, size_t more)
 static inline void shm_buffer_put(shm_buffer_t *buffer, const void *data, size_t length)
 {
     if (!shm_buffer_reserve(buffer, length)) return;
-    memcpy(buffer->data + buffer->length, data, length);
+    if (length != 0) memcpy(buffer->data + buffer->length, data, length); /* data may be NULL then */
     buffer->length += length;
 }
 
