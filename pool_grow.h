@@ -38,7 +38,7 @@ typedef struct pool_grow {
     char        path[POOL_GROW_PATH];
     pool_spec_t spec;
     pool_t     *part[POOL_GROW_PARTS]; /* opened when first needed */
-    uint32_t    hint;                  /* the part to allocate from */
+    uint32_t    hint;                  /* the first part that may have a free slot: small parts are filled first */
 } pool_grow_t;
 
 static inline uint32_t pool_grow_part_of(uint64_t slot)
@@ -132,8 +132,8 @@ static inline uint64_t pool_grow_alloc_reserved(pool_t *pool)
     return slot;
 }
 
-/* Allocate a slot: from the part that had one last, then from all, then from a
- * new part. Returns POOL_NONE with *err filled (POOL_E_NOSPC: the filesystem is
+/* Allocate a slot: from the first part that may have one, then from all, then from
+ * a new part. Returns POOL_NONE with *err filled (POOL_E_NOSPC: the filesystem is
  * full). Making a part blocks on whoever is making the same. */
 static inline uint64_t pool_grow_alloc(pool_grow_t *row, pool_error_t *err)
 {
@@ -159,12 +159,27 @@ static inline uint64_t pool_grow_alloc(pool_grow_t *row, pool_error_t *err)
     return POOL_NONE;
 }
 
+/* Let the next allocations search from the bottom: what is used stays dense, and
+ * a sparse row does not grow while it has free slots below. Slot 0 of a part is
+ * in a group that its creator has touched, as a hint must be. */
+static inline void pool_grow_rewind(pool_grow_t *row)
+{
+    uint32_t k;
+    for (k = 0; k < POOL_GROW_PARTS; k++) {
+        pool_t *pool = __atomic_load_n(&row->part[k], __ATOMIC_ACQUIRE); /* pairs with pool_grow_open() */
+        if (pool != NULL) __atomic_store_n(&pool->hint, 0, __ATOMIC_RELAXED);
+    }
+    __atomic_store_n(&row->hint, 0, __ATOMIC_RELAXED);
+}
+
 /* As the functions of pool.h; a slot that does not exist is not allocated. */
 static inline bool pool_grow_free(pool_grow_t *row, uint64_t slot)
 {
     pool_t *pool = pool_grow_have(row, slot);
+    uint32_t k;
     if (pool == NULL || !pool_free(pool, pool_grow_index(slot))) return false;
-    __atomic_store_n(&row->hint, pool_grow_part_of(slot), __ATOMIC_RELAXED);
+    k = pool_grow_part_of(slot);
+    if (k < __atomic_load_n(&row->hint, __ATOMIC_RELAXED)) __atomic_store_n(&row->hint, k, __ATOMIC_RELAXED);
     return true;
 }
 

@@ -661,7 +661,7 @@ static void shm_begin(pTHX_ shm_var_t *var)
 static inline bool shm_is_old(const shm_space_t *space, const shm_state_t *state, size_t more)
 {
     uint64_t end = state->bytes + more;
-    return POOL_UNLIKELY((state->bytes % space->payload) + more > space->payload || state->bytes % space->payload == 0) && end > 2 * state->live + space->payload / 2;
+    return POOL_UNLIKELY((state->bytes % space->payload) + more > space->payload || state->bytes % space->payload == 0) && end > state->live + state->live / 4 * 3 + space->payload / 2;
 }
 
 /* Begin the draft in a new chain: with the copy as its snapshot, which is the
@@ -670,6 +670,7 @@ static bool shm_rewrite(pTHX_ shm_var_t *var, bool current)
 {
     shm_draft_t *draft = &shm_work.draft;
     shm_draft_anew(var->record, draft);
+    pool_grow_rewind(&var->space->blocks);
     if (!current) draft->state.old_epoch = 0;
     shm_work.snapshot.length = 0;
     shm_put_snapshot(aTHX_ &shm_work.snapshot, var);
