@@ -82,3 +82,368 @@ sub list    { return _list(_where()) }
 sub recover { return _recover(_where()) }
 
 1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+IPC::Shm - Perl variables that processes share, and that outlive them
+
+=head1 SYNOPSIS
+
+    use IPC::Shm;
+
+    our %config : shm;                    # every program that declares it sees the same hash
+    our @queue  : shm;
+    our $hits   : shm;
+
+    $config{colour} = 'green';            # at once green for all
+    $config{limits}{upload}[0] = 5;       # nested data, as usual
+    push @queue, { id => 17 };
+
+    (tied $hits)->add(1);                 # count without losing any
+
+    {
+        my $lock = (tied %config)->lock_guard('write');
+        $config{b} = $config{a} + 1;      # nobody comes between
+    }
+
+    (tied @queue)->wait_change(5);        # sleep until somebody changes it
+
+    my %scratch : shm;                    # shared with the children of this process
+
+=head1 DESCRIPTION
+
+Put C<: shm> behind the declaration of a scalar, an array or a hash, and it lives
+in shared memory. Whatever one process stores, all others find when they look
+next. Nothing has to be set up, opened or closed.
+
+The variables are kept in a few files in memory (on F</dev/shm>), which
+L<Data::Pool::Shared> manages; so a process may be killed at any moment without
+harm to the others. Linux only.
+
+=head2 Package variables: by name
+
+    package My::App;
+    use IPC::Shm;
+    our %state : shm;
+
+C<our> variables are known by their sigil and full name, here C<%My::App::state>.
+Another program that declares C<%My::App::state> has the same hash, now or next
+week: a named variable stays until it is removed or the machine restarts.
+C<$state>, C<@state> and C<%state> are three variables.
+
+C<our $x : shm = 5> shares C<$x>, and then assigns 5, every time the line is run.
+Leave the value out where a program that starts must not reset what others count.
+
+=head2 Lexicals: by scope
+
+    my %table : shm;
+    my $total : shm = 0;
+
+A C<my> variable has no name that another program could use. It is shared with
+the processes that C<fork> makes from this one, and lives while one of them still
+has it in scope, or another shared variable refers to it. Then it is gone; also if
+its last users were killed. Each time the declaration is run makes a new variable.
+
+C<tie my %h, 'IPC::Shm::Tied'> (or C<my @a>, C<my $s>) makes such a variable by hand.
+
+=head2 What can be stored
+
+C<undef>, numbers (integers to 64 bits, doubles to the last bit), strings of bytes
+and of characters, true and false: all come back equal. And references:
+
+=over 4
+
+=item *
+
+The thing that you refer to becomes a shared variable of its own; what it holds
+is kept. It is the same variable as before, now shared:
+
+    my @list = (1, 2);
+    $config{list} = \@list;
+    push @list, 3;               # others see three elements in $config{list}
+
+=item *
+
+Two references to one thing stay two references to one thing.
+
+=item *
+
+A blessed reference comes back blessed. The class's code is not stored: the other
+program has to load it. C<DESTROY> runs in each process that lets its copy go.
+
+=item *
+
+You can go on using a reference after its place was overwritten.
+
+=item *
+
+Code, globs, file handles, regular expressions, special variables such as C<%ENV>,
+and variables tied to other classes cannot be shared. The attempt dies, and what
+was there before stays.
+
+=item *
+
+Data may refer to itself. Such rings are freed by L</recover> or L</cleanup>.
+
+=back
+
+=head1 WHAT IS ATOMIC, AND WHAT NEEDS A LOCK
+
+B<Each single operation is whole.> An assignment, a C<push> of many values, a
+C<splice>, C<@a = sort @a>, an assignment of a list to a whole hash, array or slice:
+others see the variable before it or after it. If it dies in the middle, nothing
+has happened. Likewise C<my %copy = %h>, C<keys %h> and C<@h{@keys}> in list context see
+the hash of one moment; so do the same on arrays.
+
+B<Two operations are two.> Between a look and a store another process may come:
+
+    $n++;                           # reads, then writes: increments can be lost
+    (tied $n)->add(1);              # one operation: none is lost
+
+    $h{x} = $h{y} + 1;              # a look and a store: needs a lock
+    $h{list}[0]++                   # two, and of another variable: lock that one
+
+Where elements could be assigned to (C<for (@a)>, C<map>, the arguments of a sub), they
+are looked up one by one.
+
+=head1 LOCKS
+
+The object behind a variable, C<tied %h>, has these methods. A lock is about that one
+variable, not about others that it refers to.
+
+=head2 writelock
+
+    my $locked = (tied %h)->writelock;
+    my $locked = (tied %h)->writelock($seconds);
+
+Wait until nobody else has a lock, and take it. Until it is released, reads and writes
+of other processes wait. Returns 1; 0 if this process has it already, so that a sub
+that is called with or without the lock can say
+
+    my $locked = $obj->writelock;
+    ...
+    $obj->unlock if $locked;
+
+With a time limit (0: do not wait) it returns C<undef> when the time is over.
+
+A read lock that this process holds becomes a write lock. Should two processes that
+hold read locks both want to write, each would wait for the other: the second
+one dies, with C<Deadlock> in the message.
+
+=head2 readlock
+
+Likewise, but for reading: any number of processes can hold it, and writes wait. Returns
+0 where the process already has a lock of either kind.
+
+=head2 unlock
+
+Release what this process holds. Returns true if there was something.
+
+=head2 lock_guard
+
+    my $lock = (tied %h)->lock_guard('write');              # or 'read'
+    my $lock = (tied %h)->lock_guard('write', $seconds);    # undef: not in time
+
+A lock that is released when C<$lock> goes out of scope, also by an exception;
+C<< $lock->release >> does it earlier. Inside of another lock of the same process it does nothing.
+
+=head2 synchronize
+
+    my @result = (tied %h)->synchronize(sub { ... });
+
+Call the sub under the write lock. Returns what it returns, dies if it dies.
+
+=head2 add
+
+    my $sum = (tied $n)->add($delta);
+
+Add to a shared scalar, and return the sum, in one operation.
+
+=head2 wait_change
+
+    while (!defined(my $job = shift @queue)) { (tied @queue)->wait_change($seconds) }
+
+Sleep until another process has changed the variable since this one looked at it
+last; at once, if it has already. True if there is a change, false when the time (none:
+no limit) is over. Sleeping costs nothing. What this process itself changes does not count.
+
+=head2 remove
+
+Remove the variable: its name, and what it holds. Returns true. Processes that
+have it die when they use it; declaring the name again makes a new one.
+
+=head2 name, serial
+
+The name (C<undef> for anonymous variables); the number of changes so far.
+
+Signal handlers run while a process waits, and may C<die> out of it.
+
+=head1 THE NAMESPACE
+
+Variables live in a directory. By default each user has one, F</dev/shm/ipc-shm-UID>,
+made with the mode 0700. One that exists but belongs to somebody else, or that others may
+open, is refused. To use another, set the environment variable C<IPC_SHM_NAMESPACE>, or say
+
+    use IPC::Shm namespace => '/dev/shm/my-app';
+
+before the first variable is declared; the latter wins.
+
+    BEGIN {
+        IPC::Shm::Tied->Mode(0600);
+        IPC::Shm::Tied->Size(8192);
+    }
+
+C<Mode> is the permission of the files that this process makes (default 0660; for a
+directory that you name, also that of the directory, with execute bits added). C<Size> is the block size
+of a namespace that this process creates (default 4096 bytes): variables grow block by block, as far as
+the filesystem has room. A store that does not fit dies; the variable stays as it was.
+
+=head2 namespace
+
+    my $dir = IPC::Shm->namespace;
+
+=head2 cleanup
+
+    IPC::Shm->cleanup;
+
+Remove all variables and files. Returns true. Using a variable that was declared before is
+an error after that, in all processes; so this belongs into an C<END> block, or a script of its own.
+
+=head2 %IPC::Shm::NAMEVARS
+
+The named variables: C<keys %IPC::Shm::NAMEVARS> are C<%main::config> and so on, the values references
+to them. Deleting one removes the variable.
+
+=head2 stats
+
+A reference to a hash: C<variables>, C<named>, C<attachments>, C<blocks>, C<block_size>,
+C<bytes_used>, C<bytes_reserved> (taken on the filesystem) and C<bytes_total> (that and what is free there).
+
+=head2 list
+
+A list of hash references, one a variable: C<name> (or undef), C<type> (C<SCALAR>, C<ARRAY>, C<HASH>),
+C<elements>, C<bytes>, C<serial>, C<writer> (the process that holds a write lock, or undef), C<readers> and
+C<attached> (references to lists of process IDs), C<refs>, C<removed>.
+
+=head2 recover
+
+    my $freed = IPC::Shm->recover;
+
+Free what killed processes have left behind and what nothing can reach, such as rings of references.
+It is not needed for correctness, and happens by itself when a process opens the namespace or lets go of a
+variable that the dead still seem to hold.
+
+=head1 CRASHES
+
+A process may be killed at any instruction, with any signal.
+
+=over 4
+
+=item *
+
+What it had stored is stored; the operation that it was in has happened or has not.
+
+=item *
+
+All others read and write on at once. A lock whose holder is dead is free: the next who
+wants it looks whether the holder lives, and takes over. A PID that was given to another process does not deceive it.
+
+=item *
+
+Memory that the dead had taken and not yet used is found by L</recover>.
+
+=back
+
+What a lock protected may be half done, of course: single operations are whole, sequences of them are
+not undone. A machine that goes down takes F</dev/shm> with it.
+
+=head1 WHAT DOES A STORE COST?
+
+Each process keeps an ordinary Perl copy of the variable. B<A fetch> is a look whether somebody has changed
+it (two loads from memory), and then a fetch from the copy. It costs what any tied variable costs, or less.
+
+B<A store> writes one small record to a journal (key and value, a few bytes more), and not the whole
+variable: the price does not depend on how large the variable is. Others read those records when they
+look next. When the journal has become longer than what it describes, the writer replaces it by a snapshot;
+spread over all stores that is about one more element a store. No system call is made, unless somebody waits.
+
+B<The first look> of a process at a variable reads all of it. A variable of a hundred megabytes takes a hundred
+megabytes of shared memory (up to three times that, while it is changed) and as much again in each process.
+
+B<A list assignment> writes the whole new content, as it must. B<A reference> that is stored makes a variable: some
+microseconds. A table with a million small hashes in it is better kept as one hash with joined keys.
+
+F<bench/tied.pl> measures it on your machine, beside other modules.
+
+=head1 COMING FROM IPC::SHAREABLE
+
+=over 4
+
+=item *
+
+C<tie %h, 'IPC::Shareable', 'key', {...}> becomes C<our %h : shm>; the key is the variable's name.
+
+=item *
+
+C<< (tied %h)->lock >> is C<writelock>, C<< ->lock(LOCK_SH) >> is C<readlock>, C<LOCK_NB> is a time limit of 0.
+Best of all is C<lock_guard>.
+
+=item *
+
+C<destroy> is not needed: use C<my>, or C<< (tied %h)->remove >>. C<< IPC::Shareable->clean_up_all >> is C<< IPC::Shm->cleanup >>.
+
+=item *
+
+There is no C<size> to run into, and no limit of the system on segments and semaphores.
+
+=back
+
+=head1 DIFFERENCES FROM SYSTEM V
+
+Versions of this idea that stood on System V shared memory behaved differently here:
+
+=over 4
+
+=item *
+
+There are no keys, segments or semaphores; C<ipcs> shows nothing, C<ls /dev/shm> does.
+
+=item *
+
+Each user has a namespace of his own, unless it is named.
+
+=item *
+
+A killed process leaves no stale lock.
+
+=item *
+
+Values are not serialised by Storable: what is read is data, and no code of a class is run to read it.
+
+=item *
+
+C<Size> is a block size, not a limit.
+
+=back
+
+=head1 PORTABILITY AND LIMITS
+
+Linux, 64-bit, Perl 5.22 or later. Threads are supported: each has its own view, and locks belong to the thread
+that took them. C<local> works on elements, not on whole shared arrays and hashes (perl cannot do that with tied ones).
+A name may have 490 bytes. A child made by C<system> or a pipe that runs another program may
+keep lexicals alive for ten seconds.
+
+=head1 SEE ALSO
+
+L<Data::Pool::Shared>. F<eg/shm/> has a web server with shared sessions, a job queue and a configuration that is
+replaced while workers use it.
+
+=head1 LICENSE
+
+This is free software; you can redistribute it and/or modify it under the same terms as Perl itself.
+
+=cut

@@ -67,3 +67,30 @@ sub install_into {
 }
 
 1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+IPC::Shm::Attribute - the attribute : shm
+
+=head1 SYNOPSIS
+
+    our %variable : shm;
+
+=head1 DESCRIPTION
+
+How L<IPC::Shm> finds out about declarations with C<: shm>.
+
+=head2 install, install_into, share
+
+Called by L<IPC::Shm>: they provide the attribute to all packages, to a package that has attributes
+of its own, and share one variable.
+
+=head1 SEE ALSO
+
+L<IPC::Shm>
+
+=cut

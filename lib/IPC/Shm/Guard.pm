@@ -29,3 +29,30 @@ sub DESTROY {
 sub CLONE_SKIP { return 1 }    # the lock belongs to the thread that took it
 
 1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+IPC::Shm::Guard - a lock on a shared variable that ends with its scope
+
+=head1 SYNOPSIS
+
+    my $lock = (tied %variable)->lock_guard('write');
+
+=head1 DESCRIPTION
+
+What C<lock_guard> of L<IPC::Shm> returns. The lock is released when the last reference to the
+guard goes away.
+
+=head2 release
+
+Release it now. Returns true if there was something to release.
+
+=head1 SEE ALSO
+
+L<IPC::Shm>
+
+=cut

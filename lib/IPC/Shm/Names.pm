@@ -40,3 +40,25 @@ sub STORE { return Carp::croak('%IPC::Shm::NAMEVARS is read-only; declare a vari
 sub CLEAR { return Carp::croak('%IPC::Shm::NAMEVARS is read-only; IPC::Shm->cleanup removes all variables') }
 
 1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+IPC::Shm::Names - the hash %IPC::Shm::NAMEVARS
+
+=head1 SYNOPSIS
+
+    print "$_\n" for sort keys %IPC::Shm::NAMEVARS;
+
+=head1 DESCRIPTION
+
+The class behind C<%IPC::Shm::NAMEVARS>, see L<IPC::Shm>.
+
+=head1 SEE ALSO
+
+L<IPC::Shm>
+
+=cut

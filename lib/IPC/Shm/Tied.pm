@@ -53,3 +53,37 @@ sub remove {
 }
 
 1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+IPC::Shm::Tied - the object behind a shared variable
+
+=head1 SYNOPSIS
+
+    my $object = tied %variable;
+
+=head1 DESCRIPTION
+
+The class of what C<tied> returns for a variable of L<IPC::Shm>, where all of its
+methods are described: C<writelock>, C<readlock>, C<unlock>, C<lock_guard>, C<synchronize>,
+C<wait_change>, C<remove>, C<name>, C<serial>, and C<add> for scalars.
+
+=head2 Mode, Size
+
+Class methods. C<< IPC::Shm::Tied->Mode(0600) >> sets the permission of files that this
+process creates, C<< IPC::Shm::Tied->Size(8192) >> the block size of a namespace that it
+creates. Without an argument they return what is set: 0660 and 4096 by default.
+
+=head2 TIESCALAR, TIEARRAY, TIEHASH
+
+C<tie my %h, 'IPC::Shm::Tied'> makes a new anonymous shared variable.
+
+=head1 SEE ALSO
+
+L<IPC::Shm>
+
+=cut
