@@ -93,15 +93,15 @@ enum pool_variant {
 /* Results. POOL_OK is 0; pool_strerror() has the text of each. */
 enum pool_code {
     POOL_OK = 0,
-    POOL_FULL,         /* no (or not enough) free slots                  */
-    POOL_TIMEOUT,      /* the time was over first                        */
-    POOL_INTERRUPTED,  /* a signal handler ran; call again to go on      */
-    POOL_E_ARGUMENT,   /* a size, index or option makes no sense         */
-    POOL_E_INVALID,    /* the file is no pool                            */
-    POOL_E_MISMATCH,   /* a pool, but of another kind, size or version   */
-    POOL_E_TOO_SMALL,  /* a pool that has lost its end                   */
-    POOL_E_NOSPC,      /* the filesystem is full                         */
-    POOL_E_SYSTEM      /* a system call failed: see sys_errno            */
+    POOL_FULL,        /* no (or not enough) free slots                  */
+    POOL_TIMEOUT,     /* the time was over first                        */
+    POOL_INTERRUPTED, /* a signal handler ran; call again to go on      */
+    POOL_E_ARGUMENT,  /* a size, index or option makes no sense         */
+    POOL_E_INVALID,   /* the file is no pool                            */
+    POOL_E_MISMATCH,  /* a pool, but of another kind, size or version   */
+    POOL_E_TOO_SMALL, /* a pool that has lost its end                   */
+    POOL_E_NOSPC,     /* the filesystem is full                         */
+    POOL_E_SYSTEM     /* a system call failed: see sys_errno            */
 };
 
 /* What pool_try_alloc() returns when it has no slot: compare with < POOL_NOSPC. */
@@ -222,30 +222,30 @@ typedef struct pool {
     uint8_t       *data;
     uint64_t       capacity;
     uint64_t       elem_size;
-    uint64_t       me;     /* this process's owner word in this pool */
-    uint64_t       hint;   /* where the next search starts; its group is touched */
+    uint64_t       me;   /* this process's owner word in this pool */
+    uint64_t       hint; /* where the next search starts; its group is touched */
     uint64_t      *full[POOL_LEVELS];
     pool_header_t *header;
     uint32_t       variant;
     uint32_t       levels; /* of the index; 0: a small pool is searched without */
 
     /* Read by the slow paths. */
-    uint64_t       groups;
-    uint64_t       level_bits[POOL_LEVELS];
-    uint64_t      *touched;
-    uint64_t      *extents;     /* sparse pools; NULL: all blocks are reserved */
-    uint64_t       data_offset; /* bytes */
-    uint64_t       total_size;  /* bytes of the mapping */
-    uint64_t       audit;       /* next slot to look at without believing the index */
-    int64_t        auto_recover_ns;
-    int64_t        recovered_ns; /* when a blocked call last recovered (CLOCK_MONOTONIC) */
-    void         (*idle)(void);
-    int            event_fd; /* -1: none */
-    int            fd;       /* memfd, or the file of a sparse pool; else -1 */
-    bool           is_memfd;
-    uint32_t       references;
-    char          *path;     /* as given; NULL: anonymous or by descriptor */
-    char          *absolute; /* the same, good after a chdir */
+    uint64_t  groups;
+    uint64_t  level_bits[POOL_LEVELS];
+    uint64_t *touched;
+    uint64_t *extents;     /* sparse pools; NULL: all blocks are reserved */
+    uint64_t  data_offset; /* bytes */
+    uint64_t  total_size;  /* bytes of the mapping */
+    uint64_t  audit;       /* next slot to look at without believing the index */
+    int64_t   auto_recover_ns;
+    int64_t   recovered_ns; /* when a blocked call last recovered (CLOCK_MONOTONIC) */
+    void (*idle)(void);
+    int      event_fd; /* -1: none */
+    int      fd;       /* memfd, or the file of a sparse pool; else -1 */
+    bool     is_memfd;
+    uint32_t references;
+    char    *path;     /* as given; NULL: anonymous or by descriptor */
+    char    *absolute; /* the same, good after a chdir */
 } pool_t;
 
 /* ------------------------------------------------------------------------
@@ -504,8 +504,7 @@ static inline uint64_t pool_try_alloc(pool_t *pool)
     uint64_t me = pool_i_me(pool), slot = __atomic_load_n(&pool->hint, __ATOMIC_RELAXED);
     if (POOL_UNLIKELY(!pool_i_claim(pool, slot, me))) return pool_i_alloc_slow(pool, me);
     /* The next search starts at the neighbour, if that is in this (touched) group. */
-    if ((slot + 1) % POOL_GROUP != 0 && slot + 1 < pool->capacity)
-        __atomic_store_n(&pool->hint, slot + 1, __ATOMIC_RELAXED);
+    if ((slot + 1) % POOL_GROUP != 0 && slot + 1 < pool->capacity) __atomic_store_n(&pool->hint, slot + 1, __ATOMIC_RELAXED);
     return pool_i_finish(pool, slot, me);
 }
 
@@ -631,35 +630,33 @@ static inline void *pool_ptr(const pool_t *pool, uint64_t slot)
     return pool->data + slot * pool->elem_size;
 }
 
-#define POOL_I_INTEGER(name, type, unsigned_type)                                                               \
-    /* Read a slot. Atomic. */                                                                                  \
-    static inline type pool_##name##_get(const pool_t *pool, uint64_t slot)                                     \
-    {                                                                                                           \
-        return __atomic_load_n((const type *)(const void *)pool->data + slot, __ATOMIC_ACQUIRE);                \
-    }                                                                                                           \
-    /* Write a slot. Atomic. */                                                                                 \
-    static inline void pool_##name##_set(pool_t *pool, uint64_t slot, type value)                               \
-    {                                                                                                           \
-        __atomic_store_n((type *)(void *)pool->data + slot, value, __ATOMIC_RELEASE);                           \
-    }                                                                                                           \
-    /* Add, wrapping around. Returns the sum. Atomic. */                                                        \
-    static inline type pool_##name##_add(pool_t *pool, uint64_t slot, type delta)                               \
-    {                                                                                                           \
-        return (type)__atomic_add_fetch((unsigned_type *)(void *)pool->data + slot, (unsigned_type)delta,       \
-                                        __ATOMIC_ACQ_REL);                                                      \
-    }                                                                                                           \
-    /* Write, returning what was there. Atomic. */                                                              \
-    static inline type pool_##name##_xchg(pool_t *pool, uint64_t slot, type value)                              \
-    {                                                                                                           \
-        return __atomic_exchange_n((type *)(void *)pool->data + slot, value, __ATOMIC_ACQ_REL);                 \
-    }                                                                                                           \
-    /* Write if the slot holds `old`. Returns what it held; *done (may be NULL): whether it did. Atomic. */     \
-    static inline type pool_##name##_cas(pool_t *pool, uint64_t slot, type old, type value, bool *done)         \
-    {                                                                                                           \
-        bool ok = __atomic_compare_exchange_n((type *)(void *)pool->data + slot, &old, value, false,            \
-                                              __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);                              \
-        if (done) *done = ok;                                                                                   \
-        return old;                                                                                             \
+#define POOL_I_INTEGER(name, type, unsigned_type)                                                                                         \
+    /* Read a slot. Atomic. */                                                                                                            \
+    static inline type pool_##name##_get(const pool_t *pool, uint64_t slot)                                                               \
+    {                                                                                                                                     \
+        return __atomic_load_n((const type *)(const void *)pool->data + slot, __ATOMIC_ACQUIRE);                                          \
+    }                                                                                                                                     \
+    /* Write a slot. Atomic. */                                                                                                           \
+    static inline void pool_##name##_set(pool_t *pool, uint64_t slot, type value)                                                         \
+    {                                                                                                                                     \
+        __atomic_store_n((type *)(void *)pool->data + slot, value, __ATOMIC_RELEASE);                                                     \
+    }                                                                                                                                     \
+    /* Add, wrapping around. Returns the sum. Atomic. */                                                                                  \
+    static inline type pool_##name##_add(pool_t *pool, uint64_t slot, type delta)                                                         \
+    {                                                                                                                                     \
+        return (type)__atomic_add_fetch((unsigned_type *)(void *)pool->data + slot, (unsigned_type)delta, __ATOMIC_ACQ_REL);              \
+    }                                                                                                                                     \
+    /* Write, returning what was there. Atomic. */                                                                                        \
+    static inline type pool_##name##_xchg(pool_t *pool, uint64_t slot, type value)                                                        \
+    {                                                                                                                                     \
+        return __atomic_exchange_n((type *)(void *)pool->data + slot, value, __ATOMIC_ACQ_REL);                                           \
+    }                                                                                                                                     \
+    /* Write if the slot holds `old`. Returns what it held; *done (may be NULL): whether it did. Atomic. */                               \
+    static inline type pool_##name##_cas(pool_t *pool, uint64_t slot, type old, type value, bool *done)                                   \
+    {                                                                                                                                     \
+        bool ok = __atomic_compare_exchange_n((type *)(void *)pool->data + slot, &old, value, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE); \
+        if (done) *done = ok;                                                                                                             \
+        return old;                                                                                                                       \
     }
 
 POOL_I_INTEGER(i64, int64_t, uint64_t)
@@ -746,8 +743,8 @@ extern "C" {
 #define POOL_I_AUDIT_TRY       4u                    /* slots audited by a failed pool_try_alloc() */
 #define POOL_I_AUDIT_WAIT      ((uint64_t)16384)     /* slots audited by a waiter, each slice, at least … */
 #define POOL_I_AUDIT_WAIT_PART 16u                   /* … and this part of the pool */
-#ifndef POOL_I_SLICE_NS /* the test of lost wake-ups sets it to an hour: slices would hide them */
-#define POOL_I_SLICE_NS (100 * POOL_I_MS) /* the longest sleep without a look */
+#ifndef POOL_I_SLICE_NS                              /* the test of lost wake-ups sets it to an hour: slices would hide them */
+#define POOL_I_SLICE_NS (100 * POOL_I_MS)            /* the longest sleep without a look */
 #endif
 
 static int64_t pool_i_now(void)
@@ -884,9 +881,9 @@ static uint64_t pool_i_find_process(void)
 
     /* A /proc that was mounted for an outer PID namespace shows other processes
      * under our numbers: then only kill(2) tells who lives. */
-    length = readlink("/proc/self", self, sizeof self - 1);
+    length                        = readlink("/proc/self", self, sizeof self - 1);
     self[length > 0 ? length : 0] = '\0';
-    pool_i_process->proc = pool_i_number(self) == (uint64_t)getpid();
+    pool_i_process->proc          = pool_i_number(self) == (uint64_t)getpid();
 
     if (pool_i_read_stat("/proc/self/stat", &stat)) word |= pool_i_start_field(stat.start, space);
     pool_i_process->space = space;
@@ -945,7 +942,7 @@ static const char *pool_i_stat_path(uint64_t pid, char path[40])
 {
     char  digits[24];
     char *at = digits + sizeof digits - 1;
-    *at = '\0';
+    *at      = '\0';
     do *--at = (char)('0' + pid % 10);
     while ((pid /= 10) != 0);
     strcpy(path, "/proc/");
@@ -977,7 +974,8 @@ bool pool_owner_is_dead(pool_t *pool, uint64_t owner)
     if (space != pool_i_process->space) return false;            /* another PID namespace */
     if (kill((pid_t)pid, 0) != 0 && errno == ESRCH) return true;
     if (!pool_i_process->proc) return false;
-    if (!pool_i_read_stat(pool_i_stat_path(pid, path), &stat)) return kill((pid_t)pid, 0) != 0 && errno == ESRCH; /* hidden, or gone just now */
+    if (!pool_i_read_stat(pool_i_stat_path(pid, path), &stat))
+        return kill((pid_t)pid, 0) != 0 && errno == ESRCH; /* hidden, or gone just now */
     if ((owner & POOL_I_START_MASK) != 0 && (owner & POOL_I_START_MASK) != pool_i_start_field(stat.start, space)) return true;
     /* A zombie is dead; but a first thread that ended before the others shows as one, too. */
     return stat.state == 'X' || stat.state == 'x' || (stat.state == 'Z' && stat.threads <= 1);
@@ -1074,9 +1072,9 @@ static void pool_i_mark_full(pool_t *pool, uint64_t group)
     uint64_t index = group;
     for (level = 0; level < pool->levels; level++, index /= 64) {
         uint64_t *word = &pool->full[level][index / 64], bit = (uint64_t)1 << index % 64;
-        uint64_t  now  = __atomic_fetch_or(word, bit, __ATOMIC_SEQ_CST) | bit;
-        bool      open = level == 0 ? pool_i_has_free(pool, group)
-                                    : __atomic_load_n(&pool->full[level - 1][index], __ATOMIC_SEQ_CST) != UINT64_MAX;
+        uint64_t  now = __atomic_fetch_or(word, bit, __ATOMIC_SEQ_CST) | bit;
+        bool      open =
+            level == 0 ? pool_i_has_free(pool, group) : __atomic_load_n(&pool->full[level - 1][index], __ATOMIC_SEQ_CST) != UINT64_MAX;
         if (open) pool_i_open_from(pool, level, index);
         if (open || now != UINT64_MAX) return;
     }
@@ -1146,7 +1144,7 @@ static uint64_t pool_i_take_in_group(pool_t *pool, uint64_t group, uint64_t from
 /* Claim up to n slots: once around the pool from the hint. Returns how many. */
 static uint64_t pool_i_take(pool_t *pool, uint64_t me, uint64_t n, uint64_t *slots)
 {
-    uint64_t hint   = __atomic_load_n(&pool->hint, __ATOMIC_RELAXED), first = hint / POOL_GROUP, got = 0, group, last;
+    uint64_t hint = __atomic_load_n(&pool->hint, __ATOMIC_RELAXED), first = hint / POOL_GROUP, got = 0, group, last;
     uint64_t lowest = pool_i_next_open(pool, 0);
 
     if (lowest == pool->groups) return 0; /* all full: the common failure, made short */
@@ -1294,7 +1292,9 @@ static void pool_i_forget_waiters(pool_t *pool, uint64_t waiting)
             owner = 0;
         if (owner != 0) anybody = true;
     }
-    if (!anybody) __atomic_compare_exchange_n(&pool->header->waiting, &waiting, waiting & ~(uint64_t)POOL_I_WAITING, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+    if (!anybody)
+        __atomic_compare_exchange_n(&pool->header->waiting, &waiting, waiting & ~(uint64_t)POOL_I_WAITING, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_RELAXED);
 }
 
 /* n slots became free and `waiting` was not 0: wake as many that want one, and
@@ -1398,8 +1398,7 @@ static int pool_i_round(pool_t *pool, uint64_t n, int64_t deadline_ns, uint64_t 
 
     pool_i_draw_ticket(pool, kind);
     code = pool_i_search(pool, me, n, slots, &contended);
-    if (code == POOL_FULL && !contended)
-        code = pool_i_sleep(&pool->header->event, event, deadline_ns, kind);
+    if (code == POOL_FULL && !contended) code = pool_i_sleep(&pool->header->event, event, deadline_ns, kind);
     pool_i_leave(pool, entry, name);
     return contended && code == POOL_FULL ? pool_i_step_aside(me, deadline_ns) : code;
 }
@@ -1469,7 +1468,8 @@ int pool_wait(pool_t *pool, uint64_t slot, int64_t old, int64_t timeout_ns)
     do {
         int64_t now = pool->variant == POOL_I64 ? pool_i64_get(pool, slot) : pool_i32_get(pool, slot);
         if (now != old) return POOL_OK;
-        code = pool_i_between(pool, pool_i_sleep(pool_i_value_word(pool, slot), (uint32_t)(uint64_t)old, deadline_ns, FUTEX_BITSET_MATCH_ANY));
+        code =
+            pool_i_between(pool, pool_i_sleep(pool_i_value_word(pool, slot), (uint32_t)(uint64_t)old, deadline_ns, FUTEX_BITSET_MATCH_ANY));
     } while (code == POOL_FULL);
     return code;
 }
@@ -1640,7 +1640,7 @@ double pool_f64_add(pool_t *pool, uint64_t slot, double delta)
 double pool_f64_cas(pool_t *pool, uint64_t slot, double old, double value, bool *done)
 {
     uint64_t *word = (uint64_t *)pool_ptr(pool, slot), was = __atomic_load_n(word, __ATOMIC_ACQUIRE); /* pairs with pool_f64_set() */
-    bool      ok   = false;
+    bool      ok = false;
     while (!ok && (pool_i_double(was) == old || was == pool_i_bits(old))) ok = pool_i_f64_swap(word, &was, value);
     if (done) *done = ok;
     return pool_i_double(was);
@@ -1708,8 +1708,7 @@ void pool_stats(const pool_t *pool, pool_counts_t *counts)
     memset(counts, 0, sizeof *counts);
     counts->used = pool_used(pool);
     for (group = pool_i_next_touched(pool, 0); group < pool->groups; group = pool_i_next_touched(pool, group + 1))
-        for (slot = group * POOL_GROUP; slot < pool_i_group_end(pool, group); slot++)
-            counts->allocs += pool_generation(pool, slot);
+        for (slot = group * POOL_GROUP; slot < pool_i_group_end(pool, group); slot++) counts->allocs += pool_generation(pool, slot);
     counts->frees = counts->allocs > counts->used ? counts->allocs - counts->used : 0;
     for (i = 0; i < POOL_WAITERS; i++) counts->waiters += __atomic_load_n(&pool->header->waiters[i], __ATOMIC_RELAXED) != 0;
     counts->waits      = __atomic_load_n(&pool->header->waits, __ATOMIC_RELAXED);
@@ -1779,13 +1778,16 @@ static bool pool_i_check_spec(const pool_spec_t *spec, pool_error_t *err)
     if (spec->variant < POOL_RAW || spec->variant > POOL_STR)
         pool_i_fail(err, POOL_E_ARGUMENT, 0, "unknown variant %u", (unsigned)spec->variant);
     else if (spec->capacity < 1 || spec->capacity > POOL_MAX_CAPACITY)
-        pool_i_fail(err, POOL_E_ARGUMENT, 0, "capacity must be from 1 to %llu slots, not %llu", (unsigned long long)POOL_MAX_CAPACITY, (unsigned long long)spec->capacity);
+        pool_i_fail(err, POOL_E_ARGUMENT, 0, "capacity must be from 1 to %llu slots, not %llu", (unsigned long long)POOL_MAX_CAPACITY,
+                    (unsigned long long)spec->capacity);
     else if (spec->elem_size < least || spec->elem_size > POOL_MAX_ELEM_SIZE || (spec->variant == POOL_STR && spec->elem_size >> 31 != 0))
         pool_i_fail(err, POOL_E_ARGUMENT, 0, "element size %llu bytes is out of bounds", (unsigned long long)spec->elem_size);
     else if (fixed != 0 && spec->elem_size != fixed)
-        pool_i_fail(err, POOL_E_ARGUMENT, 0, "an element of %s has %llu bytes, not %llu", pool_variant_name(spec->variant), (unsigned long long)fixed, (unsigned long long)spec->elem_size);
+        pool_i_fail(err, POOL_E_ARGUMENT, 0, "an element of %s has %llu bytes, not %llu", pool_variant_name(spec->variant),
+                    (unsigned long long)fixed, (unsigned long long)spec->elem_size);
     else if (spec->capacity > POOL_MAX_BYTES / 2 / (spec->elem_size + sizeof(pool_record_t)))
-        pool_i_fail(err, POOL_E_ARGUMENT, 0, "%llu slots of %llu bytes are more than memory can hold", (unsigned long long)spec->capacity, (unsigned long long)spec->elem_size);
+        pool_i_fail(err, POOL_E_ARGUMENT, 0, "%llu slots of %llu bytes are more than memory can hold", (unsigned long long)spec->capacity,
+                    (unsigned long long)spec->elem_size);
     else if ((spec->flags & (POOL_SPARSE | POOL_POPULATE)) == (POOL_SPARSE | POOL_POPULATE))
         pool_i_fail(err, POOL_E_ARGUMENT, 0, "a pool is sparse or populated, not both");
     else
@@ -1805,21 +1807,21 @@ static void pool_i_lay_out(pool_t *pool, const pool_spec_t *spec, uintptr_t base
     pool->groups    = bits;
     pool->header    = (pool_header_t *)base;
     pool->touched   = (uint64_t *)(base + at);
-    at = pool_i_round_up(at + (bits + 63) / 64 * 8, 64);
+    at              = pool_i_round_up(at + (bits + 63) / 64 * 8, 64);
     for (pool->levels = 0; bits > (pool->levels == 0 ? POOL_I_UNINDEXED : 1u); pool->levels++) {
         pool->full[pool->levels]       = (uint64_t *)(base + at);
         pool->level_bits[pool->levels] = bits;
-        bits = (bits + 63) / 64;
-        at   = pool_i_round_up(at + bits * 8, 64);
+        bits                           = (bits + 63) / 64;
+        at                             = pool_i_round_up(at + bits * 8, 64);
     }
     if ((spec->flags & POOL_SPARSE) != 0) {
-        pool->extents     = (uint64_t *)(base + at);
-        bits = (spec->capacity * spec->elem_size + POOL_I_EXTENT - 1) / POOL_I_EXTENT;
-        at   = pool_i_round_up(at + (bits + 63) / 64 * 8, 64);
+        pool->extents = (uint64_t *)(base + at);
+        bits          = (spec->capacity * spec->elem_size + POOL_I_EXTENT - 1) / POOL_I_EXTENT;
+        at            = pool_i_round_up(at + (bits + 63) / 64 * 8, 64);
     }
     pool->records     = (pool_record_t *)(base + at);
     pool->data_offset = at = pool_i_round_up(at + spec->capacity * sizeof(pool_record_t), 64);
-    pool->data        = (uint8_t *)(base + at);
+    pool->data             = (uint8_t *)(base + at);
     /* Some bytes of zeros after the last slot: C code may look for the end of a string. */
     pool->total_size = pool_i_round_up(at + spec->capacity * spec->elem_size + 64, POOL_I_PAGE);
 }
@@ -1838,8 +1840,7 @@ static void pool_i_initialise(pool_t *pool, const pool_spec_t *spec)
     header->flags      = spec->flags & POOL_SPARSE;
     header->total_size = pool->total_size;
     for (level = 0; level < pool->levels; level++) /* what is past the end is never open */
-        if (pool->level_bits[level] % 64 != 0)
-            pool->full[level][pool->level_bits[level] / 64] = UINT64_MAX << pool->level_bits[level] % 64;
+        if (pool->level_bits[level] % 64 != 0) pool->full[level][pool->level_bits[level] / 64] = UINT64_MAX << pool->level_bits[level] % 64;
     __atomic_store_n(&header->magic, POOL_MAGIC, __ATOMIC_RELEASE);
 }
 
@@ -1931,11 +1932,13 @@ static bool pool_i_check_header(const pool_header_t *header, uint64_t size, pool
     found.elem_size = header->elem_size;
     found.flags     = header->flags;
     if (header->version != POOL_VERSION) {
-        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its format version is %u, this library's %u", name, (unsigned)header->version, POOL_VERSION);
+        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its format version is %u, this library's %u", name,
+                    (unsigned)header->version, POOL_VERSION);
         return false;
     }
     if (spec->variant != POOL_ANY && spec->variant != found.variant) {
-        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its variant is %s, wanted is %s", name, pool_variant_name(found.variant), pool_variant_name(spec->variant));
+        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its variant is %s, wanted is %s", name,
+                    pool_variant_name(found.variant), pool_variant_name(spec->variant));
         return false;
     }
     if (!pool_i_check_spec(&found, NULL) || (header->flags & ~POOL_SPARSE) != 0) {
@@ -1943,11 +1946,13 @@ static bool pool_i_check_header(const pool_header_t *header, uint64_t size, pool
         return false;
     }
     if (spec->capacity != 0 && spec->capacity != found.capacity) {
-        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its capacity is %llu slots, wanted are %llu", name, (unsigned long long)found.capacity, (unsigned long long)spec->capacity);
+        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its capacity is %llu slots, wanted are %llu", name,
+                    (unsigned long long)found.capacity, (unsigned long long)spec->capacity);
         return false;
     }
     if (spec->elem_size != 0 && spec->elem_size != found.elem_size) {
-        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its element size is %llu bytes, wanted are %llu", name, (unsigned long long)found.elem_size, (unsigned long long)spec->elem_size);
+        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its element size is %llu bytes, wanted are %llu", name,
+                    (unsigned long long)found.elem_size, (unsigned long long)spec->elem_size);
         return false;
     }
     pool_i_lay_out(&layout, &found, 0);
@@ -1956,7 +1961,8 @@ static bool pool_i_check_header(const pool_header_t *header, uint64_t size, pool
         return false;
     }
     if (size < layout.total_size) {
-        pool_i_fail(err, POOL_E_TOO_SMALL, 0, "%s is too small for its pool: %llu bytes of %llu", name, (unsigned long long)size, (unsigned long long)layout.total_size);
+        pool_i_fail(err, POOL_E_TOO_SMALL, 0, "%s is too small for its pool: %llu bytes of %llu", name, (unsigned long long)size,
+                    (unsigned long long)layout.total_size);
         return false;
     }
     found.flags |= spec->flags & (found.flags == 0 ? POOL_POPULATE : 0u);
@@ -1989,7 +1995,7 @@ static pool_t *pool_i_attach(pool_t *pool, int fd, const pool_header_t *header, 
 static int pool_i_reserve_file(int fd, uint64_t size, bool sparse)
 {
     static const char zeros[65536] = { 0 };
-    uint64_t          at = 0;
+    uint64_t          at           = 0;
 
     while (fallocate(fd, 0, 0, (off_t)size) != 0) {
         if (errno == EINTR) continue;
@@ -2021,7 +2027,8 @@ static pool_t *pool_i_build(pool_t *pool, int fd, const pool_spec_t *spec, pool_
     if (code == 0 && sparse && ftruncate(fd, (off_t)pool->total_size) != 0) code = errno;
     if (code == 0 && sparse && (pool->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) code = errno;
     if (code != 0) {
-        pool_i_fail(err, code == ENOSPC || code == EDQUOT ? POOL_E_NOSPC : POOL_E_SYSTEM, code, "cannot create pool %s of %llu bytes", pool->path, (unsigned long long)pool->total_size);
+        pool_i_fail(err, code == ENOSPC || code == EDQUOT ? POOL_E_NOSPC : POOL_E_SYSTEM, code, "cannot create pool %s of %llu bytes",
+                    pool->path, (unsigned long long)pool->total_size);
         pool->header = NULL;
         pool_close(pool);
         return NULL;
@@ -2043,7 +2050,7 @@ static bool pool_i_same_file(int fd, const char *path)
 static int pool_i_open_file(const char *path, bool may_create, bool *created)
 {
     const int flags = O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-    int       fd = -1, tries;
+    int       fd    = -1, tries;
     for (tries = 0; tries < 1000; tries++) { /* a link to nowhere exists and does not, for ever */
         *created = may_create && (fd = open(path, flags | O_CREAT | O_EXCL, 0600)) >= 0;
         if (*created) return fd;
@@ -2103,9 +2110,7 @@ static pool_t *pool_i_open_path(const char *path, const pool_spec_t *want, pool_
             return NULL;
         }
         switch (pool_i_read_header(fd, &header, &size)) {
-        case POOL_I_WHOLE:
-            pool = pool_i_attach(pool, fd, &header, size, want, err);
-            break;
+        case POOL_I_WHOLE: pool = pool_i_attach(pool, fd, &header, size, want, err); break;
         case POOL_I_UNFINISHED:
             if (may_create && (code = pool_i_lock_file(fd)) == POOL_OK) {
                 pool_t *built = pool_i_create(pool, fd, path, created, want, &again, err);
@@ -2159,7 +2164,8 @@ pool_t *pool_open_memfd(const char *name, const pool_spec_t *want, pool_error_t 
     pool->header   = NULL;
     pool->is_memfd = true;
     pool->fd       = (int)syscall(SYS_memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (pool->fd < 0 || ftruncate(pool->fd, (off_t)pool->total_size) != 0 || fcntl(pool->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
+    if (pool->fd < 0 || ftruncate(pool->fd, (off_t)pool->total_size) != 0
+        || fcntl(pool->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
         pool_i_fail(err, POOL_E_SYSTEM, errno, "cannot create a memfd of %llu bytes", (unsigned long long)pool->total_size);
         pool_close(pool);
         return NULL;
