@@ -19,23 +19,23 @@ for my $kind (classes()) {
             is($pool->try_alloc,    undef, 'try_alloc, too');
             is($pool->alloc(0.001), undef, 'and alloc with a timeout, in time');
             is_deeply([ $pool->alloc(0), $pool->try_alloc ], [ undef, undef ], 'in list context these are one undef each');
-            is($pool->used,      5, 'used counts them');
-            is($pool->available, 0, 'available counts the others');
-            is($pool->get($_), $fresh, "slot $_ is fresh") for @slots;
+            is($pool->used,      5,      'used counts them');
+            is($pool->available, 0,      'available counts the others');
+            is($pool->get($_),   $fresh, "slot $_ is fresh") for @slots;
 
             $pool->set($_, $kind->{two}) for @slots;
             ok($pool->is_allocated(3), 'a taken slot is allocated');
             is($pool->owner(3), $$, 'and this process owns it');
-            ok($pool->free(3), 'free is true');
-            ok(!$pool->free(3), 'free of a free slot is false');
+            ok($pool->free(3),          'free is true');
+            ok(!$pool->free(3),         'free of a free slot is false');
             ok(!$pool->is_allocated(3), 'a free slot is not allocated');
             is_deeply($pool->allocated_slots, [ 0, 1, 2, 4 ], 'allocated_slots are the others, in ascending order');
-            is($pool->try_alloc, 3, 'the free slot is found');
-            is($pool->get(3), $fresh, 'and reads as fresh, whatever was in it');
-            is($pool->get(2), $kind->{two}, 'its neighbour keeps its value');
+            is($pool->try_alloc, 3,            'the free slot is found');
+            is($pool->get(3),    $fresh,       'and reads as fresh, whatever was in it');
+            is($pool->get(2),    $kind->{two}, 'its neighbour keeps its value');
 
             is($pool->try_alloc_set($kind->{one}), undef, 'try_alloc_set of a full pool is undef');
-            is($pool->alloc_set($kind->{one}, 0), undef, 'alloc_set with timeout 0, too');
+            is($pool->alloc_set($kind->{one}, 0),     undef, 'alloc_set with timeout 0, too');
             is($pool->alloc_set($kind->{one}, 0.001), undef, 'and with another');
             $pool->free($_) for 1, 2;
             my $set = $pool->alloc_set($kind->{one});
@@ -50,20 +50,20 @@ for my $kind (classes()) {
 
             is($pool->alloc_n(1, 0), undef, 'alloc_n of a full pool is undef');
             is_deeply($pool->alloc_n(0), [], 'alloc_n(0) is an empty array, even then');
-            is($pool->free_n([ 4, 0, 2 ]), 3, 'free_n counts what it freed');
+            is($pool->free_n([ 4, 0, 2 ]),    3, 'free_n counts what it freed');
             is($pool->free_n([ 4, 0, 1, 1 ]), 1, 'free slots and repeated ones do not count');
-            is($pool->free_n([]), 0, 'nothing is nothing');
+            is($pool->free_n([]),             0, 'nothing is nothing');
             is_deeply($pool->allocated_slots, [3], 'free_n freed just those');
             is($pool->alloc_n(5, 0), undef, 'alloc_n is all or nothing …');
-            is($pool->used, 1, '… and gives back what it had');
+            is($pool->used,          1,     '… and gives back what it had');
             my $many = $pool->alloc_n(4);
-            is_deeply([ sort @$many ], [ 0, 1, 2, 4 ], 'alloc_n gives as many as wanted');
+            is_deeply([ sort @$many ],     [ 0, 1, 2, 4 ],   'alloc_n gives as many as wanted');
             is_deeply($pool->get_n($many), [ ($fresh) x 4 ], 'and they are fresh');
-            is($pool->alloc_n(6), undef, 'more than the pool has is undef at once, even without a timeout');
+            is($pool->alloc_n(6),     undef, 'more than the pool has is undef at once, even without a timeout');
             is($pool->alloc_n(2**40), undef, 'however many');
 
             is($pool->reset, 5, 'reset says how many it freed');
-            is($pool->used, 0, 'and frees all');
+            is($pool->used,  0, 'and frees all');
             is_deeply($pool->allocated_slots, [], 'allocated_slots of an empty pool');
         };
     }
@@ -75,18 +75,27 @@ subtest 'each_allocated' => sub {
     $pool->free_n([ grep { $_ % 7 } 0 .. 199 ]);
     my @expected = grep { $_ % 7 == 0 } 0 .. 199;
     my @seen;
-    is_deeply([ $pool->each_allocated(sub { push @seen, @_ }) ], [], 'returns nothing');
-    is_deeply(\@seen, \@expected, 'calls for each allocated slot, in ascending order');
-    is_deeply($pool->allocated_slots, \@expected, 'as allocated_slots has them');
+    is_deeply([ $pool->each_allocated(sub { push @seen, @_ }) ], [],         'returns nothing');
+    is_deeply(\@seen,                                            \@expected, 'calls for each allocated slot, in ascending order');
+    is_deeply($pool->allocated_slots,                            \@expected, 'as allocated_slots has them');
     @seen = ();
     $pool->each_allocated(sub { push @seen, $_[0]; $pool->free_n([ $_[0], $_[0] + 7 ]) if $_[0] < 196 });
     is_deeply(\@seen, [ grep { $_ % 14 == 0 } 0 .. 199 ], 'leaves out what an earlier call freed');
-    dies_with { $pool->each_allocated(sub { die "enough\n" }) } qr/^enough$/, 'an exception passes through';
+    dies_with {
+        $pool->each_allocated(sub { die "enough\n" })
+    }
+    qr/^enough$/, 'an exception passes through';
     for my $round (1) {
         no warnings 'exiting';
-        dies_with { $pool->each_allocated(sub { next }) } qr/Can't "next" outside a loop block/, 'next cannot leave it';
+        dies_with {
+            $pool->each_allocated(sub {next})
+        }
+        qr/Can't "next" outside a loop block/, 'next cannot leave it';
     }
-    lives { $pool->each_allocated(sub { undef $pool }) } 'the code may drop the pool';
+    lives {
+        $pool->each_allocated(sub { undef $pool })
+    }
+    'the code may drop the pool';
 };
 
 subtest 'a pool of any size gives each slot once' => sub {
@@ -95,8 +104,8 @@ subtest 'a pool of any size gives each slot once' => sub {
         my %got;
         while (defined(my $slot = $pool->try_alloc)) { $got{$slot}++ }
         is_deeply([ sort { $a <=> $b } keys %got ], [ 0 .. $capacity - 1 ], "$capacity slots, one by one");
-        is((grep { $_ > 1 } values %got), 0, "$capacity slots, none twice");
-        is($pool->used, $capacity, "$capacity slots are used");
+        is((grep { $_ > 1 } values %got),         0,         "$capacity slots, none twice");
+        is($pool->used,                           $capacity, "$capacity slots are used");
         is($pool->free_n([ 0 .. $capacity - 1 ]), $capacity, "$capacity slots are freed");
         my $all = $pool->alloc_n($capacity);
         is_deeply([ sort { $a <=> $b } @$all ], [ 0 .. $capacity - 1 ], "$capacity slots at once");

@@ -11,15 +11,15 @@ my $I64 = "${RAW}::I64";
 
 for my $kind (classes()) {
     for my $backing (backings()) {
-        my ($what, $pool) = ("$kind->{name} on $backing", make($kind, $backing, 3));
+        my ($what, $pool)  = ("$kind->{name} on $backing", make($kind, $backing, 3));
         my ($slot, $other) = map { $pool->alloc } 1 .. 2;
-        my $fresh = $pool->get($slot);
+        my $fresh    = $pool->get($slot);
         my $variable = 'before';
         is_deeply([ $pool->bind($slot, $variable) ], [], "$what: bind returns nothing");
         is($variable, $fresh, "$what: the variable reads the slot, whatever it was before");
         $variable = $kind->{two};
         is($pool->get($slot), $kind->{two}, "$what: assigning writes the slot");
-        is($variable, $kind->{two}, "$what: which reads the same");
+        is($variable,         $kind->{two}, "$what: which reads the same");
         $pool->set($slot, $kind->{one});
         is($variable, $kind->{one}, "$what: what set writes, the variable reads");
         in_child { $variable = $kind->{two}; 1 }->result;
@@ -54,7 +54,7 @@ subtest 'integers' => sub {
         $pool->bind($pool->alloc, my $x);
         $x = 5;
         $x++;
-        is($x, 6, "$name: ++");
+        is($x,   6, "$name: ++");
         is(++$x, 7, "$name: pre-increment");
         is($x--, 7, "$name: post-decrement");
         $x += 10;
@@ -62,7 +62,7 @@ subtest 'integers' => sub {
         $x = $x * 2 + $x;
         is($pool->get(0), 48, "$name: an expression");
         $x .= 1;
-        is($x, 481, "$name: .= makes text, which is a number again");
+        is($x,     481,     "$name: .= makes text, which is a number again");
         is("<$x>", '<481>', "$name: interpolation");
         $x = -3;
         is(abs($x), 3, "$name: functions");
@@ -73,14 +73,15 @@ subtest 'integers' => sub {
         my $reference = \$x;
         $$reference = 10;
         is($pool->get(0), 10, "$name: a reference");
-        sub { $_[0] = 11 }->($x);
+        sub { $_[0] = 11 }
+            ->($x);
         is($pool->get(0), 11, "$name: an argument");
         my ($list) = ($x) = (12, 13);
         is($pool->get(0), 12, "$name: list assignment");
         $x = '13';
         is($x, 13, "$name: text of a number");
         $x = 13.9;
-        is($x, 13, "$name: a fraction is cut");
+        is($x,      13,       "$name: a fraction is cut");
         is(ref \$x, 'SCALAR', "$name: it is a plain scalar");
 
         my @warnings = warnings_of { $x = 'text' };
@@ -88,10 +89,11 @@ subtest 'integers' => sub {
         is($x, 0, "$name: and is 0");
         @warnings = warnings_of { $x = undef };
         like("@warnings", qr/^Use of uninitialized value/, "$name: undef warns");
-        $x = 14;
+        $x        = 14;
         @warnings = warnings_of { undef $x };
         is($x, 0, "$name: undef \$x makes it 0");
         $x = 15;
+
         for my $wrong (2**70, 'inf', 'nan') {
             dies_with { $x = $wrong } qr/does not fit/, "$name: $wrong does not fit";
             is($x, 15, "$name: and changes nothing");
@@ -130,7 +132,7 @@ subtest 'text' => sub {
     $x = 'bytes';
     is($x, 'bytes', 'bytes after characters');
     ok(!utf8::is_utf8($x), 'are bytes');
-    ok($x =~ /^(b.)/, 'a match');
+    ok($x =~ /^(b.)/,      'a match');
     is($1, 'by', 'with a capture');
     chop $x;
     is($pool->get(0), 'byte', 'chop');
@@ -178,7 +180,7 @@ subtest 'what can be bound' => sub {
     is($global, 7, 'a package variable');
     {
         local $global = 1;
-        is($global, 1, 'local makes it a plain variable …');
+        is($global,           1, 'local makes it a plain variable …');
         is($pool->get($slot), 7, '… that the slot knows nothing of');
         $global = 2;
     }
@@ -214,13 +216,13 @@ subtest 'what can be bound' => sub {
     $pool->bind($slot, $second);
     $first = 11;
     is($second, 11, 'two variables of one slot');
-    dies_with { $pool->bind($slot, 5) } qr/read-only/, 'a constant is refused';
+    dies_with { $pool->bind($slot, 5) } qr/read-only/,     'a constant is refused';
     dies_with { $pool->bind($slot, undef) } qr/read-only/, 'undef, too';
     dies_with { $pool->bind($slot, *STDOUT) } qr/cannot bind/, 'a glob';
     my $plain = 3;
     dies_with { $pool->bind(7, $plain) } qr/out of range/, 'a slot that does not exist';
     is($plain, 3, 'leaves the variable as it was');
-    tie my $tied, 'PoolTest::Tied', sub { 1 };
+    tie my $tied, 'PoolTest::Tied', sub {1};
     my $other = $I64->new(undef, 1);
     $other->alloc_set(99);
     $pool->bind($slot, my $moved);

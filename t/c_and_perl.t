@@ -23,8 +23,8 @@ sub run_peer {
 }
 
 subtest 'counting at once' => sub {
-    my $pool = $I64->new($path, 10);
-    my $slot = $pool->alloc;
+    my $pool    = $I64->new($path, 10);
+    my $slot    = $pool->alloc;
     my @running = map { start_peer('count', $path, $slot, 20_000) } 1 .. 2;
     $pool->incr($slot) for 1 .. 20_000;
     close $_ for @running;
@@ -33,22 +33,22 @@ subtest 'counting at once' => sub {
 };
 
 subtest 'allocating at once' => sub {
-    my $pool = $I64->new($path, 10);
+    my $pool    = $I64->new($path, 10);
     my @running = map { start_peer('churn', $path, 5000) } 1 .. 2;
-    my $wrong = 0;
+    my $wrong   = 0;
     for (1 .. 5000) {
         my $slot = $pool->alloc(30) // die 'timed out';
         $wrong++ if $pool->get($slot) != 0 || $pool->add($slot, 5) != 5;
         $pool->free($slot);
     }
     for my $output (@running) { close $output; is($?, 0, 'the C process found each slot its own, and fresh') }
-    is($wrong, 0, 'the Perl process, too');
+    is($wrong,      0, 'the Perl process, too');
     is($pool->used, 0, 'nothing is left');
 };
 
 subtest 'waiting for each other' => sub {
-    my $pool  = $I64->new($path, 10);
-    my $slots = $pool->alloc_n(10);
+    my $pool        = $I64->new($path, 10);
+    my $slots       = $pool->alloc_n(10);
     my $peer_output = start_peer('take', $path);
     ok(wait_until { $pool->stats->{waiters} == 1 }, 'a C process waits for a slot');
     $pool->free($slots->[3]);
@@ -61,9 +61,9 @@ subtest 'waiting for each other' => sub {
 
 subtest 'text' => sub {
     my $text_path = temp_path('text');
-    my $pool = Data::Pool::Shared::Str->new($text_path, 10, 40);
+    my $pool      = Data::Pool::Shared::Str->new($text_path, 10, 40);
     my ($status, $slot) = run_peer('text', $text_path, "from C: caf\xc3\xa9 \xe2\x98\xba");
-    is($status, 0, 'C stores it');
+    is($status,           0,                            'C stores it');
     is($pool->get($slot), "from C: caf\x{e9} \x{263a}", 'Perl reads its characters');
     $pool->set($slot, "from Perl \x{1f600}");
     is_deeply([ run_peer('read', $text_path, $slot) ], [ 0, "from Perl \xf0\x9f\x98\x80" ], 'and back');
@@ -86,7 +86,8 @@ subtest 'a process whose first thread has ended lives' => sub {
     ok(wait_until { $state->() eq 'Z' }, 'it looks like a zombie');
     is($pool->recover_stale, 0, 'but its other thread lives: nothing is stale');
     kill 'KILL', $pid;
-    ok(wait_until { read_file("/proc/$pid/stat") =~ /\) Z .*/ && !-d "/proc/$pid/task" || (() = glob "/proc/$pid/task/*") <= 1 }, 'now it is one');
+    ok(wait_until { read_file("/proc/$pid/stat") =~ /\) Z .*/ && !-d "/proc/$pid/task" || (() = glob "/proc/$pid/task/*") <= 1 },
+        'now it is one');
     is($pool->recover_stale, 1, 'and what it held is stale');
     close $output;
 };

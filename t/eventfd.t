@@ -20,10 +20,10 @@ for my $kind (classes()) {
         my $fd = $pool->eventfd;
         cmp_ok($fd, '>', 2, "$what: eventfd creates one");
         is($pool->eventfd, $fd, "$what: once");
-        is($pool->fileno, $fd, "$what: fileno is the same");
+        is($pool->fileno,  $fd, "$what: fileno is the same");
         ok(!is_ready($fd), "$what: it is not readable");
-        ok($pool->notify, "$what: notify is true now");
-        ok(is_ready($fd), "$what: it is readable");
+        ok($pool->notify,  "$what: notify is true now");
+        ok(is_ready($fd),  "$what: it is readable");
         $pool->notify for 1 .. 4;
         is($pool->eventfd_consume, 5, "$what: consume counts the notifications");
         ok(!is_ready($fd), "$what: it is not readable after that");
@@ -36,9 +36,9 @@ for my $kind (classes()) {
         open my $copy, '+<&', $second or die "dup: $!";
         my $third = fileno $copy;
         is_deeply([ $pool->eventfd_set($third) ], [], "$what: eventfd_set returns nothing");
-        is($pool->fileno, $third, "$what: it is the descriptor now");
+        is($pool->fileno,  $third, "$what: it is the descriptor now");
         is($pool->eventfd, $third, "$what: eventfd does not create another");
-        ok(!is_open($fd), "$what: the one that it replaces is closed");
+        ok(!is_open($fd),   "$what: the one that it replaces is closed");
         ok(is_open($third), "$what: itself is not");
         $pool->eventfd_set($third);
         ok(is_open($third), "$what: setting the same again does not close it");
@@ -53,9 +53,11 @@ for my $kind (classes()) {
 }
 
 subtest 'a child notifies its parent' => sub {
-    my $pool = $I64->new(undef, 2);
-    my $fd   = $pool->eventfd;
-    my @children = map { in_child { $pool->notify ? 1 : 0 } } 1 .. 3;
+    my $pool     = $I64->new(undef, 2);
+    my $fd       = $pool->eventfd;
+    my @children = map {
+        in_child { $pool->notify ? 1 : 0 }
+    } 1 .. 3;
     is((grep { $_->result } @children), 3, 'three children notify');
     ok(is_ready($fd), 'the parent sees it');
     is($pool->eventfd_consume, 3, 'three times');

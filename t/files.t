@@ -27,16 +27,22 @@ subtest 'many creators make one pool' => sub {
         $_->say('go') for @children;
         my %slot_of = map { $_->pid => scalar $_->result } @children;
         my $pool    = $I64->new($path);
-        is_deeply({ map { $pool->get($_) => $_ } @{ $pool->allocated_slots } }, \%slot_of, "round $round: six processes, six slots of one pool");
+        is_deeply({ map { $pool->get($_) => $_ } @{ $pool->allocated_slots } },
+            \%slot_of, "round $round: six processes, six slots of one pool");
     }
 };
 
 subtest 'creators that disagree' => sub {
     for my $round (1 .. 8) {
-        my $path = temp_path("disagree-$round");
+        my $path     = temp_path("disagree-$round");
         my @children = map {
             my $capacity = $_;
-            in_child { $_[0]->say('ready'); $_[0]->hear; my $pool = eval { $I64->new($path, $capacity) }; $pool ? $pool->capacity : $@ }
+            in_child {
+                $_[0]->say('ready');
+                $_[0]->hear;
+                my $pool = eval { $I64->new($path, $capacity) };
+                $pool ? $pool->capacity : $@
+            }
         } 10, 10, 20, 20;
         $_->hear for @children;
         $_->say('go') for @children;
@@ -44,14 +50,22 @@ subtest 'creators that disagree' => sub {
         my $whole = $I64->new($path)->capacity;
         my ($first, $second) = $whole == 10 ? ([ 0, 1 ], [ 2, 3 ]) : ([ 2, 3 ], [ 0, 1 ]);
         is_deeply([ @got[@$first] ], [ $whole, $whole ], "round $round: those who want what it is have it");
-        is((grep { /incompatible.*10.*20|incompatible.*20.*10/ } @got[@$second]), 2, "round $round: the others are told");
+        is((grep {/incompatible.*10.*20|incompatible.*20.*10/} @got[@$second]), 2, "round $round: the others are told");
     }
 };
 
 subtest 'one creates, another removes, again and again' => sub {
     my $path    = temp_path('removed');
-    my $remover = in_child { for (1 .. 300) { $RAW->unlink($path) } 1 };
-    my @creators = map { in_child { for (1 .. 150) { my $pool = $I64->new($path, 10); $pool->free($pool->alloc) or die 'not freed' } 1 } } 1 .. 2;
+    my $remover = in_child {
+        for (1 .. 300) { $RAW->unlink($path) }
+        1
+    };
+    my @creators = map {
+        in_child {
+            for (1 .. 150) { my $pool = $I64->new($path, 10); $pool->free($pool->alloc) or die 'not freed' }
+            1
+        }
+    } 1 .. 2;
     is((grep { $_->result } @creators), 2, 'each creator has a pool each time');
     ok($remover->result, 'and the remover ends');
     is($I64->new($path, 10)->capacity, 10, 'what is left is a pool, or none');
@@ -59,14 +73,16 @@ subtest 'one creates, another removes, again and again' => sub {
 
 # Killed at each system call that touches the file: strace sends the signal before the call.
 subtest 'a killed creator leaves a path that the next can use' => sub {
-    plan skip_all => 'no strace here, or it may not trace' if system('strace -qq -o /dev/null -e inject=getppid:signal=SIGKILL true >/dev/null 2>&1') != 0;
+    plan skip_all => 'no strace here, or it may not trace'
+        if system('strace -qq -o /dev/null -e inject=getppid:signal=SIGKILL true >/dev/null 2>&1') != 0;
     my $path   = temp_path('killed');
     my $log    = temp_path('calls');
     my $create = sub {
         my ($options, $existing, @strace) = @_;
         unlink $path;
         write_file($path, '') if $existing;
-        system 'strace', '-qq', '-o', $log, '-P', $path, @strace, perl_command("Data::Pool::Shared->new(\$ARGV[0], 1000, 1000, { $options })", $path);
+        system 'strace', '-qq', '-o', $log, '-P', $path, @strace,
+            perl_command("Data::Pool::Shared->new(\$ARGV[0], 1000, 1000, { $options })", $path);
         return $? & 127;
     };
     for my $case ([ '', 0 ], [ 'sparse => 1', 1 ], [ 'mode => 0640', 0 ]) {
@@ -98,9 +114,9 @@ subtest 'what a killed creator may leave' => sub {
         my $path = write_file(temp_path('left'), $bytes);
         dies_with { $I64->new($path) } qr/invalid/, "$what: not to attach to";
         my $pool = $I64->new($path, 10);
-        is($pool->capacity, 10, "$what: to create in");
-        is($pool->alloc_set(3), 0, "$what: and use");
-        is($I64->new($path)->get(0), 3, "$what: with others");
+        is($pool->capacity,          10, "$what: to create in");
+        is($pool->alloc_set(3),      0,  "$what: and use");
+        is($I64->new($path)->get(0), 3,  "$what: with others");
     }
 };
 
@@ -109,15 +125,15 @@ subtest 'unlink' => sub {
     my $pool   = $I64->new($path, 10);
     my $second = $I64->new($path, 10);
     my $slot   = $pool->alloc_set(5);
-    ok($pool->unlink, 'on an object');
-    ok(!-e $path, 'removes the file');
+    ok($pool->unlink,  'on an object');
+    ok(!-e $path,      'removes the file');
     ok(!$pool->unlink, 'a second time is false');
-    is($second->get($slot), 5, 'who has the pool open keeps it');
-    is($second->path, $path, 'and knows its path');
+    is($second->get($slot), 5,     'who has the pool open keeps it');
+    is($second->path,       $path, 'and knows its path');
     my $new = $I64->new($path, 20);
     is($new->capacity, 20, 'the path is free for another pool');
-    ok($RAW->unlink($path), 'CLASS->unlink($path)');
-    ok(!-e $path, 'removes the file, too');
+    ok($RAW->unlink($path),  'CLASS->unlink($path)');
+    ok(!-e $path,            'removes the file, too');
     ok(!$I64->unlink($path), 'and is false where there is none');
     $new = $I64->new($path, 20);
     ok(Data::Pool::Shared::Str->unlink($path), 'any class will do');
@@ -140,7 +156,7 @@ subtest 'unusual paths' => sub {
         my $path = temp_path($name);
         my $pool = $I64->new($path, 10);
         is($pool->path, $path, 'path is what was given');
-        ok(-e $path, 'the file is there');
+        ok(-e $path,      'the file is there');
         ok($pool->unlink, 'and can be removed');
     }
     symlink temp_path('target'), temp_path('link') or die "symlink: $!";
@@ -160,23 +176,23 @@ subtest 'what is in the file' => sub {
 };
 
 subtest 'descriptors are closed' => sub {
-    my $open = sub { scalar(() = glob '/proc/self/fd/*') };
-    my $path = temp_path('descriptors');
+    my $open   = sub { scalar(() = glob '/proc/self/fd/*') };
+    my $path   = temp_path('descriptors');
     my $before = $open->();
     for (1 .. 3) {
-        my $pool  = $I64->new($path, 10);
-        my $memfd = $I64->new_memfd('test', 10);
-        my $third = $I64->new_from_fd($memfd->memfd);
+        my $pool   = $I64->new($path, 10);
+        my $memfd  = $I64->new_memfd('test', 10);
+        my $third  = $I64->new_from_fd($memfd->memfd);
         my $sparse = $I64->new(temp_path('descriptors-sparse'), 10, { sparse => 1 });
         $pool->eventfd;
-        eval { $I64->new($path, 11) };
+        eval { $I64->new($path,       11) };
         eval { $I64->new('/dev/null', 11) };
     }
     is($open->(), $before, 'with the pool, and where new dies');
     my $pool = $I64->new_memfd('test', 10);
     $pool->eventfd;
     open my $list, '-|', 'ls', '-l', '/proc/self/fd' or die "ls: $!";
-    my @inherited = grep { /memfd|eventfd/ } <$list>;
+    my @inherited = grep {/memfd|eventfd/} <$list>;
     is_deeply(\@inherited, [], 'and not inherited by programs that are started');
 };
 

@@ -10,7 +10,7 @@ if (!@ARGV) {
     my @unshare = unshare_command('--mount') or plan skip_all => 'mount namespaces cannot be made here';
     my $folder  = temp_path('small');
     mkdir $folder or die "mkdir: $!";
-    my @include = map { "-I$_" } grep { !ref } @INC;
+    my @include = map {"-I$_"} grep { !ref } @INC;
     if (system(@unshare, 'sh', '-c', 'mount -t tmpfs -o size=1m none "$0" 2>/dev/null', $folder) != 0) {
         plan skip_all => 'a small tmpfs cannot be mounted here';
     }
@@ -18,8 +18,8 @@ if (!@ARGV) {
     exit($status & 127 ? 1 : $status >> 8);
 }
 my ($folder) = @ARGV;
-my $RAW = 'Data::Pool::Shared';
-my $I64 = "${RAW}::I64";
+my $RAW      = 'Data::Pool::Shared';
+my $I64      = "${RAW}::I64";
 
 # Fill it to the last block, but for some kilobytes.
 sub fill {
@@ -31,16 +31,20 @@ sub fill {
     return;
 }
 
-sub leftover { return [ map { s{.*/}{}r } grep { !/ballast/ } glob "$folder/*" ] }
+sub leftover {
+    return [ map {s{.*/}{}r} grep { !/ballast/ } glob "$folder/*" ];
+}
 
 subtest 'new' => sub {
     for my $kind (classes()) {
         for my $options ([], [ { mode => 0644 } ], [ { populate => 1 } ]) {
-            dies_with { $kind->{class}->new("$folder/pool", 10_000_000, @{ $kind->{size} }, @$options) } qr/cannot create pool/, qr/No space left/,
+            dies_with { $kind->{class}->new("$folder/pool", 10_000_000, @{ $kind->{size} }, @$options) } qr/cannot create pool/,
+                qr/No space left/,
                 "$kind->{name}: a pool that does not fit dies";
             is_deeply(leftover(), [], "$kind->{name}: and leaves no file");
         }
-        dies_with { $kind->{class}->new("$folder/pool", 1_000_000, @{ $kind->{size} }, { sparse => 1 }) } qr/No space left/, "$kind->{name}: a sparse one whose index does not fit, too";
+        dies_with { $kind->{class}->new("$folder/pool", 1_000_000, @{ $kind->{size} }, { sparse => 1 }) } qr/No space left/,
+            "$kind->{name}: a sparse one whose index does not fit, too";
         is_deeply(leftover(), [], "$kind->{name}: leaves no file, either");
     }
     write_file("$folder/empty", '');
@@ -55,7 +59,7 @@ subtest 'new' => sub {
     fill(0);
     is(scalar @{ $pool->alloc_n(1000) }, 1000, 'a pool that was made before the disk was full can be used whole');
     $pool->set($_, $_) for 0 .. 999;
-    is($pool->get(999), 999, 'and written');
+    is($pool->get(999),                     999, 'and written');
     is($I64->new("$folder/pool")->get(998), 998, 'and attached to');
     $pool->unlink;
     unlink "$folder/ballast";
@@ -72,25 +76,45 @@ subtest 'a sparse pool' => sub {
         last if !defined $slot;
         push @slots, $slot;
     }
-    cmp_ok(scalar @slots, '>', 50, 'gives slots while there is space');
+    cmp_ok(scalar @slots, '>', 50,   'gives slots while there is space');
     cmp_ok(scalar @slots, '<', 1000, 'and not more');
     like($error, qr/no space left on the filesystem/i, 'then alloc dies');
-    is($pool->used, scalar @slots, 'and takes nothing');
+    is($pool->used,            scalar @slots, 'and takes nothing');
     is($pool->stats->{allocs}, scalar @slots, 'nor counts it');
     is_deeply([ map { $pool->get($_) eq 'x' x 4096 ? () : $_ } @slots ], [], 'the others keep their values');
 
-    for my $call ([ 'alloc' ], [ 'alloc', 0 ], [ 'alloc', 1 ], ['try_alloc'], [ 'alloc_set', 'x' ], [ 'try_alloc_set', 'x' ], ['alloc_guard'], ['try_alloc_guard'], [ 'alloc_n', 100 ], [ 'alloc_n', 100, 0 ]) {
+    for my $call (
+        ['alloc'],
+        [ 'alloc', 0 ],
+        [ 'alloc', 1 ],
+        ['try_alloc'],
+        [ 'alloc_set',     'x' ],
+        [ 'try_alloc_set', 'x' ],
+        ['alloc_guard'],
+        ['try_alloc_guard'],
+        [ 'alloc_n', 100 ],
+        [ 'alloc_n', 100, 0 ]
+        )
+    {
         my ($method, @arguments) = @$call;
         dies_with { $pool->$method(@arguments) } qr/no space left/i, "$method(@arguments) dies";
         is($pool->used, scalar @slots, "$method(@arguments) changes nothing");
     }
     is($pool->stats->{waiters}, 0, 'nobody waits');
     dies_with { $RAW->new("$folder/sparse")->alloc } qr/no space left/i, 'the same for a second object';
-    is(in_child { eval { $pool->alloc }; $@ =~ /no space left/i ? 'died' : "lived $@" }->result, 'died', 'and in a child');
+    is(
+        in_child {
+            eval { $pool->alloc };
+            $@ =~ /no space left/i ? 'died' : "lived $@"
+        }
+        ->result,
+        'died',
+        'and in a child'
+    );
 
     $pool->free($slots[0]);
     my $again = $pool->alloc_set('y' x 4096);
-    is($again, $slots[0], 'a slot that was used before can be had again');
+    is($again,             $slots[0],  'a slot that was used before can be had again');
     is($pool->get($again), 'y' x 4096, 'and written');
     $pool->unlink;
 };

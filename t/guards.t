@@ -19,7 +19,7 @@ for my $kind (classes()) {
             isa_ok($scalar, 'Data::Pool::Shared::Guard', "$what: try_alloc_guard in scalar context");
             ok($pool->is_allocated($scalar->index), "$what: it holds a slot, too");
             my ($third) = my @third = $pool->alloc_guard(0.01);
-            is(@third, 2, "$what: alloc_guard with a timeout");
+            is(@third,      2, "$what: alloc_guard with a timeout");
             is($pool->used, 3, "$what: all are taken");
         }
         is($pool->used, 0, "$what: all are free at the end of the block");
@@ -34,7 +34,7 @@ subtest 'however the block is left' => sub {
     for my $round (1) { my ($slot, $guard) = $pool->alloc_guard; last }
     is($pool->used, 0, 'by last');
     my $sub = sub { my ($slot, $guard) = $pool->alloc_guard; return $pool->used };
-    is($sub->(), 1, 'by return: held until then');
+    is($sub->(),    1, 'by return: held until then');
     is($pool->used, 0, 'and free after it');
     $pool->alloc_guard;
     is($pool->used, 0, 'a guard that nobody keeps');
@@ -69,11 +69,11 @@ subtest 'only its own allocation' => sub {
 
 subtest 'release and cancel' => sub {
     my ($slot, $guard) = $pool->alloc_guard;
-    ok($guard->release, 'release frees now, and is true');
+    ok($guard->release,             'release frees now, and is true');
     ok(!$pool->is_allocated($slot), 'the slot is free');
     is($guard->index, undef, 'the guard guards nothing any more');
     ok(!$guard->release, 'a second release is false');
-    ok(!$guard->cancel, 'so is cancel');
+    ok(!$guard->cancel,  'so is cancel');
     ($slot, $guard) = $pool->alloc_guard;
     ok($guard->cancel, 'cancel is true');
     undef $guard;
@@ -97,8 +97,8 @@ subtest 'a guard keeps the pool open' => sub {
 
 subtest 'a guard frees only in the process that made it' => sub {
     my ($slot, $guard) = $pool->alloc_guard;
-    is(in_child { undef $guard; $pool->is_allocated($slot) }->result, 1, 'a child drops its copy: the slot stays');
-    is(in_child { $guard->release ? 'freed' : 'kept' }->result, 'kept', 'a child releases its copy: the slot stays');
+    is(in_child { undef $guard; $pool->is_allocated($slot) }->result, 1,      'a child drops its copy: the slot stays');
+    is(in_child { $guard->release ? 'freed' : 'kept' }->result,       'kept', 'a child releases its copy: the slot stays');
     if (defined(my $pid = fork)) {
         exit 0 if !$pid;    # an ordinary exit: global destruction
         waitpid $pid, 0;
@@ -114,8 +114,8 @@ subtest 'a guard frees when the program ends' => sub {
     my $path = temp_path('ends');
     my $file = Data::Pool::Shared::I64->new($path, 2);
     system perl_command(q{our ($slot, $guard) = Data::Pool::Shared::I64->new($ARGV[0])->alloc_guard; exit 0}, $path);
-    is($? >> 8, 0, 'the program ended well');
-    is($file->used, 0, 'its slot is free');
+    is($? >> 8,                0, 'the program ended well');
+    is($file->used,            0, 'its slot is free');
     is($file->stats->{allocs}, 1, 'which it had');
 };
 

@@ -26,9 +26,9 @@ subtest 'a zombie is dead' => sub {
     $child->signal('KILL');
     my $state = sub { my ($letter) = read_file('/proc/' . $child->pid . '/stat') =~ /\) (\w)/; $letter };
     ok(wait_until { $state->() eq 'Z' }, 'a killed child that nobody waited for is a zombie');
-    ok(kill(0, $child->pid), 'its PID is still taken');
-    is($pool->recover_stale, 2, 'its slots are stale');
-    is($state->(), 'Z', 'it was a zombie all the time');
+    ok(kill(0, $child->pid),             'its PID is still taken');
+    is($pool->recover_stale, 2,   'its slots are stale');
+    is($state->(),           'Z', 'it was a zombie all the time');
     $child->reap;
 
     my $ended = in_child { $pool->alloc; 1 };
@@ -52,7 +52,13 @@ subtest 'a stopped process lives' => sub {
 subtest 'a process whose name looks like something else' => sub {
     my $pool = $I64->new(undef, 4);
     for my $name ('a) Z 1 1 1', ') (', 'x y', "line\nbreak", ')))') {
-        my $child = in_child { local $0 = $name; PoolTest::write_file('/proc/self/comm', substr $name, 0, 15); $pool->alloc; $_[0]->say('ready'); $_[0]->hear };
+        my $child = in_child {
+            local $0 = $name;
+            PoolTest::write_file('/proc/self/comm', substr $name, 0, 15);
+            $pool->alloc;
+            $_[0]->say('ready');
+            $_[0]->hear
+        };
         $child->hear;
         is($pool->recover_stale, 0, "'$name' lives");
         $child->end;
@@ -94,18 +100,17 @@ subtest 'a reused PID is another owner' => sub {
     my $printed;
     if (unshare_command('--pid', '--fork', '--mount-proc')) {
         $printed = in_namespace([ '--pid', '--fork', '--mount-proc' ], $reuse, $path);
-    }
-    else {
+    } else {
         open my $output, '-|', perl_command($reuse, $path) or die "cannot run perl: $!";
         $printed = readline $output;
     }
     plan skip_all => "PIDs are not given as asked for: $printed" if $printed =~ /^not reused/;
     my ($word, $same_pid, $freed, $left, $alive, $after) = split ' ', $printed;
-    is($same_pid, 3, 'three slots name the same PID');
-    is($freed, 2, 'the two of the dead process are stale');
-    is($left, 1, 'the one of the living is not');
-    is($alive, 'alive', 'which lives');
-    is($after, 1, 'when it dies, that one is, too');
+    is($same_pid, 3,       'three slots name the same PID');
+    is($freed,    2,       'the two of the dead process are stale');
+    is($left,     1,       'the one of the living is not');
+    is($alive,    'alive', 'which lives');
+    is($after,    1,       'when it dies, that one is, too');
 };
 
 SKIP: {
@@ -133,9 +138,9 @@ SKIP: {
     for my $proc ([ 'with its own /proc', '--mount-proc' ], ['with the /proc of the outer one']) {
         my ($what, @mount) = @$proc;
         subtest "a process in another PID namespace is never taken for dead, $what" => sub {
-            my $path = temp_path("namespace@mount");
-            my $pool = $I64->new($path, 20);
-            my $mine = $pool->alloc_set(100);
+            my $path  = temp_path("namespace@mount");
+            my $pool  = $I64->new($path, 20);
+            my $mine  = $pool->alloc_set(100);
             my $child = in_child { $pool->alloc_set(101); $_[0]->say('ready'); $_[0]->hear };
             $child->hear;
             my $ended = in_child { $pool->alloc_set(102) };
@@ -150,9 +155,10 @@ SKIP: {
             }
             close $go_out;
             my ($freed, $values, $inner_pid, $inner_owner) = split ' ', readline $output;
-            is("$freed: $values", '1: 1', 'inside: only the dead sibling is stale, nobody of outside');
-            is($inner_owner, $inner_pid, 'inside: an owner is the PID of its own namespace');
-            is_deeply([ sort map { $pool->get($_) } @{ $pool->allocated_slots } ], [ 100, 101, 102, 2, 3 ], 'outside: the others are there');
+            is("$freed: $values", '1: 1',     'inside: only the dead sibling is stale, nobody of outside');
+            is($inner_owner,      $inner_pid, 'inside: an owner is the PID of its own namespace');
+            is_deeply([ sort map { $pool->get($_) } @{ $pool->allocated_slots } ], [ 100, 101, 102, 2, 3 ],
+                'outside: the others are there');
             my @recovered;
             is($pool->recover_stale(sub { push @recovered, $pool->get($_[0]) }), 1, 'outside: only the dead of outside is stale');
             is_deeply(\@recovered, [102], 'outside: nobody of inside');
@@ -163,10 +169,13 @@ SKIP: {
     }
 
     subtest 'waiters of another namespace are not struck out' => sub {
-        my $path = temp_path('namespace_waiters');
-        my $pool = $I64->new($path, 1);
-        my $slot = $pool->alloc;
-        my @command = (unshare_command('--pid', '--fork', '--mount-proc'), perl_command(q{print Data::Pool::Shared::I64->new($ARGV[0])->alloc(30) // 'none'}, $path));
+        my $path    = temp_path('namespace_waiters');
+        my $pool    = $I64->new($path, 1);
+        my $slot    = $pool->alloc;
+        my @command = (
+            unshare_command('--pid', '--fork', '--mount-proc'),
+            perl_command(q{print Data::Pool::Shared::I64->new($ARGV[0])->alloc(30) // 'none'}, $path)
+        );
         open my $output, '-|', @command or die "cannot run unshare: $!";
         ok(wait_until { $pool->stats->{waiters} == 1 }, 'one waits inside');
         $pool->recover_stale;
@@ -212,12 +221,15 @@ subtest 'after a reboot everybody is dead' => sub {
         my $pool  = $I64->new($path, 4);
         my $child = in_child { $pool->alloc_set(7); $_[0]->say('ready'); $_[0]->hear };
         $child->hear;
-        my ($place) = grep { substr(read_file($path), 4096 + 8 * $_, 8) ne "\0" x 8 } 1 .. 1023;
+        my ($place)   = grep { substr(read_file($path), 4096 + 8 * $_, 8) ne "\0" x 8 } 1 .. 1023;
         my $namespace = unpack 'L', substr read_file($path), 4096 + 8 * $place, 4;
-        my ($id) = grep { ($place_of->($_, $namespace) == $place) == $same_place } map { "boot-$_\n" } 1 .. 20_000;
-        my $what = $same_place ? 'two boots in one place of the table' : 'two boots';
-        is(in_namespace(['--mount'], $before, $path, write_file(temp_path('boot_id'), $id), perl_command($after, $path)),
-            '0 2 0 6 same PID', "$what: those that live are dead, and even who has the same PID and start time");
+        my ($id)      = grep { ($place_of->($_, $namespace) == $place) == $same_place } map {"boot-$_\n"} 1 .. 20_000;
+        my $what      = $same_place ? 'two boots in one place of the table' : 'two boots';
+        is(
+            in_namespace(['--mount'], $before, $path, write_file(temp_path('boot_id'), $id), perl_command($after, $path)),
+            '0 2 0 6 same PID',
+            "$what: those that live are dead, and even who has the same PID and start time"
+        );
         is_deeply([ map { $pool->get($_) } @{ $pool->allocated_slots } ], [6], "$what: what is allocated after it is not stale");
         $child->end;
     }

@@ -19,13 +19,19 @@ for my $kind (classes()) {
         is_deeply($pool->get_n([ @slots[ 0 .. 10 ] ]), [ ($one, $two) x 5, $fresh ], "$what: and writes each its own");
         is_deeply($pool->get_n([ @slots[ 3, 3, 2 ] ]), [ $two, $two, $one ], "$what: in the order of the indices, repeated ones too");
         is($pool->set_n(\@slots, $two), 90, "$what: set_n of one value");
-        is_deeply($pool->get_n(\@slots), [ ($two) x 90 ], "$what: writes it to all");
-        is_deeply([ $pool->get_n([ $slots[0] ]) ], [ [$two] ], "$what: list context gives the one reference");
+        is_deeply($pool->get_n(\@slots),           [ ($two) x 90 ], "$what: writes it to all");
+        is_deeply([ $pool->get_n([ $slots[0] ]) ], [ [$two] ],      "$what: list context gives the one reference");
 
         my $unallocated = (grep { !$pool->is_allocated($_) } 0 .. 99)[0];
-        for my $bad ([ 'out of range' => 100, qr/out of range/ ], [ 'undef' => undef, qr/undef slot/ ], [ free => $unallocated, qr/not allocated/ ]) {
+        for my $bad (
+            [ 'out of range' => 100,          qr/out of range/ ],
+            [ 'undef'        => undef,        qr/undef slot/ ],
+            [ free           => $unallocated, qr/not allocated/ ]
+            )
+        {
             my ($name, $index, $message) = @$bad;
-            dies_with { $pool->set_n([ @slots[ 0, 1 ], $index ], [ $one, $one, $one ]) } $message, "$what: set_n with an index $name at the end";
+            dies_with { $pool->set_n([ @slots[ 0, 1 ], $index ], [ $one, $one, $one ]) } $message,
+                "$what: set_n with an index $name at the end";
             dies_with { $pool->get_n([ @slots[ 0, 1 ], $index ]) } $message, "$what: get_n";
         }
         dies_with { $pool->set_n([ @slots[ 0, 1 ] ], [$one]) } qr/expected arrayref of 2 values/, "$what: too few values";
@@ -38,18 +44,20 @@ for my $kind (classes()) {
 for my $name (qw(I64 I32 F64)) {
     my $pool  = "Data::Pool::Shared::$name"->new(undef, 10);
     my @slots = @{ $pool->alloc_n(5) };
-    is_deeply($pool->add_n(\@slots, [ 1 .. 5 ]), [ 1 .. 5 ], "$name: add_n returns the sums");
-    is_deeply($pool->add_n(\@slots, 10), [ 11 .. 15 ], "$name: of one number for all");
+    is_deeply($pool->add_n(\@slots, [ 1 .. 5 ]), [ 1 .. 5 ],   "$name: add_n returns the sums");
+    is_deeply($pool->add_n(\@slots, 10),         [ 11 .. 15 ], "$name: of one number for all");
     $pool->add_n(\@slots, -10);
     is_deeply($pool->get_n(\@slots), [ 1 .. 5 ], "$name: in void context it adds, too");
     is_deeply($pool->add_n([ ($slots[0]) x 3 ], [ 1, 2, 3 ]), [ 2, 4, 7 ], "$name: a repeated slot is added to each time");
-    is_deeply($pool->add_n([], []), [], "$name: nothing");
+    is_deeply($pool->add_n([],                  []),          [],          "$name: nothing");
     my @before = @{ $pool->get_n(\@slots) };
     my $free   = (grep { !$pool->is_allocated($_) } 0 .. 9)[0];
     dies_with { $pool->add_n([ @slots, $free ], 1) } qr/not allocated/, "$name: a free slot at the end";
-    dies_with { $pool->add_n([ @slots, 10 ], 1) } qr/out of range/, "$name: an index that does not exist";
+    dies_with { $pool->add_n([ @slots, 10 ],    1) } qr/out of range/,  "$name: an index that does not exist";
     dies_with { $pool->add_n(\@slots, [ 1, 2 ]) } qr/expected arrayref of 5 values/, "$name: too few numbers";
-    dies_with { use warnings FATAL => 'numeric'; $pool->add_n(\@slots, [ 1 .. 4, 'x' ]) } qr/isn't numeric/, "$name: text, where that is fatal";
+    dies_with { use warnings FATAL => 'numeric'; $pool->add_n(\@slots, [ 1 .. 4, 'x' ]) } qr/isn't numeric/,
+        "$name: text, where that is fatal";
+
     if ($name ne 'F64') {
         dies_with { $pool->add_n(\@slots, [ 1 .. 4, 2**70 ]) } qr/does not fit/, "$name: what does not fit";
         dies_with { $pool->set_n(\@slots, [ 1 .. 4, 2**70 ]) } qr/does not fit/, "$name: in set_n";
@@ -62,9 +70,15 @@ for my $name (qw(I64 I32 F64)) {
 }
 
 subtest 'arrays that are more than arrays' => sub {
-    my $pool = Data::Pool::Shared::I64->new(undef, 10);
+    my $pool  = Data::Pool::Shared::I64->new(undef, 10);
     my @slots = sort { $a <=> $b } @{ $pool->alloc_n(5) };
-    { package Doubled; require Tie::Array; our @ISA = 'Tie::StdArray'; sub FETCH { $_[0][ $_[1] ] * 2 } }
+    {
+
+        package Doubled;
+        require Tie::Array;
+        our @ISA = 'Tie::StdArray';
+        sub FETCH { $_[0][ $_[1] ] * 2 }
+    }
     tie my @tied, 'Doubled';
     @tied = (0, 1, 2);
     is($pool->set_n(\@tied, [ 5, 6, 7 ]), 3, 'a tied array of indices');
@@ -97,14 +111,16 @@ subtest 'a value that changes the others while it is read' => sub {
         tie $values[1], 'PoolTest::Tied', sub { $changing->(); 'second' };
         my @warnings = warnings_of { $pool->set_n(\@slots, \@values) };
         is($pool->get($slots[0]), 'first ' x 5, 'what was read before is as it was then');
-        is($pool->get($slots[1]), 'second', 'and it is itself');
+        is($pool->get($slots[1]), 'second',     'and it is itself');
     }
 };
 
 subtest 'many slots share one wake, and all waiters get theirs' => sub {
-    my $pool  = Data::Pool::Shared::I64->new(undef, 4);
-    my $slots = $pool->alloc_n(4);
-    my @waiting = map { in_child { my $slot = $pool->alloc; $_[0]->hear; $slot } } 1 .. 4;
+    my $pool    = Data::Pool::Shared::I64->new(undef, 4);
+    my $slots   = $pool->alloc_n(4);
+    my @waiting = map {
+        in_child { my $slot = $pool->alloc; $_[0]->hear; $slot }
+    } 1 .. 4;
     ok(wait_until { $pool->stats->{waiters} == 4 }, 'four processes wait');
     is($pool->free_n($slots), 4, 'four slots are freed at once');
     ok(wait_until { $pool->used == 4 && $pool->stats->{waiters} == 0 }, 'all four go on');

@@ -20,10 +20,11 @@ for my $kind (classes()) {
     my $slot   = $pool->alloc_set($kind->{one});
     my $handle = inherited($pool);
 
-    open my $output, '-|', perl_command(
+    open my $output, '-|',
+        perl_command(
         q{my ($class, $fd, $slot) = @ARGV; my $p = $class->new_from_fd($fd); $p->set($p->alloc, $p->get($slot)); print $p->capacity},
-        $class, fileno $handle, $slot
-    ) or die "cannot run perl: $!";
+        $class, fileno $handle, $slot)
+        or die "cannot run perl: $!";
     is(readline $output, 10, "$name: another program opens the descriptor that it inherited");
     close $output;
     is_deeply([ map { $pool->get($_) } @{ $pool->allocated_slots } ], [ ($kind->{one}) x 2 ], "$name: both work on one pool");
@@ -34,31 +35,32 @@ for my $kind (classes()) {
 
     my $size = -s $handle;
     cmp_ok($size, '>=', $pool->stats->{mmap_size}, "$name: the memfd is as large as the mapping");
-    ok(!truncate($handle, 0), "$name: it cannot be shrunk");
+    ok(!truncate($handle, 0),         "$name: it cannot be shrunk");
     ok(!truncate($handle, $size - 1), "$name: not by a byte");
-    is($!{EPERM} ? 'EPERM' : "$!", 'EPERM', "$name: which is not permitted");
-    is(-s $handle, $size, "$name: its size is what it was");
-    is($pool->get($slot), $kind->{one}, "$name: and so is the value");
+    is($!{EPERM} ? 'EPERM' : "$!", 'EPERM',      "$name: which is not permitted");
+    is(-s $handle,                 $size,        "$name: its size is what it was");
+    is($pool->get($slot),          $kind->{one}, "$name: and so is the value");
 
     my $third = $class->new_from_fd($pool->memfd);
     ok(!truncate(inherited($third), 0), "$name: nor through an object of new_from_fd");
     is($class->new_from_fd($third->memfd)->get($slot), $kind->{one}, "$name: whose descriptor can be handed on");
-    dies_with { $class->new_from_fd($pool->memfd, 11, @{ $kind->{size} }) } qr/incompatible/, qr/10/, qr/11/, "$name: a capacity that is not the pool's is refused";
-    is($class->new_from_fd($pool->memfd, 10, @{ $kind->{size} })->capacity, 10, "$name: the right one is not");
-    is($pool->path, undef, "$name: there is no path");
+    dies_with { $class->new_from_fd($pool->memfd, 11, @{ $kind->{size} }) } qr/incompatible/, qr/10/, qr/11/,
+        "$name: a capacity that is not the pool's is refused";
+    is($class->new_from_fd($pool->memfd, 10, @{ $kind->{size} })->capacity, 10,    "$name: the right one is not");
+    is($pool->path,                                                         undef, "$name: there is no path");
 }
 
 subtest 'the name is what /proc shows' => sub {
     my $pool = Data::Pool::Shared::I64->new_memfd('a name', 1);
     like(readlink '/proc/self/fd/' . $pool->memfd, qr/memfd:a name/, 'as given');
-    dies_with { Data::Pool::Shared::I64->new_memfd("a\0b", 1) } qr/NUL/, 'a NUL in it is refused';
+    dies_with { Data::Pool::Shared::I64->new_memfd("a\0b",     1) } qr/NUL/,                   'a NUL in it is refused';
     dies_with { Data::Pool::Shared::I64->new_memfd('x' x 1000, 1) } qr/cannot create a memfd/, 'a name that is too long';
     isnt(Data::Pool::Shared::I64->new_memfd('a name', 1)->alloc_set(5), undef, 'it need not be unique');
 };
 
 subtest 'a descriptor that is another object' => sub {
-    my $pool = Data::Pool::Shared::I64->new_memfd('test', 4);
-    my $fd   = $pool->memfd;
+    my $pool   = Data::Pool::Shared::I64->new_memfd('test', 4);
+    my $fd     = $pool->memfd;
     my $second = Data::Pool::Shared::I64->new_from_fd($fd);
     my $slot   = $second->alloc_set(9);
     undef $pool;
@@ -68,10 +70,11 @@ subtest 'a descriptor that is another object' => sub {
 };
 
 subtest 'a memfd of another process, by its /proc path' => sub {
-    my $child = in_child { my $pool = Data::Pool::Shared::I64->new_memfd('test', 4); $pool->alloc_set(33); $_[0]->say($pool->memfd); $_[0]->hear };
+    my $child =
+        in_child { my $pool = Data::Pool::Shared::I64->new_memfd('test', 4); $pool->alloc_set(33); $_[0]->say($pool->memfd); $_[0]->hear };
     my $fd   = $child->hear;
     my $pool = Data::Pool::Shared::I64->new('/proc/' . $child->pid . "/fd/$fd");
-    is($pool->get(0), 33, 'can be opened');
+    is($pool->get(0),   33,          'can be opened');
     is($pool->owner(0), $child->pid, 'and is the same pool');
     $child->end;
 };

@@ -7,7 +7,7 @@ eval 'use Test::Pod::Coverage 1.08; 1' or plan skip_all => 'Test::Pod::Coverage 
 
 # The classes of Data::Pool::Shared have one page of documentation and no file of their own.
 require Data::Pool::Shared;
-my @classes = map { "Data::Pool::Shared::$_" } qw(I64 I32 F64 Str Number Integer Guard);
+my @classes = map {"Data::Pool::Shared::$_"} qw(I64 I32 F64 Str Number Integer Guard);
 for my $class (@classes) {
     (my $file = "$class.pm") =~ s{::}{/}g;
     $INC{$file} //= $INC{'Data/Pool/Shared.pm'};

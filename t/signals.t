@@ -6,8 +6,8 @@ use Time::HiRes qw(time sleep setitimer ITIMER_REAL);
 use lib 't/lib';
 use PoolTest;
 
-my $I64  = 'Data::Pool::Shared::I64';
-my $pool = $I64->new(undef, 2);
+my $I64   = 'Data::Pool::Shared::I64';
+my $pool  = $I64->new(undef, 2);
 my @slots = @{ $pool->alloc_n(2) };
 my $value = $I64->new(undef, 1);
 $value->alloc;
@@ -33,7 +33,7 @@ for my $method (sort keys %blocked) {
             }
         }
         is($pool->stats->{waiters}, 0, 'it does not wait any more');
-        is($pool->used, 2, 'and holds nothing');
+        is($pool->used,             2, 'and holds nothing');
 
         my $handled = 0;
         {
@@ -45,7 +45,7 @@ for my $method (sort keys %blocked) {
             setitimer(ITIMER_REAL, 0);
             cmp_ok($took, '>=', 0.19, 'not less');
         }
-        cmp_ok($handled, '>', 1, 'the handler ran meanwhile');
+        cmp_ok($handled, '>', 1,   'the handler ran meanwhile');
         cmp_ok($handled, '<', 300, 'only what is left is waited for after each');
 
         my $child = in_child {
@@ -93,7 +93,11 @@ subtest 'a handler may change what is being stored' => sub {
     my $slot = $text->alloc;
     for my $change (sub { $_[0] = 'changed ' x 5 }, sub { undef $_[0] }, sub { $_[0] = "\x{263a}" x 1000 }) {
         my $variable = join ' ', ('original') x 5;
-        local $SIG{ALRM} = sub { $change->($variable); my @fill = map { 'filled! ' x 5 } 1 .. 10; $text->free($slot) };
+        local $SIG{ALRM} = sub {
+            $change->($variable);
+            my @fill = map { 'filled! ' x 5 } 1 .. 10;
+            $text->free($slot);
+        };
         setitimer(ITIMER_REAL, 0.05);
         $slot = $text->alloc_set($variable, 30);
         is($text->get($slot), join(' ', ('original') x 5), 'what was given is stored');
@@ -127,9 +131,9 @@ subtest 'signals that come all the time' => sub {
             $handled;
         }
     } 1 .. 3;
-    is((grep { $_->result > 0 } @children), 3, 'keep nobody from a slot');
-    is($count->get(0), 300, 'nor take one away');
-    is($shared->used, 0, 'nothing is left taken');
+    is((grep { $_->result > 0 } @children), 3,   'keep nobody from a slot');
+    is($count->get(0),                      300, 'nor take one away');
+    is($shared->used,                       0,   'nothing is left taken');
 };
 
 subtest 'new waits for another creator, and runs handlers' => sub {
@@ -144,7 +148,7 @@ subtest 'new waits for another creator, and runs handlers' => sub {
     local $SIG{ALRM} = sub { $ran++; flock $lock, 8 };
     setitimer(ITIMER_REAL, 0.1);
     is($I64->new($path, 10)->capacity, 10, 'once the lock is free it goes on');
-    is($ran, 1, 'after the handler');
+    is($ran,                           1,  'after the handler');
 };
 
 done_testing;

@@ -9,12 +9,16 @@ for my $kind (classes()) {
     for my $backing (backings()) {
         my ($what, $pool) = ("$kind->{name} on $backing", make($kind, $backing, 100));
         my $stats = $pool->stats;
-        is_deeply([ sort keys %$stats ], [ sort qw(capacity elem_size used available waiters mmap_size allocs frees waits timeouts recoveries) ], "$what: the keys");
+        is_deeply(
+            [ sort keys %$stats ],
+            [ sort qw(capacity elem_size used available waiters mmap_size allocs frees waits timeouts recoveries) ],
+            "$what: the keys"
+        );
         is($stats->{mmap_size} % 4096, 0, "$what: the mapping is whole pages");
         cmp_ok($stats->{mmap_size}, '>=', 100 * $pool->elem_size, "$what: which hold all slots");
-        is(-s $pool->path, $stats->{mmap_size}, "$what: and are the file") if $backing eq 'path';
-        is($stats->{capacity}, 100, "$what: capacity");
-        is($stats->{elem_size}, $pool->elem_size, "$what: elem_size");
+        is(-s $pool->path,      $stats->{mmap_size}, "$what: and are the file") if $backing eq 'path';
+        is($stats->{capacity},  100,                 "$what: capacity");
+        is($stats->{elem_size}, $pool->elem_size,    "$what: elem_size");
         my $is = sub {
             my ($after, %expected) = @_;
             my $now = $pool->stats;
@@ -48,7 +52,11 @@ for my $kind (classes()) {
         $is->('a recovery', used => 7, recoveries => 20, allocs => 175, frees => 168);
         $pool->reset;
         $is->('reset', used => 0, available => 100, allocs => 175, frees => 175, recoveries => 20);
-        is_deeply($pool->stats, { %{ $pool->stats }, used => $pool->used, available => $pool->available }, "$what: used and available agree with the methods");
+        is_deeply(
+            $pool->stats,
+            { %{ $pool->stats }, used => $pool->used, available => $pool->available },
+            "$what: used and available agree with the methods"
+        );
     }
 }
 

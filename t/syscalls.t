@@ -10,8 +10,9 @@ plan skip_all => 'no strace here, or it may not trace' if system('strace -qq -o 
 # The system calls of a piece of Perl, run many times; between two writes that mark it.
 sub calls_of {
     my ($class, $arguments, $code) = @_;
-    my $log     = temp_path('calls');
-    my $program = "my \$pool = $class->new($arguments); my \$slot = \$pool->alloc; my \$x; \$pool->bind(\$slot, \$x); my \$round = sub { $code }; "
+    my $log = temp_path('calls');
+    my $program =
+          "my \$pool = $class->new($arguments); my \$slot = \$pool->alloc; my \$x; \$pool->bind(\$slot, \$x); my \$round = sub { $code }; "
         . '$round->() for 1 .. 10; syswrite STDERR, "begin"; $round->() for 1 .. 1000; syswrite STDERR, "end"';
     system 'strace', '-f', '-qq', '-o', $log, perl_command("open STDERR, '>', '/dev/null'; $program");
     die "the program failed: $code" if $?;
@@ -28,9 +29,19 @@ for my $name (sort keys %numbers) {
         '$pool->set($slot, 5); $pool->get($slot); $pool->add($slot, 2); $pool->incr($slot); $pool->cas($slot, 8, 9); $x = $x + 1',
         'my ($i, $guard) = $pool->alloc_guard; $pool->owner($i); $pool->adopt($i)';
 }
-is_deeply(calls_of('Data::Pool::Shared::Str', 'undef, 100, 50', '$pool->free($pool->alloc); $pool->set($slot, "text"); $pool->get($slot)'), [], 'Str: alloc, free, set, get');
-is_deeply(calls_of('Data::Pool::Shared', 'undef, 100, 50', '$pool->free($pool->alloc); $pool->set($slot, "text"); $pool->get($slot)'), [], 'Raw: alloc, free, set, get');
-is_deeply(calls_of('Data::Pool::Shared::I64', "'" . temp_path('pool') . "', 100", '$pool->free($pool->alloc); $pool->set($slot, 5); $pool->get($slot)'), [], 'on a file');
+is_deeply(calls_of('Data::Pool::Shared::Str', 'undef, 100, 50', '$pool->free($pool->alloc); $pool->set($slot, "text"); $pool->get($slot)'),
+    [], 'Str: alloc, free, set, get');
+is_deeply(calls_of('Data::Pool::Shared', 'undef, 100, 50', '$pool->free($pool->alloc); $pool->set($slot, "text"); $pool->get($slot)'),
+    [], 'Raw: alloc, free, set, get');
+is_deeply(
+    calls_of(
+        'Data::Pool::Shared::I64',
+        "'" . temp_path('pool') . "', 100",
+        '$pool->free($pool->alloc); $pool->set($slot, 5); $pool->get($slot)'
+    ),
+    [],
+    'on a file'
+);
 isnt(scalar @{ calls_of('Data::Pool::Shared::I64', 'undef, 1', '$pool->alloc(0.00001)') }, 0, '(but where all slots are taken there are)');
 
 subtest 'a free wakes who waits' => sub {

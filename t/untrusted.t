@@ -34,19 +34,19 @@ sub use_pool {
 
 for my $kind (classes()) {
     subtest "what is scribbled over the header after attaching: $kind->{name}" => sub {
-        my $path = temp_path("scribbled-$kind->{name}");
-        my $pool = $kind->{class}->new($path, 100, @{ $kind->{size} });
+        my $path      = temp_path("scribbled-$kind->{name}");
+        my $pool      = $kind->{class}->new($path, 100, @{ $kind->{size} });
         my $elem_size = $pool->elem_size;
-        my $slot = $pool->alloc_set($kind->{two});
+        my $slot      = $pool->alloc_set($kind->{two});
         scribble($path, 0, "\xff" x 64);
-        is(scalar @{ $pool->alloc_n(90) }, 90, 'slots can be allocated');
-        is($pool->get($slot), $kind->{two}, 'the geometry is not read again: the value is where it was');
-        is($pool->capacity, 100, 'capacity is what it was');
-        is($pool->elem_size, $elem_size, 'elem_size, too');
+        is(scalar @{ $pool->alloc_n(90) }, 90,           'slots can be allocated');
+        is($pool->get($slot),              $kind->{two}, 'the geometry is not read again: the value is where it was');
+        is($pool->capacity,                100,          'capacity is what it was');
+        is($pool->elem_size,               $elem_size,   'elem_size, too');
         dies_with { $pool->get(100) } qr/out of range/, 'an index beyond it is refused as before';
         $pool->set($slot, $kind->{one});
-        is($pool->get($slot), $kind->{one}, 'set and get work');
-        is(in_child { use_pool($kind, $pool); 'alive' }->result, 'alive', 'and all the others');
+        is($pool->get($slot),                                    $kind->{one}, 'set and get work');
+        is(in_child { use_pool($kind, $pool); 'alive' }->result, 'alive',      'and all the others');
         dies_with { $kind->{class}->new($path) } qr/invalid|incompatible/, 'but nobody can attach any more';
     };
 
@@ -62,9 +62,10 @@ for my $kind (classes()) {
                 my ($parent) = @_;
                 my $mine = $kind->{class}->new($path);
                 for my $part (1 .. 25) {
-                    my $from = $part % 2 ? 64 : int rand length $whole;
+                    my $from   = $part % 2 ? 64 : int rand length $whole;
                     my $length = 1 + int rand 4096;
-                    scribble($path, $from, join '', map { chr int rand 256 } 1 .. ($from + $length > length $whole ? length($whole) - $from : $length));
+                    scribble($path, $from, join '',
+                        map { chr int rand 256 } 1 .. ($from + $length > length $whole ? length($whole) - $from : $length));
                     use_pool($kind, $mine);
                 }
                 1;
@@ -79,8 +80,17 @@ for my $kind (classes()) {
             my $bytes = join '', map { chr int rand 256 } 0 .. rand 8;
             write_file(temp_path('header'), substr($whole, 0, $at) . $bytes . substr $whole, $at + length $bytes);
             my $attached_to = eval { $kind->{class}->new(temp_path('header')) };
-            if ($attached_to) { $attached++; cmp_ok($attached_to->capacity * ($attached_to->elem_size + 16), '<=', length $whole, 'what can be attached to fits into its file'); use_pool($kind, $attached_to) }
-            else              { $refused++; like($@, qr/invalid|incompatible|too small/, 'what cannot says why') }
+            if ($attached_to) {
+                $attached++;
+                cmp_ok(
+                    $attached_to->capacity * ($attached_to->elem_size + 16),
+                    '<=',
+                    length $whole,
+                    'what can be attached to fits into its file'
+                );
+                use_pool($kind, $attached_to);
+            }
+            else { $refused++; like($@, qr/invalid|incompatible|too small/, 'what cannot says why') }
         }
         cmp_ok($refused, '>', 30, 'damaged headers are refused');
     };

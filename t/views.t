@@ -9,7 +9,7 @@ my $RAW = 'Data::Pool::Shared';
 
 for my $kind (classes()) {
     for my $backing (backings()) {
-        my ($what, $pool) = ("$kind->{name} on $backing", make($kind, $backing, 3));
+        my ($what,   $pool) = ("$kind->{name} on $backing", make($kind, $backing, 3));
         my ($before, $slot) = map { $pool->alloc } 1 .. 2;
         my $bytes = sub {
             my ($value) = @_;
@@ -19,13 +19,14 @@ for my $kind (classes()) {
             return $value;
         };
         $pool->set($slot, $kind->{one});
-        is(ref \$pool->slot_sv($slot), 'SCALAR', "$what: slot_sv is a scalar");
-        is($pool->slot_sv($slot), $bytes->($kind->{one}), "$what: of the bytes of the slot");
+        is(ref \$pool->slot_sv($slot), 'SCALAR',               "$what: slot_sv is a scalar");
+        is($pool->slot_sv($slot),      $bytes->($kind->{one}), "$what: of the bytes of the slot");
         my $view = \$pool->slot_sv($slot);
         $pool->set($slot, $kind->{two});
         is($$view, $bytes->($kind->{two}), "$what: which shows what the slot holds now");
         in_child { $pool->set($slot, $kind->{one}); 1 }->result;
         is($$view, $bytes->($kind->{one}), "$what: also what another process wrote");
+
         for my $alias ($pool->slot_sv($slot)) {
             $pool->set($slot, $kind->{two});
             is($alias, $bytes->($kind->{two}), "$what: an alias is a view, too");
@@ -36,11 +37,24 @@ for my $kind (classes()) {
         $copy .= 'may change';
         is($pool->slot_sv($slot), $bytes->($kind->{one}), "$what: which is its own");
 
-        for my $change (sub { $$view = 'x' }, sub { $$view .= 'x' }, sub { $$view++ }, sub { substr($$view, 0, 1) = 'x' }, sub { $$view =~ s/./x/s }, sub { undef $$view }, sub { chop $$view }) {
+        for my $change (
+            sub { $$view = 'x' },
+            sub { $$view .= 'x' },
+            sub { $$view++ },
+            sub { substr($$view, 0, 1) = 'x' },
+            sub { $$view =~ s/./x/s },
+            sub { undef $$view },
+            sub { chop $$view }
+            )
+        {
             dies_with { $change->() } qr/Modification of a read-only value/, "$what: it cannot be changed";
         }
         is($$view, $bytes->($kind->{one}), "$what: and is not");
-        is(unpack('J', pack 'P', $$view), $pool->ptr($slot) + ($kind->{name} eq 'Str' ? 4 : 0), "$what: nothing is copied: it is the slot's memory");
+        is(
+            unpack('J', pack 'P', $$view),
+            $pool->ptr($slot) + ($kind->{name} eq 'Str' ? 4 : 0),
+            "$what: nothing is copied: it is the slot's memory"
+        );
 
         undef $pool;
         is($$view, $bytes->($kind->{one}), "$what: it keeps the pool without the object");
@@ -55,12 +69,12 @@ subtest 'text' => sub {
     is($$view, '', 'a fresh slot is empty');
     for my $text ('a', 'longer than before', '', "with \0 in it") {
         $pool->set($slot, $text);
-        is($$view, $text, "the view is as long as the text '$text'");
+        is($$view,        $text,        "the view is as long as the text '$text'");
         is(length $$view, length $text, 'and says so');
     }
     $pool->set($slot, "\x{263a}");
-    is($$view, "\xe2\x98\xba", 'characters are seen as their UTF-8 bytes');
-    is(length $$view, 3, 'three of them');
+    is($$view,        "\xe2\x98\xba", 'characters are seen as their UTF-8 bytes');
+    is(length $$view, 3,              'three of them');
 };
 
 subtest 'uses' => sub {
@@ -69,8 +83,8 @@ subtest 'uses' => sub {
     my $view = \$pool->slot_sv($slot);
     is(substr($$view, 2, 3), 'cde', 'substr');
     ok($$view =~ /d(.)f/, 'a match');
-    is($1, 'e', 'with a capture');
-    is(uc $$view, 'ABCDEFGH', 'functions');
+    is($1,                                'e',           'with a capture');
+    is(uc $$view,                         'ABCDEFGH',    'functions');
     is(join('-', unpack '(a2)*', $$view), 'ab-cd-ef-gh', 'unpack');
     open my $file, '>', temp_path('written') or die "open: $!";
     syswrite $file, $pool->slot_sv($slot);
@@ -96,7 +110,7 @@ subtest 'large slots' => sub {
     my $pool = $RAW->new(undef, 1, 10_000_000);
     my $slot = $pool->alloc_set('x' x 10_000_000);
     my $view = \$pool->slot_sv($slot);
-    is(length $$view, 10_000_000, 'are as long as they are');
+    is(length $$view,    10_000_000, 'are as long as they are');
     is($$view =~ tr/x//, 10_000_000, 'and whole');
 };
 

@@ -28,18 +28,18 @@ for my $kind (classes()) {
             ok(waiting($pool, 1), "$what: $method of a full pool waits");
             $pool->free($slot);
             my ($index, $value) = $child->result;
-            is($index, $slot, "$what: $method gets the slot that was freed");
-            is($value, $kind->{two}, "$what: with its value") if $method eq 'alloc_set';
-            is($pool->owner($slot), $child->pid, "$what: $method makes the waiter its owner");
-            is($pool->stats->{waiters}, 0, "$what: nobody waits any more");
+            is($index,                  $slot,        "$what: $method gets the slot that was freed");
+            is($value,                  $kind->{two}, "$what: with its value") if $method eq 'alloc_set';
+            is($pool->owner($slot),     $child->pid,  "$what: $method makes the waiter its owner");
+            is($pool->stats->{waiters}, 0,            "$what: nobody waits any more");
         }
     }
 }
 
 subtest 'a timeout ends the waiting' => sub {
-    my $pool = $I64->new(undef, 2);
+    my $pool  = $I64->new(undef, 2);
     my $slots = $pool->alloc_n(2);
-    my %call = (
+    my %call  = (
         alloc       => sub { [ $pool->alloc($_[0]) ] },
         alloc_set   => sub { [ $pool->alloc_set(1, $_[0]) ] },
         alloc_n     => sub { [ $pool->alloc_n(2, $_[0]) ] },
@@ -89,10 +89,10 @@ subtest 'waiting costs no CPU' => sub {
 };
 
 subtest 'many waiters, each is served' => sub {
-    my $pool  = $I64->new(undef, 2);
-    my $sum   = $I64->new(undef, 1);
+    my $pool = $I64->new(undef, 2);
+    my $sum  = $I64->new(undef, 1);
     $sum->alloc;
-    my @slots = @{ $pool->alloc_n(2) };
+    my @slots    = @{ $pool->alloc_n(2) };
     my @children = map {
         in_child {
             for (1 .. 100) { my ($slot, $guard) = $pool->alloc_guard(30) or die 'timed out'; $sum->incr(0) }
@@ -100,24 +100,30 @@ subtest 'many waiters, each is served' => sub {
         }
     } 1 .. 8;
     $pool->free_n(\@slots);
-    is((grep { $_->result } @children), 8, 'eight processes on two slots all finish');
-    is($sum->get(0), 800, 'having had a slot each time');
-    is($pool->used, 0, 'nothing is left taken');
-    is($pool->stats->{waiters}, 0, 'nobody is left waiting');
+    is((grep { $_->result } @children), 8,   'eight processes on two slots all finish');
+    is($sum->get(0),                    800, 'having had a slot each time');
+    is($pool->used,                     0,   'nothing is left taken');
+    is($pool->stats->{waiters},         0,   'nobody is left waiting');
 };
 
 subtest 'alloc_n is fair' => sub {
-    my $pool = $I64->new(undef, 10);
+    my $pool   = $I64->new(undef, 10);
     my @greedy = map {
-        in_child { for (1 .. 50) { my $slots = $pool->alloc_n(8, 30) or die 'timed out'; $pool->free_n($slots) } 1 }
+        in_child {
+            for (1 .. 50) { my $slots = $pool->alloc_n(8, 30) or die 'timed out'; $pool->free_n($slots) }
+            1
+        }
     } 1 .. 2;
     is((grep { $_->result } @greedy), 2, 'two callers that each want most of the pool both finish');
     my ($all, $few, $one) = map {
         my $n = $_;
-        in_child { for (1 .. 30) { my $slots = $pool->alloc_n($n, 30) or die 'timed out'; sleep 0.0005; $pool->free_n($slots) } 1 }
+        in_child {
+            for (1 .. 30) { my $slots = $pool->alloc_n($n, 30) or die 'timed out'; sleep 0.0005; $pool->free_n($slots) }
+            1
+        }
     } 10, 6, 1;
     is((grep { $_->result } $all, $few, $one), 3, 'callers that want all, many and one, too');
-    is($pool->used, 0, 'nothing is left taken');
+    is($pool->used,                            0, 'nothing is left taken');
 };
 
 subtest 'alloc_n holds nothing while it waits' => sub {
@@ -139,7 +145,9 @@ subtest 'a waiter that is killed disturbs nobody' => sub {
     my $pool = $I64->new(undef, 1);
     for my $round (1 .. 10) {
         my $slot = $pool->alloc(5);
-        my ($victim, $survivor) = map { in_child { $pool->free($pool->alloc); 1 } } 1 .. 2;
+        my ($victim, $survivor) = map {
+            in_child { $pool->free($pool->alloc); 1 }
+        } 1 .. 2;
         ok(waiting($pool, 2), 'two wait');
         $victim->signal('KILL');
         $pool->free($slot);
@@ -156,14 +164,16 @@ for my $name (qw(I64 I32)) {
             my $pool = make((grep { $_->{name} eq $name } classes())[0], $backing, 3);
             my $slot = $pool->alloc_set(5);
             ok($pool->wait($slot, 4), 'wait is true at once where the value differs');
-            ok($pool->wait($slot, 4, 0), 'with timeout 0, too');
+            ok($pool->wait($slot,  4, 0), 'with timeout 0, too');
             ok(!$pool->wait($slot, 5, 0), 'it is false at once where it does not, with timeout 0');
             my $start = time;
             ok(!$pool->wait($slot, 5, 0.1), 'and false when the time is over');
             cmp_ok(time - $start, '>=', 0.09, 'not before');
             is($pool->wake($slot), 0, 'wake of nobody');
 
-            my @children = map { in_child { $_[0]->say('here'); $pool->wait($slot, 5) ? $pool->get($slot) : 'timeout' } } 1 .. 3;
+            my @children = map {
+                in_child { $_[0]->say('here'); $pool->wait($slot, 5) ? $pool->get($slot) : 'timeout' }
+            } 1 .. 3;
             $_->hear for @children;
             sleep 0.05;
             $pool->set($slot, 6);
@@ -171,13 +181,15 @@ for my $name (qw(I64 I32)) {
             is_deeply([ map { $_->result } @children ], [ 6, 6, 6 ], 'all that wait go on when the value changes');
 
             my $woken = 0;
-            @children = map { in_child { $_[0]->say('here'); $pool->wait($slot, 6) } } 1 .. 2;
+            @children = map {
+                in_child { $_[0]->say('here'); $pool->wait($slot, 6) }
+            } 1 .. 2;
             $_->hear for @children;
             ok(wait_until { ($woken += $pool->wake($slot, 1)) >= 2 }, 'wake tells how many it woke, one at a time');
             $pool->set($slot, -1);
             $pool->wake($slot);
             is((grep { $_->result } @children), 2, 'who is woken in vain waits on, until the value changes');
-            is($pool->wake($slot, 0), 0, 'wake of 0 wakes nobody');
+            is($pool->wake($slot, 0),           0, 'wake of 0 wakes nobody');
 
             my $child = in_child { $pool->wait($slot, -1) };
             $pool->set($slot, 0);
@@ -189,6 +201,7 @@ for my $name (qw(I64 I32)) {
             $pool->set($slot, 1);
             $pool->wake($slot);
             ok($child->result, 'each slot is waited for by itself');
+
             if ($name eq 'I64') {
                 $pool->set($slot, 0);
                 $child = in_child { $_[0]->say('here'); $pool->wait($slot, 0, 30) };
@@ -203,9 +216,9 @@ for my $name (qw(I64 I32)) {
 }
 
 subtest 'processes that hand a token round' => sub {
-    my $pool  = $I64->new(undef, 1);
-    my $slot  = $pool->alloc_set(0);
-    my $turns = 200;
+    my $pool     = $I64->new(undef, 1);
+    my $slot     = $pool->alloc_set(0);
+    my $turns    = 200;
     my @children = map {
         my $mine = $_;
         in_child {
@@ -217,8 +230,8 @@ subtest 'processes that hand a token round' => sub {
             1;
         }
     } 0 .. 2;
-    is((grep { $_->result } @children), 3, 'all come to an end');
-    is($pool->get($slot), $turns, 'each had its turns');
+    is((grep { $_->result } @children), 3,      'all come to an end');
+    is($pool->get($slot),               $turns, 'each had its turns');
 };
 
 done_testing;

@@ -55,7 +55,7 @@ my $ints    = Data::Pool::Shared::I64->new(undef, 100);
 my $strs    = Data::Pool::Shared::Str->new(undef, 100, 40);
 
 flat 'anonymous pools' => sub {
-    sub {    # a guard, a view or a bound scalar that leaks keeps its pool mapped
+    sub {                                                   # a guard, a view or a bound scalar that leaks keeps its pool mapped
         my $pool = Data::Pool::Shared::I64->new(undef, 10);
         my ($slot, $guard) = $pool->alloc_guard;
         my $view = \$pool->slot_sv($slot);

@@ -12,7 +12,7 @@ sub installed {
 # Run `command` on each file; no output and status 0 is a pass.
 sub clean {
     my ($program, $command, @files) = @_;
-SKIP: {
+    SKIP: {
         skip "$program is not installed", scalar @files if !installed($program);
         for my $file (@files) {
             (my $line = $command) =~ s/FILE/$file/g;
@@ -31,10 +31,14 @@ my @perl    = tracked("'*.pl' '*.pm' '*.t' '*.PL' script");
 my @c       = tracked("'*.c' '*.h'");
 my @library = grep { !m{^(?:t|xt|eg|bench)/} } @c;
 
-clean('perltidy',     'perltidy -pro=.perltidyrc -st FILE | diff FILE -',                     @perl);
-clean('perlcritic',   'perlcritic --quiet --profile .perlcriticrc FILE',                      grep { !m{^x?t/} } @perl);
-clean('clang-format', 'clang-format FILE | diff FILE -',                                      @c);
-clean('cppcheck',     'cppcheck --quiet --std=c11 --suppressions-list=.cppcheck --inline-suppr -I. -D__linux__ -DPOOL_IMPLEMENTATION --enable=warning,performance,portability --error-exitcode=1 FILE', @library);
-clean('clang-tidy',   'clang-tidy --quiet FILE -- -x c -std=c11 -I. -D_GNU_SOURCE -DPOOL_IMPLEMENTATION 2>/dev/null', grep { /\.h$/ } @library);
+clean('perltidy',     'perltidy -pro=.perltidyrc -st FILE | diff FILE -', @perl);
+clean('perlcritic',   'perlcritic --quiet --profile .perlcriticrc FILE',  grep { !m{^x?t/} } @perl);
+clean('clang-format', 'clang-format FILE | diff FILE -',                  @c);
+clean(
+    'cppcheck',
+    'cppcheck --quiet --std=c11 --suppressions-list=.cppcheck --inline-suppr -I. -D__linux__ -DPOOL_IMPLEMENTATION --enable=warning,performance,portability --error-exitcode=1 FILE',
+    @library
+);
+clean('clang-tidy', 'clang-tidy --quiet FILE -- -x c -std=c11 -I. -D_GNU_SOURCE -DPOOL_IMPLEMENTATION 2>/dev/null', grep {/\.h$/} @library);
 
 done_testing;

@@ -31,7 +31,7 @@ sub new {
     return $self;
 }
 
-sub sources { return sort glob 't/c/*.c' }
+sub sources { my @sources = sort glob 't/c/*.c'; return @sources }
 
 # Why nothing can be compiled and run, or ''.
 sub _try {
@@ -103,10 +103,13 @@ sub _relay {
     (my $name = $line->is_test ? $line->description : '') =~ s/^- //;
     if ($line->is_test && $line->has_skip) {
         SKIP: { skip $line->explanation, 1 }
+    } elsif ($line->is_test) {
+        ok($line->is_ok, $name);
+    } elsif ($line->is_bailout) {
+        fail($line->as_string);
+    } elsif (!$line->is_plan && $line->as_string =~ /\S/) {
+        diag($line->as_string);
     }
-    elsif ($line->is_test)                              { ok($line->is_ok, $name) }
-    elsif ($line->is_bailout)                           { fail($line->as_string) }
-    elsif (!$line->is_plan && $line->as_string =~ /\S/) { diag($line->as_string) }
     return;
 }
 

@@ -6,17 +6,17 @@ package PoolTest;
 use strict;
 use warnings;
 use Config;
-use Cwd ();
-use Errno qw(EINTR);
-use Exporter qw(import);
+use Cwd        ();
+use Errno      qw(EINTR);
+use Exporter   qw(import);
 use File::Path ();
 use File::Temp ();
 use IO::Handle;
-use POSIX ();
+use POSIX        ();
 use Scalar::Util qw(weaken);
-use Storable ();
-use Test::More ();
-use Time::HiRes ();
+use Storable     ();
+use Test::More   ();
+use Time::HiRes  ();
 use Data::Pool::Shared;
 
 our @EXPORT = qw(
@@ -27,17 +27,17 @@ our @EXPORT = qw(
 my $HUNG = 60;    # seconds after which a test is taken to hang
 my $MAIN = $$;
 my ($folder, $watched);
-my %children;    # who is to be ended with the test; the object while it is used
+my %children;     # who is to be ended with the test; the object while it is used
 
 # name, class, what follows the capacity, and two values to store
 sub classes {
     my $base = 'Data::Pool::Shared';
     return (
-        { name => 'Raw', class => $base,        size => [16], one => 'a' x 16,       two => "\0\xff" x 8 },
-        { name => 'I64', class => "${base}::I64", size => [],   one => 1,              two => -9_000_000_000 },
-        { name => 'I32', class => "${base}::I32", size => [],   one => 1,              two => -2_000_000_000 },
-        { name => 'F64', class => "${base}::F64", size => [],   one => 1,              two => -2.5e300 },
-        { name => 'Str', class => "${base}::Str", size => [16], one => "caf\x{e9}",    two => "\x{263a} smile" },
+        { name => 'Raw', class => $base,          size => [16], one => 'a' x 16,    two => "\0\xff" x 8 },
+        { name => 'I64', class => "${base}::I64", size => [],   one => 1,           two => -9_000_000_000 },
+        { name => 'I32', class => "${base}::I32", size => [],   one => 1,           two => -2_000_000_000 },
+        { name => 'F64', class => "${base}::F64", size => [],   one => 1,           two => -2.5e300 },
+        { name => 'Str', class => "${base}::Str", size => [16], one => "caf\x{e9}", two => "\x{263a} smile" },
     );
 }
 
@@ -45,11 +45,12 @@ sub backings { return qw(path anonymous memfd) }
 
 # A new pool of a class from classes() on one of the backings.
 my $count = 0;
+
 sub make {
     my ($kind, $backing, $capacity, @options) = @_;
     my @geometry = ($capacity, @{ $kind->{size} }, @options);
     return $kind->{class}->new(temp_path('pool' . ++$count), @geometry) if $backing eq 'path';
-    return $kind->{class}->new(undef, @geometry) if $backing eq 'anonymous';
+    return $kind->{class}->new(undef,                        @geometry) if $backing eq 'anonymous';
     return $kind->{class}->new_memfd('test', @geometry);
 }
 
@@ -100,7 +101,7 @@ sub write_file {
     my ($path, $bytes) = @_;
     open my $file, '>:raw', $path or die "cannot write $path: $!";
     print {$file} $bytes or die "cannot write $path: $!";
-    close $file or die "cannot write $path: $!";
+    close $file          or die "cannot write $path: $!";
     return $path;
 }
 
@@ -130,12 +131,12 @@ sub wait_until (&) {
 # say() lines and hear() them. What it returns, result() returns in the parent.
 sub in_child (&) {
     my ($code) = @_;
-    pipe my $from_child, my $to_parent or die "pipe: $!";
-    pipe my $from_parent, my $to_child or die "pipe: $!";
+    pipe my $from_child,  my $to_parent or die "pipe: $!";
+    pipe my $from_parent, my $to_child  or die "pipe: $!";
     STDOUT->flush;
     defined(my $pid = fork) or die "fork: $!";
     if ($pid == 0) {
-        close $_ for $from_child, $to_child, $watched, map { @$_{qw(in out)} } grep { defined } values %children;
+        close $_ for $from_child, $to_child, $watched, map { @$_{qw(in out)} } grep {defined} values %children;
         $to_parent->autoflush;
         my $self   = bless { in => $from_parent, out => $to_parent }, __PACKAGE__;
         my @result = eval { (1, $code->($self)) };
@@ -207,7 +208,7 @@ sub perl_command {
 # The words that run a command with unshare(1), or nothing where that is not allowed.
 sub unshare_command {
     my @options = @_;
-    for my $user ([], ['--user', '--map-root-user']) {
+    for my $user ([], [ '--user', '--map-root-user' ]) {
         my @command = ('unshare', @$user, @options);
         return @command if _quietly(@command, 'true');
     }
@@ -284,7 +285,7 @@ END {
 
 # A tied scalar: tie my $x, 'PoolTest::Tied', sub { what reading it gives }
 package PoolTest::Tied;
-sub TIESCALAR { return bless $_[1] }
+sub TIESCALAR { return bless $_[1], $_[0] }
 sub FETCH     { return $_[0]->() }
 
 1;

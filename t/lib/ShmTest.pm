@@ -31,7 +31,7 @@ sub program {
     my $file = File::Temp->new(SUFFIX => '.pl');
     print {$file} "use strict; use warnings;\n#line 1 \"program\"\n", $code;
     close $file;
-    open my $out, '-|', "$^X " . join(' ', map { "'-I$_'" } grep { !ref } @INC) . " '$file' @{[map { qq('$_') } @args]} 2>&1"
+    open my $out, '-|', "$^X " . join(' ', map {"'-I$_'"} grep { !ref } @INC) . " '$file' @{[map { qq('$_') } @args]} 2>&1"
         or die "cannot run: $!";
     local $/ = undef;
     my $text = <$out>;
@@ -60,12 +60,16 @@ sub finish {
 sub in_child {
     my ($code) = @_;
     pipe my $in, my $out or die "cannot make a pipe: $!";
-    my $pid = child(sub {
-        close $in;
-        my $text = eval { join '|', map { defined $_ ? $_ : 'undef' } $code->() };
-        print {$out} defined $text ? $text : "died: $@";
-        $out->flush;
-    });
+    my $pid = child(
+        sub {
+            close $in;
+            my $text = eval {
+                join '|', map { defined $_ ? $_ : 'undef' } $code->();
+            };
+            print {$out} defined $text ? $text : "died: $@";
+            $out->flush;
+        }
+    );
     close $out;
     local $/ = undef;
     my $text = <$in>;

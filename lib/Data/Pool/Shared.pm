@@ -22,15 +22,14 @@ XSLoader::load(__PACKAGE__, $VERSION);
 # The frame of an XSUB is invisible, so our caller is the statement that stores.
 sub _warn_cut {
     my ($length, $max) = @_;
-    my (undef, $file, $line, $mask) = (caller 0)[0 .. 2, 9];
+    my (undef, $file, $line, $mask) = (caller 0)[ 0 .. 2, 9 ];
     my $message = "Value of $length bytes is cut to the $max bytes of its slot at $file line $line.\n";
     my $bit     = $warnings::Offsets{ +__PACKAGE__ };
     if (defined $mask) {
         $bit = $warnings::Offsets{all} if length $mask <= $bit >> 3;    # compiled before this category existed
-        die $message if vec $mask, $bit + 1, 1;
-        return if !vec $mask, $bit, 1;
-    }
-    elsif (!$^W) {
+        die $message                   if vec $mask, $bit + 1, 1;
+        return                         if !vec $mask, $bit, 1;
+    } elsif (!$^W) {
         return;
     }
     warn $message;
