@@ -107,7 +107,7 @@ IPC::Shm - Perl variables that processes share, and that outlive them
 
     {
         my $lock = (tied %config)->lock_guard('write');
-        $config{b} = $config{a} + 1;      # nobody comes between
+        $config{next} = keys(%config) + 1;    # nobody comes between
     }
 
     (tied @queue)->wait_change(5);        # sleep until somebody changes it
@@ -210,6 +210,19 @@ B<Two operations are two.> Between a look and a store another process may come:
 Where elements could be assigned to (C<for (@a)>, C<map>, the arguments of a sub), they
 are looked up one by one.
 
+=head1 CONVENTIONS
+
+All calls are available since version 0.01. Unless it says otherwise, a call does not wait for
+other processes for longer than it takes to look something up, and its result is the same in scalar and
+list context. Time limits are seconds, with fractions; C<undef> or none at all mean "without limit", 0
+means "do not wait", and a negative one is an exception. While a process waits its signal handlers run, and may
+C<die> out of it; if they return, the rest of the time is waited for.
+
+Exceptions are strings that end with the file and line of the caller. Besides those of a call, any use of
+a variable may die with C<Cannot share ...> (a value that cannot be stored), C<Cannot store: ...> (no room),
+C<Deadlock on ...> (see L</writelock>), C<... was removed> and C<... is damaged> (somebody has written to the files). None of
+them changes the variable.
+
 =head1 LOCKS
 
 The object behind a variable, C<tied %h>, has these methods. A lock is about that one
@@ -228,7 +241,8 @@ that is called with or without the lock can say
     ...
     $obj->unlock if $locked;
 
-With a time limit (0: do not wait) it returns C<undef> when the time is over.
+With a time limit it returns C<undef> when the time is over. The lock is whole or not there at all: a
+wait that ended by an exception holds nothing.
 
 A read lock that this process holds becomes a write lock. Should two processes that
 hold read locks both want to write, each would wait for the other: the second
@@ -237,11 +251,12 @@ one dies, with C<Deadlock> in the message.
 =head2 readlock
 
 Likewise, but for reading: any number of processes can hold it, and writes wait. Returns
-0 where the process already has a lock of either kind.
+0 where the process already has a lock of either kind, and C<undef> when the time is over.
 
 =head2 unlock
 
-Release what this process holds. Returns true if there was something.
+Release what this process holds on the variable, the read lock and the write lock. Returns 1 if there was
+something, 0 if not. The end of the process releases as well, whatever it dies of; a child does not hold what its parent holds.
 
 =head2 lock_guard
 
@@ -249,19 +264,22 @@ Release what this process holds. Returns true if there was something.
     my $lock = (tied %h)->lock_guard('write', $seconds);    # undef: not in time
 
 A lock that is released when C<$lock> goes out of scope, also by an exception;
-C<< $lock->release >> does it earlier. Inside of another lock of the same process it does nothing.
+C<< $lock->release >> does it earlier. Without arguments it is a write lock; another kind is an exception. Inside of another lock of the same process it does nothing.
 
 =head2 synchronize
 
     my @result = (tied %h)->synchronize(sub { ... });
 
-Call the sub under the write lock. Returns what it returns, dies if it dies.
+Call the sub under the write lock, for which it waits. Returns what the sub returns in the context of the call, and
+dies if it dies; the lock is released in any case. Dies if it is not given a code reference.
 
 =head2 add
 
     my $sum = (tied $n)->add($delta);
 
-Add to a shared scalar, and return the sum, in one operation.
+Add to a shared scalar, and return the sum, in one operation; C<undef> counts as 0. Integers are added exactly
+as long as the sum is one of 64 bits, and as doubles beyond. Dies, and changes nothing, where the delta or what is
+stored is not a number. Waits, like any store, while another process holds a lock. Only scalars have this method.
 
 =head2 wait_change
 
@@ -269,12 +287,13 @@ Add to a shared scalar, and return the sum, in one operation.
 
 Sleep until another process has changed the variable since this one looked at it
 last; at once, if it has already. True if there is a change, false when the time (none:
-no limit) is over. Sleeping costs nothing. What this process itself changes does not count.
+no limit) is over. Sleeping costs nothing. What this process itself changes does not count, nor does a change of another
+variable that this one refers to. Afterwards look again: several changes may have become one wake-up.
 
 =head2 remove
 
-Remove the variable: its name, and what it holds. Returns true. Processes that
-have it die when they use it; declaring the name again makes a new one.
+Remove the variable: its name, and what it holds. Waits for the locks of others. Returns true; dies if it was
+removed already. Processes that have it die when they use it; declaring the name again makes a new one.
 
 =head2 name, serial
 
@@ -302,28 +321,43 @@ directory that you name, also that of the directory, with execute bits added). C
 of a namespace that this process creates (default 4096 bytes): variables grow block by block, as far as
 the filesystem has room. A store that does not fit dies; the variable stays as it was.
 
+Files belong to the user who makes them and to that user's group, which is whom the group bits of C<Mode> admit.
+To share variables between users, name a directory that all of them may enter, and set C<Mode> in each
+program. Whoever may write to the files can write anything there: nothing of it is executed, and damage is an
+exception, but do not share with those who must not see or change the values.
+
 =head2 namespace
 
     my $dir = IPC::Shm->namespace;
+
+The absolute path of the directory that is, or would be, used. Does not create it. C<use IPC::Shm namespace =E<gt> ...>
+dies where a variable of another namespace was declared before.
 
 =head2 cleanup
 
     IPC::Shm->cleanup;
 
-Remove all variables and files. Returns true. Using a variable that was declared before is
+Remove all variables and files. Returns true. A variable that another process keeps locked (for more
+than 0.2 seconds) loses its name, but its content only with the last process that has it.
+Using a variable that was declared before is
 an error after that, in all processes; so this belongs into an C<END> block, or a script of its own.
 
 =head2 %IPC::Shm::NAMEVARS
 
 The named variables: C<keys %IPC::Shm::NAMEVARS> are C<%main::config> and so on, the values references
-to them. Deleting one removes the variable.
+to them. Deleting one removes the variable, and returns true, or C<undef> where there
+is none. Storing into the hash, and emptying it, dies.
 
 =head2 stats
+
+    my $stats = IPC::Shm->stats;
 
 A reference to a hash: C<variables>, C<named>, C<attachments>, C<blocks>, C<block_size>,
 C<bytes_used>, C<bytes_reserved> (taken on the filesystem) and C<bytes_total> (that and what is free there).
 
 =head2 list
+
+    printf "%s: %d bytes\n", $_->{name} // 'anonymous', $_->{bytes} for IPC::Shm->list;
 
 A list of hash references, one a variable: C<name> (or undef), C<type> (C<SCALAR>, C<ARRAY>, C<HASH>),
 C<elements>, C<bytes>, C<serial>, C<writer> (the process that holds a write lock, or undef), C<readers> and
@@ -333,7 +367,9 @@ C<attached> (references to lists of process IDs), C<refs>, C<removed>.
 
     my $freed = IPC::Shm->recover;
 
-Free what killed processes have left behind and what nothing can reach, such as rings of references.
+Free what killed processes have left behind and what nothing can reach, such as rings of references. Returns the number of
+things (variables, attachments of processes, blocks) that it freed. Any process may call it at any time; while it looks, no
+variable can be declared or let go of.
 It is not needed for correctness, and happens by itself when a process opens the namespace or lets go of a
 variable that the dead still seem to hold.
 
