@@ -622,7 +622,7 @@ DESTROY(self)
 
 MODULE = IPC::Shm  PACKAGE = IPC::Shm::Scalar
 
-SV *
+void
 FETCH(self)
     SV *self
   PREINIT:
@@ -648,7 +648,7 @@ STORE(self, value)
     shm_begin(aTHX_ var);
     shm_write(aTHX_ var, record, NULL);
 
-SV *
+void
 add(self, delta)
     SV *self
     SV *delta

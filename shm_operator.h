@@ -204,7 +204,7 @@ static void shm_patch_compiled(pTHX)
     if (PL_main_root != NULL) shm_patch_ops(PL_main_root);
     for (arena = PL_sv_arenaroot; arena != NULL; arena = (SV *)SvANY(arena))
         for (sv = arena + 1; sv < &arena[SvREFCNT(arena)]; sv++)
-            if (SvREFCNT(sv) > 0 && SvTYPE(sv) == SVt_PVCV && !CvISXSUB((CV *)sv) && CvROOT((CV *)sv) != NULL) shm_patch_ops(CvROOT((CV *)sv));
+            if (SvTYPE(sv) == SVt_PVCV && SvREFCNT(sv) > 0 && !CvISXSUB((CV *)sv) && CvROOT((CV *)sv) != NULL) shm_patch_ops(CvROOT((CV *)sv));
 }
 
 /* Once a process: the table of operators is everybody's. */
