@@ -712,6 +712,12 @@ static const char *text_of(pTHX_ SV *sv, const char *what)
     return text;
 }
 
+/* `$pool->new(...)` makes another of the same class. */
+static const char *class_of(pTHX_ SV *sv)
+{
+    return SvROK(sv) ? sv_reftype(SvRV(sv), TRUE) : SvPV_nolen(sv);
+}
+
 static SV *new_pool(pTHX_ const char *class, pool_t *pool, const pool_error_t *error)
 {
     if (!pool) croak("%s", error->text);
@@ -864,7 +870,7 @@ PROTOTYPES: DISABLE
 
 void
 new(class, path, ...)
-    const char *class
+    SV *class
     SV *path
   ALIAS:
     Data::Pool::Shared::new      = POOL_RAW
@@ -882,12 +888,12 @@ new(class, path, ...)
     if (!SvOK(path) && !spec.capacity) croak("capacity is missing: a pool without a path is a new one");
     while (!(pool = pool_open(SvOK(path) ? text_of(aTHX_ path, "path") : NULL, &spec, &error)) && error.code == POOL_INTERRUPTED)
         PERL_ASYNC_CHECK();
-    ST(0) = sv_2mortal(new_pool(aTHX_ class, pool, &error));
+    ST(0) = sv_2mortal(new_pool(aTHX_ class_of(aTHX_ class), pool, &error));
     XSRETURN(1);
 
 void
 new_memfd(class, name, ...)
-    const char *class
+    SV *class
     SV *name
   ALIAS:
     Data::Pool::Shared::new_memfd      = POOL_RAW
@@ -901,12 +907,12 @@ new_memfd(class, name, ...)
   PPCODE:
     spec_of(aTHX_ &spec, (uint32_t)ix, &ST(2), items - 2);
     if (!spec.capacity) croak("capacity is missing: a memfd is a new pool");
-    ST(0) = sv_2mortal(new_pool(aTHX_ class, pool_open_memfd(text_of(aTHX_ name, "name"), &spec, &error), &error));
+    ST(0) = sv_2mortal(new_pool(aTHX_ class_of(aTHX_ class), pool_open_memfd(text_of(aTHX_ name, "name"), &spec, &error), &error));
     XSRETURN(1);
 
 void
 new_from_fd(class, fd, ...)
-    const char *class
+    SV *class
     int fd
   ALIAS:
     Data::Pool::Shared::new_from_fd      = POOL_RAW
@@ -919,12 +925,12 @@ new_from_fd(class, fd, ...)
     pool_error_t error;
   PPCODE:
     spec_of(aTHX_ &spec, (uint32_t)ix, &ST(2), items - 2);
-    ST(0) = sv_2mortal(new_pool(aTHX_ class, pool_open_fd(fd, &spec, &error), &error));
+    ST(0) = sv_2mortal(new_pool(aTHX_ class_of(aTHX_ class), pool_open_fd(fd, &spec, &error), &error));
     XSRETURN(1);
 
 void
 attach(class, path)
-    const char *class
+    SV *class
     SV *path
   PREINIT:
     pool_spec_t  spec;
