@@ -264,7 +264,8 @@ something, 0 if not. The end of the process releases as well, whatever it dies o
     my $lock = (tied %h)->lock_guard('write', $seconds);    # undef: not in time
 
 A lock that is released when C<$lock> goes out of scope, also by an exception;
-C<< $lock->release >> does it earlier. Without arguments it is a write lock; another kind is an exception. Inside of another lock of the same process it does nothing.
+C<< $lock->release >> does it earlier. Without arguments it is a write lock; another kind
+is an exception. Inside of another lock of the same process it does nothing.
 
 =head2 synchronize
 

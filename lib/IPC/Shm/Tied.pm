@@ -68,15 +68,43 @@ IPC::Shm::Tied - the object behind a shared variable
 
 =head1 DESCRIPTION
 
-The class of what C<tied> returns for a variable of L<IPC::Shm>, where all of its
-methods are described: C<writelock>, C<readlock>, C<unlock>, C<lock_guard>, C<synchronize>,
-C<wait_change>, C<remove>, C<name>, C<serial>, and C<add> for scalars.
+The class of what C<tied> returns for a variable of L<IPC::Shm>; C<IPC::Shm::Scalar>, C<IPC::Shm::Array>
+and C<IPC::Shm::Hash> are derived from it and hold perl's own calls. Each method is described in full
+in L<IPC::Shm>; all are available since version 0.01.
+
+=head2 writelock, readlock, unlock
+
+Locks by hand. The first two wait, for C<$seconds> at most if that is given, and return 1 for a new lock,
+0 for one that this process has already, C<undef> when the time is over. See L<IPC::Shm/LOCKS>.
+
+=head2 lock_guard, synchronize
+
+A lock for the rest of a scope (L<IPC::Shm/lock_guard>), and for the call of a sub (L<IPC::Shm/synchronize>).
+
+=head2 add
+
+Atomic addition, for scalars only (L<IPC::Shm/add>).
+
+=head2 wait_change
+
+Sleep until another process has changed the variable (L<IPC::Shm/wait_change>).
+
+=head2 remove
+
+Remove the variable (L<IPC::Shm/remove>).
+
+=head2 name, serial
+
+The name, C<undef> for an anonymous variable; the number of changes that were published so far.
 
 =head2 Mode, Size
 
 Class methods. C<< IPC::Shm::Tied->Mode(0600) >> sets the permission of files that this
 process creates, C<< IPC::Shm::Tied->Size(8192) >> the block size of a namespace that it
 creates. Without an argument they return what is set: 0660 and 4096 by default.
+Set them in a C<BEGIN> block, before the first variable is declared. C<Mode> dies for what is not
+permission bits, or would lock the owner out; C<Size> for what is not a number of bytes from 256 to 2**30. It is rounded up to
+a multiple of 64. They have no effect on what exists already.
 
 =head2 TIESCALAR, TIEARRAY, TIEHASH
 
