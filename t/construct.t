@@ -201,6 +201,7 @@ subtest 'a subclass gets objects of its own' => sub {
     my $pool = My::Pool->new(undef, 5);
     is(ref $pool,                 'My::Pool', 'new blesses into the class it is called on');
     is($pool->incr($pool->alloc), 1,          'and it is a pool of integers');
+    is(ref $pool->new(undef, 5),  'My::Pool', 'an object makes another of its class');
 };
 
 done_testing;
