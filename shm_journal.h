@@ -562,6 +562,7 @@ static void shm_check(pTHX_ shm_var_t *var)
     }
 }
 
+/* Acquire pairs with shm_publish(). */
 static void shm_refresh_slow(pTHX_ shm_var_t *var)
 {
     shm_check(aTHX_ var);

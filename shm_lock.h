@@ -37,13 +37,15 @@ typedef struct shm_locker {
     bool          reading;
 } shm_locker_t;
 
+/* Seq_cst: pairs with the look in shm_has_readers() and shm_try_write_lock(). */
 static inline void shm_mark_readers(shm_record_t *record, uint64_t value)
 {
     __atomic_store_n(&record->readers, value, __ATOMIC_SEQ_CST);
 }
 
 /* The owner word of a live process, other than `attach` itself, that has its
- * read mark set; of process `who` only, if that is not 0. 0: there is none. */
+ * read mark set; of process `who` only, if that is not 0. 0: there is none. The
+ * look at the mark, after the holder was stored, pairs with shm_read_lock(). */
 static inline uint64_t shm_find_reader(const shm_locker_t *locker, uint64_t who)
 {
     pool_grow_t *row = &locker->space->attach;
@@ -62,7 +64,8 @@ static inline uint64_t shm_find_reader(const shm_locker_t *locker, uint64_t who)
 }
 
 /* Has the writer, who is in record->lock, to wait for readers? When there are
- * none, say so for the next; a reader may come just then: look twice. */
+ * none, say so for the next; a reader may come just then: look twice. The look
+ * at `readers`, after the holder was stored, pairs with shm_read_lock(). */
 static inline bool shm_has_readers(const shm_locker_t *locker)
 {
     shm_record_t *record = locker->record;
@@ -75,19 +78,22 @@ static inline bool shm_has_readers(const shm_locker_t *locker)
     return true;
 }
 
-/* After the lock was taken over from the dead. */
+/* After the lock was taken over from the dead. Release: pairs with shm_excluded(). */
 static inline void shm_inherit(shm_record_t *record)
 {
     shm_mark_readers(record, 1);
     __atomic_store_n(&record->exclusive, 0, __ATOMIC_RELEASE);
 }
 
+/* Seq_cst as pool_lock_try(), and with the same partners: it pairs with the looks
+ * at the holder in shm_read_lock() and shm_outwait_readers(). */
 static inline bool shm_swap_holder(pool_lock_t *lock, uint64_t from, uint64_t to)
 {
     return __atomic_compare_exchange_n(&lock->holder, &from, to, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
-/* One attempt to get into record->lock as `me`. POOL_OK, POOL_FULL or SHM_DEADLOCK. */
+/* One attempt to get into record->lock as `me`. POOL_OK, POOL_FULL or SHM_DEADLOCK.
+ * The look at the holder pairs with shm_swap_holder() of the writer that waits. */
 static inline int shm_enter(const shm_locker_t *locker, uint64_t me)
 {
     pool_lock_t *lock = &locker->record->lock;
@@ -105,7 +111,8 @@ static inline int shm_enter(const shm_locker_t *locker, uint64_t me)
 }
 
 /* In record->lock as `me`: wait until the readers are gone. POOL_FULL: somebody
- * took our place. Leaves the lock if it does not return POOL_OK. */
+ * took our place. Leaves the lock if it does not return POOL_OK. The look at the
+ * holder, after the announcement, pairs with shm_swap_holder() by a reader. */
 static inline int shm_outwait_readers(const shm_locker_t *locker, uint64_t me, int64_t deadline_ns)
 {
     pool_lock_t *lock = &locker->record->lock;
@@ -159,7 +166,8 @@ static inline int shm_write_lock(const shm_locker_t *locker, int64_t deadline_ns
     return code;
 }
 
-/* The common case of the above: nobody is in the way. */
+/* The common case of the above: nobody is in the way. The look at `readers`, after
+ * the holder was stored, pairs with shm_read_lock(). */
 static inline bool shm_try_write_lock(shm_record_t *record, uint64_t me)
 {
     if (POOL_UNLIKELY(!pool_lock_try(&record->lock, me))) return false;
@@ -173,19 +181,22 @@ static inline void shm_write_unlock(shm_record_t *record)
     pool_lock_release(&record->lock);
 }
 
-/* Others' reads wait from now on, until shm_include(). */
+/* Others' reads wait from now on, until shm_include(). Pairs with the look in
+ * shm_excluded(). */
 static inline void shm_exclude(shm_record_t *record, uint64_t me)
 {
     __atomic_store_n(&record->exclusive, me, __ATOMIC_SEQ_CST);
 }
 
+/* Pairs with the looks in shm_excluded() and shm_await_readable(). */
 static inline void shm_include(shm_record_t *record)
 {
     __atomic_store_n(&record->exclusive, 0, __ATOMIC_SEQ_CST);
 }
 
 /* Sleep a slice until the lock is free. Acts for a holder that died: becomes the
- * writer in its place and leaves. */
+ * writer in its place and leaves. The look at the holder, after the announcement,
+ * pairs with pool_lock_release(). */
 static inline int shm_await_free(const shm_locker_t *locker, int64_t deadline_ns)
 {
     pool_lock_t *lock = &locker->record->lock;
@@ -200,7 +211,10 @@ static inline int shm_await_free(const shm_locker_t *locker, int64_t deadline_ns
     return pool_lock_sleep(lock, seen, deadline_ns, POOL_LOCK_WAIT_FREE);
 }
 
-/* Take a read lock. Results as of shm_write_lock(). */
+/* Take a read lock. Results as of shm_write_lock(). Mark and `readers`, then the
+ * look at the holder: pairs with pool_lock_try(), then the look at `readers` and
+ * the marks, in shm_try_write_lock() and shm_has_readers(). Taking the mark back,
+ * then the look at `waiting`: as in shm_read_unlock(). */
 static inline int shm_read_lock(const shm_locker_t *locker, int64_t deadline_ns)
 {
     shm_attach_t *mark = (shm_attach_t *)pool_grow_ptr(&locker->space->attach, locker->attach);
@@ -217,6 +231,8 @@ static inline int shm_read_lock(const shm_locker_t *locker, int64_t deadline_ns)
     return code;
 }
 
+/* Clearing the mark, then the look at `waiting`: pairs with shm_outwait_readers(),
+ * which announces itself, then looks at the marks. */
 static inline void shm_read_unlock(const shm_locker_t *locker)
 {
     shm_attach_t *mark = (shm_attach_t *)pool_grow_ptr(&locker->space->attach, locker->attach);
@@ -225,7 +241,8 @@ static inline void shm_read_unlock(const shm_locker_t *locker)
 }
 
 /* Wait, as a reader without a lock, until no other process holds a write lock
- * by writelock(). POOL_OK, POOL_TIMEOUT or POOL_INTERRUPTED. */
+ * by writelock(). POOL_OK, POOL_TIMEOUT or POOL_INTERRUPTED. The look pairs with
+ * shm_include(). */
 static inline int shm_await_readable(const shm_locker_t *locker, int64_t deadline_ns)
 {
     int code = POOL_FULL;

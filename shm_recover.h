@@ -168,8 +168,7 @@ static void shm_mark_roots(shm_marks_t *marks)
     }
     for (slot = pool_grow_next(attach, 0); slot != POOL_NONE; slot = pool_grow_next(attach, slot + 1)) {
         const shm_attach_t *mark = (const shm_attach_t *)pool_grow_ptr(attach, slot);
-        id.slot                  = mark->variable;
-        id.generation            = mark->generation;
+        id                       = shm_attached_to(mark);
         shm_mark(marks, id);
     }
 }

@@ -259,7 +259,7 @@ static bool shm_resolve(pTHX_ shm_var_t *var, SV *sv, pool_error_t *err)
 }
 
 /* A value of the copy, ready for the user; NULL: it has to be looked up again,
- * because it led to a variable that is gone. */
+ * because it led to a variable that is gone. Acquire pairs with shm_publish(). */
 static inline SV *shm_present(pTHX_ shm_var_t *var, SV *sv)
 {
     pool_error_t err;

@@ -95,6 +95,17 @@ typedef struct shm_id {
     uint64_t slot, generation;
 } shm_id_t;
 
+/* What a mark stands for; the generation first, which was stored last: the acquire
+ * pairs with shm_attach_new(), whose process may have died in the middle. */
+static inline shm_id_t shm_attached_to(const shm_attach_t *mark)
+{
+    shm_id_t id = { SHM_NONE, 0 };
+    if (mark == NULL) return id;
+    id.generation = __atomic_load_n(&mark->generation, __ATOMIC_ACQUIRE);
+    id.slot       = mark->variable;
+    return id;
+}
+
 /* A header at the start of each block; the rest is payload. */
 typedef struct shm_block {
     uint64_t next;
@@ -181,14 +192,15 @@ static inline bool shm_directory(const char *path, bool private_to_user, uint32_
 }
 
 /* The superblock: written by whoever first holds its lock, magic last. Who dies
- * before that leaves it to the next. */
+ * before that leaves it to the next, which no lock orders after it: therefore the
+ * release of the magic pairs with the acquire at the top. */
 static inline bool shm_check_super(shm_space_t *space, uint64_t block_size, pool_error_t *err)
 {
     shm_super_t *super = space->super;
     bool         ok    = true;
 
     shm_registry_lock(space);
-    if (super->magic == 0) {
+    if (__atomic_load_n(&super->magic, __ATOMIC_ACQUIRE) == 0) {
         super->version    = SHM_VERSION;
         super->block_size = block_size;
         __atomic_store_n(&super->magic, SHM_MAGIC, __ATOMIC_RELEASE);

@@ -86,7 +86,8 @@ static inline bool shm_still(const shm_record_t *record, uint64_t serial)
 }
 
 /* For a writer, before it touches what readers of the state before last, or of
- * a chain that is no longer published, may still look at. */
+ * a chain that is no longer published, may still look at. The fence pairs with
+ * those in shm_read_state() and shm_still(). */
 static inline void shm_prepare(void)
 {
     __atomic_thread_fence(__ATOMIC_RELEASE);

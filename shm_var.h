@@ -153,7 +153,9 @@ static shm_space_t *shm_space_enlist(shm_space_t *space)
 /* --- attaching -------------------------------------------------------- */
 
 /* A new attachment of this process; the registry lock is held. The count comes
- * first and goes last: who dies in between leaves it too large, not too small. */
+ * first and goes last: who dies in between leaves it too large, not too small.
+ * The generation is stored last, for without it (0) a slot number names nothing:
+ * the release pairs with the acquire in shm_attached_to(). */
 static uint64_t shm_attach_new(shm_space_t *space, shm_id_t id, int64_t transit, pool_error_t *err)
 {
     shm_record_t *record = shm_record(space, id.slot);
@@ -162,10 +164,10 @@ static uint64_t shm_attach_new(shm_space_t *space, shm_id_t id, int64_t transit,
 
     if (slot == POOL_NONE) return SHM_NONE;
     record->refs++;
-    mark             = (shm_attach_t *)pool_grow_ptr(&space->attach, slot);
-    mark->transit    = (uint64_t)transit;
-    mark->generation = id.generation;
-    __atomic_store_n(&mark->variable, id.slot, __ATOMIC_RELEASE);
+    mark           = (shm_attach_t *)pool_grow_ptr(&space->attach, slot);
+    mark->transit  = (uint64_t)transit;
+    mark->variable = id.slot;
+    __atomic_store_n(&mark->generation, id.generation, __ATOMIC_RELEASE);
     return slot;
 }
 
@@ -458,7 +460,7 @@ static void shm_reap(shm_space_t *space)
     for (slot = pool_grow_next(&space->attach, 0); slot != POOL_NONE; slot = pool_grow_next(&space->attach, slot + 1)) {
         const shm_attach_t *mark = (const shm_attach_t *)pool_grow_ptr(&space->attach, slot);
         pool_t             *part = pool_grow_have(&space->attach, slot);
-        shm_id_t            id   = { mark->variable, mark->generation };
+        shm_id_t            id   = shm_attached_to(mark);
         owner                    = pool_owner_word(part, pool_grow_index(slot));
         if (owner != last) dead = pool_owner_is_dead(part, owner);
         last = owner;
