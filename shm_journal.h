@@ -408,20 +408,46 @@ static void shm_put_value(pTHX_ shm_buffer_t *out, SV *sv)
         shm_put_plain(aTHX_ out, sv);
 }
 
+/* In the order of the buckets a large hash is a walk from cache miss to cache miss:
+ * entry, key and value, body, string. Taken some entries at a time, a step of the
+ * way for all of them, most of the misses overlap. */
+static void shm_put_entries(pTHX_ shm_buffer_t *out, HE *const *entries, size_t count)
+{
+    size_t i;
+    for (i = 0; i < count; i++) {
+        __builtin_prefetch(HeKEY_hek(entries[i]));
+        __builtin_prefetch(HeVAL(entries[i]));
+    }
+    for (i = 0; i < count; i++) {
+        __builtin_prefetch(SvANY(HeVAL(entries[i])));
+        __builtin_prefetch(HeVAL(entries[i])->sv_u.svu_pv); /* whatever it is, if it is no string */
+    }
+    for (i = 0; i < count; i++) {
+        HEK *key = HeKEY_hek(entries[i]);
+        shm_put_text(out, HEK_KEY(key), (size_t)HEK_LEN(key), cBOOL(HEK_UTF8(key)));
+        shm_put_value(aTHX_ out, HeVAL(entries[i]));
+    }
+}
+
 static void shm_put_hash(pTHX_ shm_buffer_t *out, HV *hv)
 {
-    HE   **buckets = HvARRAY(hv), *entry;
+    HE   **buckets = HvARRAY(hv), *entry, *some[32];
     STRLEN i, max = HvMAX(hv);
+    size_t count = 0;
 
     shm_put_varint(out, HvUSEDKEYS(hv));
     if (buckets == NULL) return;
-    for (i = 0; i <= max; i++) /* not by the iterator, which is the user's */
+    for (i = 0; i <= max; i++) { /* not by the iterator, which is the user's */
+        if (i + 32 <= max) __builtin_prefetch(buckets[i + 32]);
         for (entry = buckets[i]; entry != NULL; entry = HeNEXT(entry)) {
-            HEK *key = HeKEY_hek(entry);
             if (HeVAL(entry) == &PL_sv_placeholder) continue;
-            shm_put_text(out, HEK_KEY(key), (size_t)HEK_LEN(key), cBOOL(HEK_UTF8(key)));
-            shm_put_value(aTHX_ out, HeVAL(entry));
+            some[count++] = entry;
+            if (count < sizeof some / sizeof *some) continue;
+            shm_put_entries(aTHX_ out, some, count);
+            count = 0;
         }
+    }
+    shm_put_entries(aTHX_ out, some, count);
 }
 
 /* The copy as one record. */
