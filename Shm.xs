@@ -349,7 +349,7 @@ _tie(reference, object)
     if (!SvROK(reference)) croak("Not a reference");
     target = SvRV(reference);
     if (shm_type_of(target) != var->type) croak("Not a variable of the right type");
-    sv_unmagic(target, var->type == SHM_SCALAR ? PERL_MAGIC_tiedscalar : PERL_MAGIC_tied);
+    shm_untie(aTHX_ var, target);
     shm_tie(aTHX_ var, target);
 
 SV *

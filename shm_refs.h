@@ -180,8 +180,9 @@ static bool shm_add_name(shm_space_t *space, const char *text, size_t length, sh
 
 /* --- attaching ----------------------------------------------------------- */
 
-/* Find or make the variable, and attach to it. name == NULL: a new, anonymous
- * one. NULL with *err filled; POOL_FULL: the namespace was removed meanwhile. */
+/* The handle of a variable, which is found or made, and attached to unless this
+ * interpreter has it already. name == NULL: a new, anonymous one. NULL with *err
+ * filled; POOL_FULL: the namespace was removed meanwhile. */
 static shm_var_t *shm_open_variable(pTHX_ shm_space_t *space, uint32_t type, const char *name, size_t length, pool_error_t *err)
 {
     shm_id_t    id   = { SHM_NONE, 0 };
@@ -210,8 +211,16 @@ static shm_var_t *shm_open_variable(pTHX_ shm_space_t *space, uint32_t type, con
     }
     shm_registry_unlock(space);
     if (attach == SHM_NONE) return NULL;
-    var = shm_handle_new(aTHX_ space, id, type, attach);
-    if (name != NULL) var->name = savepvn(name, length);
+    /* Not above: fork takes the lock of the table before that of the registry. A
+     * handle of ours is attached, and no other thread frees it. */
+    if (!made) var = shm_table_find(aTHX_ space, id);
+    if (var == NULL) var = shm_handle_new(aTHX_ space, id, type, attach);
+    else {
+        shm_registry_lock(space);
+        shm_detach(space, id, attach);
+        shm_registry_unlock(space);
+    }
+    if (name != NULL && var->name == NULL) var->name = savepvn(name, length);
     return var;
 }
 
@@ -231,8 +240,9 @@ static shm_var_t *shm_attach_to(pTHX_ shm_space_t *space, shm_id_t id, uint32_t 
 /* The container tied to a variable in this process, as a counted reference. */
 static SV *shm_reference(pTHX_ shm_var_t *var)
 {
-    SV *container = var->container;
-    if (container != NULL) return newRV_inc(container);
+    SV    *container = var->container;
+    MAGIC *mg        = container != NULL ? mg_find(container, var->type == SHM_SCALAR ? PERL_MAGIC_tiedscalar : PERL_MAGIC_tied) : NULL;
+    if (mg != NULL && shm_handle_of(aTHX_ mg->mg_obj) == var) return newRV_inc(container); /* not untied meanwhile */
     container = shm_new_cache(aTHX_ var->type);
     shm_tie(aTHX_ var, container);
     return newRV_noinc(container);

@@ -423,6 +423,7 @@ static void shm_know_container(pTHX_ shm_var_t *var, SV *container)
 {
     MAGIC *mg;
     if (var->container == container) return;
+    if (var->container != NULL) sv_unmagicext(var->container, SHM_MAGIC_CONTAINER, &shm_container_vtbl);
     var->container = container;
     mg             = sv_magicext(container, NULL, SHM_MAGIC_CONTAINER, &shm_container_vtbl, (const char *)var, 0);
     mg->mg_flags |= MGf_DUP;

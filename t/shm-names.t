@@ -1,0 +1,71 @@
+use strict;
+use warnings;
+use lib 't/lib';
+use ShmTest;
+use Test::More;
+use IPC::Shm;
+
+# A name leads to one variable in a process, however it is come by.
+{
+    our %known : shm = (a => 1);
+    our @known : shm = (1, 2);
+    our $known : shm = 'x';
+    is $IPC::Shm::NAMEVARS{'%main::known'}, \%known, 'NAMEVARS leads to the hash that was declared';
+    is $IPC::Shm::NAMEVARS{'@main::known'}, \@known, '… to the array';
+    is $IPC::Shm::NAMEVARS{'$main::known'}, \$known, '… to the scalar';
+    is tied(%{ $IPC::Shm::NAMEVARS{'%main::known'} }), tied(%known), '… with the same object';
+
+    my ($before) = map { $_->{refs} } grep { ($_->{name} // '') eq '%main::known' } IPC::Shm->list;
+    $IPC::Shm::NAMEVARS{'%main::known'}{a}++ for 1 .. 10;
+    my ($after) = map { $_->{refs} } grep { ($_->{name} // '') eq '%main::known' } IPC::Shm->list;
+    is $after, $before, '… and looking takes no attachment';
+
+    $known{a} = 1;
+    $IPC::Shm::NAMEVARS{'%main::known'}{a} = 2;
+    ok !(tied %known)->wait_change(0), 'a change through NAMEVARS is this process\'s own';
+
+    is in_child(sub {
+        alarm 60;    # ends a wait for our own lock
+        my $lock = (tied %known)->lock_guard;
+        $IPC::Shm::NAMEVARS{'%main::known'}{b} = 3;
+        my $got = $IPC::Shm::NAMEVARS{'%main::known'}{b};
+        return $got, delete $IPC::Shm::NAMEVARS{'@main::known'}, exists $IPC::Shm::NAMEVARS{'@main::known'} ? 'there' : 'gone';
+    }), '3|1|gone', 'the lock that a process holds does not keep it from NAMEVARS';
+    is in_child(sub {
+        alarm 60;
+        my $lock = (tied %known)->lock_guard;
+        return delete $IPC::Shm::NAMEVARS{'%main::known'};
+    }), 1, '… nor from removing the variable by its name';
+}
+
+# Others' variables, and those that are known by a reference only.
+program('use IPC::Shm; our %theirs : shm = (k => "v"); our $to : shm = \%theirs');
+{
+    our $to : shm;
+    my $reference = $to;
+    is $IPC::Shm::NAMEVARS{'%main::theirs'}, $reference, 'a variable that was found through another one';
+    is +(tied %$reference)->name, '%main::theirs', '… has its name then';
+    eval 'our %theirs : shm; 1' or die $@;
+    is tied(our %theirs), tied(%$reference), '… and is the one that a declaration gets';
+    is $theirs{k}, 'v', '… with its content';
+    undef $reference;
+    is $theirs{k}, 'v', '… whichever goes first';
+}
+
+# An untied variable is not a view any more, even while its object lives.
+{
+    our %untied : shm = (k => 'v');
+    my $object = tied %untied;
+    { no warnings 'untie'; untie %untied }
+    my $view = $IPC::Shm::NAMEVARS{'%main::untied'};
+    isnt $view, \%untied, 'NAMEVARS does not lead to a variable that was untied';
+    is $view->{k}, 'v', '… but to what is shared';
+    is tied(%$view), $object, '… by the object that lives';
+    eval 'our %untied : shm; 1' or die $@;
+    is $untied{k}, 'v', 'it can be declared again';
+    undef $view;
+    is $IPC::Shm::NAMEVARS{'%main::untied'}, \%untied, '… and is what the name leads to then';
+}
+
+IPC::Shm->cleanup;
+done_testing;
