@@ -431,14 +431,14 @@ static void shm_put_entries(pTHX_ shm_buffer_t *out, HE *const *entries, size_t 
 
 static void shm_put_hash(pTHX_ shm_buffer_t *out, HV *hv)
 {
-    HE   **buckets = HvARRAY(hv), *entry, *some[32];
+    HE   **buckets = HvARRAY(hv), *entry, *some[64];
     STRLEN i, max = HvMAX(hv);
     size_t count = 0;
 
     shm_put_varint(out, HvUSEDKEYS(hv));
     if (buckets == NULL) return;
     for (i = 0; i <= max; i++) { /* not by the iterator, which is the user's */
-        if (i + 32 <= max) __builtin_prefetch(buckets[i + 32]);
+        if (i + 64 <= max) __builtin_prefetch(buckets[i + 64]);
         for (entry = buckets[i]; entry != NULL; entry = HeNEXT(entry)) {
             if (HeVAL(entry) == &PL_sv_placeholder) continue;
             some[count++] = entry;
