@@ -156,7 +156,8 @@ static inline uint64_t pool_grow_alloc(pool_grow_t *row, pool_error_t *err)
         }
     err->code      = full ? POOL_E_NOSPC : POOL_E_ARGUMENT;
     err->sys_errno = full ? ENOSPC : 0;
-    snprintf(err->text, sizeof err->text, full ? "no space left on the filesystem of %.160s" : "%.160s has reached its largest size", row->path);
+    snprintf(err->text, sizeof err->text, full ? "no space left on the filesystem of %.160s" : "%.160s has reached its largest size",
+             row->path);
     return POOL_NONE;
 }
 
@@ -176,7 +177,7 @@ static inline void pool_grow_rewind(pool_grow_t *row)
 /* As the functions of pool.h; a slot that does not exist is not allocated. */
 static inline bool pool_grow_free(pool_grow_t *row, uint64_t slot)
 {
-    pool_t *pool = pool_grow_have(row, slot);
+    pool_t  *pool = pool_grow_have(row, slot);
     uint32_t k;
     if (pool == NULL || !pool_free(pool, pool_grow_index(slot))) return false;
     k = pool_grow_part_of(slot);

@@ -94,8 +94,7 @@ static inline void pool_lock_wake(pool_lock_t *lock)
     uint32_t waiting = __atomic_exchange_n(&lock->waiting, 0, __ATOMIC_SEQ_CST);
 
     __atomic_fetch_add(&lock->event, 1, __ATOMIC_RELEASE);
-    if ((waiting & POOL_LOCK_WAIT_HOLD) != 0)
-        syscall(SYS_futex, &lock->event, FUTEX_WAKE_BITSET, 1, NULL, NULL, POOL_LOCK_WAIT_HOLD);
+    if ((waiting & POOL_LOCK_WAIT_HOLD) != 0) syscall(SYS_futex, &lock->event, FUTEX_WAKE_BITSET, 1, NULL, NULL, POOL_LOCK_WAIT_HOLD);
     if ((waiting & ~POOL_LOCK_WAIT_HOLD) != 0)
         syscall(SYS_futex, &lock->event, FUTEX_WAKE_BITSET, INT_MAX, NULL, NULL, waiting & ~POOL_LOCK_WAIT_HOLD);
     errno = saved;
@@ -144,7 +143,7 @@ static inline bool pool_lock_take_over(pool_t *pool, pool_lock_t *lock, uint64_t
 {
     uint64_t holder = __atomic_load_n(&lock->holder, __ATOMIC_RELAXED);
     return holder != 0 && pool_owner_is_dead(pool, holder)
-        && __atomic_compare_exchange_n(&lock->holder, &holder, me, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+           && __atomic_compare_exchange_n(&lock->holder, &holder, me, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
 /* Take the lock, waiting until deadline_ns (see pool_lock_deadline()). Returns

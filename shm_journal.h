@@ -239,8 +239,10 @@ static void shm_open_gap(pTHX_ AV *av, uint64_t offset, uint64_t length, uint64_
     for (i = 0; i < length; i++) {
         SV *old = AvARRAY(av)[offset + i];
         shm_forget_value(aTHX_ old, delta);
-        if (removed != NULL) av_push(removed, old != NULL ? old : newSV(0));
-        else if (old != NULL) sv_2mortal(old);
+        if (removed != NULL)
+            av_push(removed, old != NULL ? old : newSV(0));
+        else if (old != NULL)
+            sv_2mortal(old);
         AvARRAY(av)[offset + i] = NULL;
     }
     if (length > 0 && count == 0 && offset == 0) { /* shift: no element moves */
@@ -362,9 +364,12 @@ static bool shm_apply(pTHX_ shm_var_t *var, const uint8_t *data, size_t length, 
     if (var->type == SHM_HASH && length > 0) shm_keep_iteration(aTHX_ var);
     while (in.at < in.end && !in.bad) {
         enum shm_op op = (enum shm_op)shm_get_byte(&in);
-        if (var->type == SHM_HASH) shm_apply_hash(aTHX_ var, op, &in, delta);
-        else if (var->type == SHM_ARRAY) shm_apply_array(aTHX_ var, op, &in, removed, delta);
-        else shm_apply_scalar(aTHX_ var, op, &in, delta);
+        if (var->type == SHM_HASH)
+            shm_apply_hash(aTHX_ var, op, &in, delta);
+        else if (var->type == SHM_ARRAY)
+            shm_apply_array(aTHX_ var, op, &in, removed, delta);
+        else
+            shm_apply_scalar(aTHX_ var, op, &in, delta);
     }
     return !in.bad;
 }
@@ -505,7 +510,8 @@ static bool shm_fetch_news(shm_var_t *var, shm_state_t *state, shm_cursor_t *to,
     *to                  = var->at;
     shm_work.copy.length = 0;
     *reload              = state->epoch != var->at.epoch || state->bytes < var->at.bytes || var->at.serial == UINT64_MAX;
-    if (*reload && var->at.serial != UINT64_MAX && state->old_epoch == var->at.epoch && state->old_bytes == var->at.bytes && state->old_epoch != 0) {
+    if (*reload && var->at.serial != UINT64_MAX && state->old_epoch == var->at.epoch && state->old_bytes == var->at.bytes
+        && state->old_epoch != 0) {
         *reload   = false; /* the new chain begins with what this copy is */
         to->block = SHM_NONE;
         to->bytes = state->snapshot;
@@ -515,7 +521,7 @@ static bool shm_fetch_news(shm_var_t *var, shm_state_t *state, shm_cursor_t *to,
     to->serial = serial;
     to->epoch  = state->epoch;
     if (state->epoch != 0 && !shm_copy(var->space, state, to, state->bytes, &shm_work.copy)) {
-        *damaged = shm_still(var->record, serial) && !shm_work.copy.failed;
+        *damaged             = shm_still(var->record, serial) && !shm_work.copy.failed;
         shm_work.copy.failed = false;
         return false;
     }
@@ -546,8 +552,8 @@ static enum shm_news shm_catch_up(pTHX_ shm_var_t *var)
     if (state.removed) return SHM_REMOVED;
     if (reload && var->type == SHM_HASH) shm_keep_iteration(aTHX_ var);
     if (reload) shm_clear_copy(aTHX_ var, &ignored);
-    var->at = to;
-    ok      = shm_apply(aTHX_ var, shm_work.copy.data, shm_work.copy.length, NULL, &ignored);
+    var->at                 = to;
+    ok                      = shm_apply(aTHX_ var, shm_work.copy.data, shm_work.copy.length, NULL, &ignored);
     shm_work.dropped.length = 0; /* who made the change has dropped them */
     if (shm_work.copy.room > (size_t)1 << 20) shm_buffer_free(&shm_work.copy);
     return ok ? SHM_CURRENT : SHM_DAMAGED;
@@ -563,7 +569,10 @@ static void shm_report(pTHX_ shm_var_t *var, enum shm_news news)
 }
 
 /* Run signal handlers; they may die. */
-#define SHM_ASYNC_CHECK() do { if (PL_sig_pending) PERL_ASYNC_CHECK(); } while (0)
+#define SHM_ASYNC_CHECK()                       \
+    do {                                        \
+        if (PL_sig_pending) PERL_ASYNC_CHECK(); \
+    } while (0)
 
 /* Another process holds a write lock: wait until it does not. */
 static void shm_wait_readable(pTHX_ shm_var_t *var)
@@ -619,7 +628,8 @@ static void shm_be_courteous(shm_var_t *var)
 static void shm_no_room(pTHX_ const shm_space_t *space, const char *text) __attribute__((noreturn));
 static void shm_no_room(pTHX_ const shm_space_t *space, const char *text)
 {
-    if (__atomic_load_n(&space->super->closed, __ATOMIC_ACQUIRE) != 0) croak("The namespace %s was removed", space->path); /* pairs with shm_space_remove() */
+    if (__atomic_load_n(&space->super->closed, __ATOMIC_ACQUIRE) != 0)
+        croak("The namespace %s was removed", space->path); /* pairs with shm_space_remove() */
     croak("Cannot store: %s", text);
 }
 
@@ -688,7 +698,8 @@ static void shm_begin(pTHX_ shm_var_t *var)
 static inline bool shm_is_old(const shm_space_t *space, const shm_state_t *state, size_t more)
 {
     uint64_t end = state->bytes + more;
-    return POOL_UNLIKELY((state->bytes % space->payload) + more > space->payload || state->bytes % space->payload == 0) && end > state->live + state->live / 4 * 3 + space->payload / 2;
+    return POOL_UNLIKELY((state->bytes % space->payload) + more > space->payload || state->bytes % space->payload == 0)
+           && end > state->live + state->live / 4 * 3 + space->payload / 2;
 }
 
 /* Begin the draft in a new chain: with the copy as its snapshot, which is the
@@ -700,7 +711,7 @@ static bool shm_rewrite(pTHX_ shm_var_t *var, bool current)
     pool_grow_rewind(&var->space->blocks);
     if (!current) draft->state.old_epoch = 0;
     shm_work.snapshot.length = 0;
-    shm_put_snapshot(aTHX_ &shm_work.snapshot, var);
+    shm_put_snapshot(aTHX_ & shm_work.snapshot, var);
     if (shm_work.snapshot.failed) return shm_fail(&draft->err, POOL_E_SYSTEM, ENOMEM, "cannot be written", var->space->path);
     if (!shm_append(var->space, var->id.slot, draft, shm_work.snapshot.data, shm_work.snapshot.length)) return false;
     draft->state.snapshot = draft->state.live = draft->state.bytes;
@@ -768,11 +779,13 @@ static void shm_write(pTHX_ shm_var_t *var, shm_buffer_t *record, AV *removed)
     }
     shm_work.dropped.length = 0;
     shm_draft_begin(var->record, draft);
-    if (POOL_UNLIKELY(shm_replaces_all(var, record)) && (record->data[0] == SHM_CLEAR || draft->state.bytes % var->space->payload + record->length > var->space->payload || draft->state.bytes == 0)) {
+    if (POOL_UNLIKELY(shm_replaces_all(var, record))
+        && (record->data[0] == SHM_CLEAR || draft->state.bytes % var->space->payload + record->length > var->space->payload
+            || draft->state.bytes == 0)) {
         shm_draft_anew(var->record, draft);
         draft->state.old_epoch = 0;
-        ok = record->data[0] == SHM_CLEAR || shm_append(var->space, var->id.slot, draft, record->data, record->length);
-        anew = true;
+        ok                     = record->data[0] == SHM_CLEAR || shm_append(var->space, var->id.slot, draft, record->data, record->length);
+        anew                   = true;
     }
     else {
         ok = draft->state.epoch != 0 && !shm_is_old(var->space, &draft->state, record->length);
@@ -823,16 +836,16 @@ static void shm_batch_commit(pTHX)
     shm_draft_begin(var->record, draft);
     if (shm_work.pending.failed) {
         shm_work.pending.failed = false;
-        ok = shm_fail(&draft->err, POOL_E_SYSTEM, ENOMEM, "cannot be written", var->space->path);
+        ok                      = shm_fail(&draft->err, POOL_E_SYSTEM, ENOMEM, "cannot be written", var->space->path);
     }
     else if (shm_work.replaced && shm_work.pending.length == 0) { /* it is empty: that takes no room */
         shm_draft_anew(var->record, draft);
         draft->state.old_epoch = draft->state.live = 0;
-        shm_work.delta.live = 0;
-        ok                  = true;
+        shm_work.delta.live                        = 0;
+        ok                                         = true;
     }
     else if (shm_work.replaced || draft->state.epoch == 0 || shm_is_old(var->space, &draft->state, shm_work.pending.length)) {
-        ok = shm_rewrite(aTHX_ var, false);
+        ok                  = shm_rewrite(aTHX_ var, false);
         shm_work.delta.live = 0; /* the snapshot was counted */
     }
     else

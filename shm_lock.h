@@ -145,8 +145,10 @@ static inline int shm_write_lock(const shm_locker_t *locker, int64_t deadline_ns
     bool         slept = false;
 
     for (i = 0; i < POOL_LOCK_SPINS && code == POOL_FULL; i++) {
-        if (pool_lock_try(lock, me)) code = POOL_OK;
-        else pool_lock_pause();
+        if (pool_lock_try(lock, me))
+            code = POOL_OK;
+        else
+            pool_lock_pause();
     }
     for (;;) {
         uint32_t seen = 0;

@@ -58,7 +58,8 @@ static bool shm_is_ours(pTHX_ SV *sv)
 {
     MAGIC *mg;
     for (mg = SvMAGIC(sv); mg != NULL; mg = mg->mg_moremagic)
-        if ((mg->mg_type == PERL_MAGIC_tied || mg->mg_type == PERL_MAGIC_tiedelem || mg->mg_type == PERL_MAGIC_tiedscalar) && mg->mg_obj != NULL)
+        if ((mg->mg_type == PERL_MAGIC_tied || mg->mg_type == PERL_MAGIC_tiedelem || mg->mg_type == PERL_MAGIC_tiedscalar)
+            && mg->mg_obj != NULL)
             return shm_handle_of(aTHX_ mg->mg_obj) != NULL;
     return false;
 }
@@ -67,7 +68,8 @@ static OP *shm_batch_aassign(pTHX)
 {
     SV **left = PL_stack_base + *PL_markstack_ptr + 1;
     for (; left <= PL_stack_sp; left++)
-        if (*left != NULL && SvTYPE(*left) >= SVt_PVMG && POOL_UNLIKELY(SvMAGICAL(*left)) && shm_is_ours(aTHX_ *left)) return shm_batch_run(aTHX_ OP_AASSIGN);
+        if (*left != NULL && SvTYPE(*left) >= SVt_PVMG && POOL_UNLIKELY(SvMAGICAL(*left)) && shm_is_ours(aTHX_ * left))
+            return shm_batch_run(aTHX_ OP_AASSIGN);
     return shm_pp[OP_AASSIGN](aTHX);
 }
 
@@ -139,8 +141,10 @@ static OP *shm_read_pad(pTHX_ int number)
 static OP *shm_read_rv(pTHX_ int number, bool hash)
 {
     SV *sv = *PL_stack_sp;
-    if (SvROK(sv) && !SvAMAGIC(sv)) sv = SvRV(sv);
-    else if (isGV_with_GP(sv)) sv = hash ? (SV *)GvHV((GV *)sv) : (SV *)GvAV((GV *)sv);
+    if (SvROK(sv) && !SvAMAGIC(sv))
+        sv = SvRV(sv);
+    else if (isGV_with_GP(sv))
+        sv = hash ? (SV *)GvHV((GV *)sv) : (SV *)GvAV((GV *)sv);
     if (sv != NULL && SvTYPE(sv) == (hash ? SVt_PVHV : SVt_PVAV) && POOL_UNLIKELY(SvRMAGICAL(sv)) && SHM_READS_LIST())
         return shm_read_run(aTHX_ number, sv, PL_stack_sp - PL_stack_base);
     return shm_pp[number](aTHX);
@@ -156,14 +160,38 @@ static OP *shm_read_top(pTHX_ int number, bool slice)
     return shm_pp[number](aTHX);
 }
 
-static OP *shm_read_padav(pTHX) { return shm_read_pad(aTHX_ OP_PADAV); }
-static OP *shm_read_padhv(pTHX) { return shm_read_pad(aTHX_ OP_PADHV); }
-static OP *shm_read_rv2av(pTHX) { return shm_read_rv(aTHX_ OP_RV2AV, false); }
-static OP *shm_read_rv2hv(pTHX) { return shm_read_rv(aTHX_ OP_RV2HV, true); }
-static OP *shm_read_keys(pTHX) { return shm_read_top(aTHX_ OP_KEYS, false); }
-static OP *shm_read_values(pTHX) { return shm_read_top(aTHX_ OP_VALUES, false); }
-static OP *shm_read_hslice(pTHX) { return shm_read_top(aTHX_ OP_HSLICE, true); }
-static OP *shm_read_aslice(pTHX) { return shm_read_top(aTHX_ OP_ASLICE, true); }
+static OP *shm_read_padav(pTHX)
+{
+    return shm_read_pad(aTHX_ OP_PADAV);
+}
+static OP *shm_read_padhv(pTHX)
+{
+    return shm_read_pad(aTHX_ OP_PADHV);
+}
+static OP *shm_read_rv2av(pTHX)
+{
+    return shm_read_rv(aTHX_ OP_RV2AV, false);
+}
+static OP *shm_read_rv2hv(pTHX)
+{
+    return shm_read_rv(aTHX_ OP_RV2HV, true);
+}
+static OP *shm_read_keys(pTHX)
+{
+    return shm_read_top(aTHX_ OP_KEYS, false);
+}
+static OP *shm_read_values(pTHX)
+{
+    return shm_read_top(aTHX_ OP_VALUES, false);
+}
+static OP *shm_read_hslice(pTHX)
+{
+    return shm_read_top(aTHX_ OP_HSLICE, true);
+}
+static OP *shm_read_aslice(pTHX)
+{
+    return shm_read_top(aTHX_ OP_ASLICE, true);
+}
 
 /* --- fork -------------------------------------------------------------------- */
 
@@ -183,8 +211,7 @@ static const struct {
 } shm_operators[] = {
     { OP_AASSIGN, shm_batch_aassign }, { OP_SORT, shm_batch_sort },    { OP_REVERSE, shm_batch_reverse }, { OP_PADAV, shm_read_padav },
     { OP_PADHV, shm_read_padhv },      { OP_RV2AV, shm_read_rv2av },   { OP_RV2HV, shm_read_rv2hv },      { OP_KEYS, shm_read_keys },
-    { OP_VALUES, shm_read_values },    { OP_HSLICE, shm_read_hslice }, { OP_ASLICE, shm_read_aslice },
-    { OP_FORK, shm_fork },
+    { OP_VALUES, shm_read_values },    { OP_HSLICE, shm_read_hslice }, { OP_ASLICE, shm_read_aslice },    { OP_FORK, shm_fork },
 };
 
 /* Code that was compiled before this module was loaded has the old operators. */
@@ -204,7 +231,8 @@ static void shm_patch_compiled(pTHX)
     if (PL_main_root != NULL) shm_patch_ops(PL_main_root);
     for (arena = PL_sv_arenaroot; arena != NULL; arena = (SV *)SvANY(arena))
         for (sv = arena + 1; sv < &arena[SvREFCNT(arena)]; sv++)
-            if (SvTYPE(sv) == SVt_PVCV && SvREFCNT(sv) > 0 && !CvISXSUB((CV *)sv) && CvROOT((CV *)sv) != NULL) shm_patch_ops(CvROOT((CV *)sv));
+            if (SvTYPE(sv) == SVt_PVCV && SvREFCNT(sv) > 0 && !CvISXSUB((CV *)sv) && CvROOT((CV *)sv) != NULL)
+                shm_patch_ops(CvROOT((CV *)sv));
 }
 
 /* Once a process: the table of operators is everybody's. */

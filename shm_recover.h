@@ -65,7 +65,8 @@ static void shm_each_inner(pTHX_ shm_var_t *var, void (*step)(pTHX_ shm_var_t *,
     else if (var->type == SHM_ARRAY) {
         AV *av = (AV *)var->cache;
         for (i = 0; i <= AvFILLp(av); i++)
-            if (AvARRAY(av)[i] != NULL && SvROK(AvARRAY(av)[i]) && (var = shm_handle_of_container(aTHX_ SvRV(AvARRAY(av)[i]), &foreign)) != NULL)
+            if (AvARRAY(av)[i] != NULL && SvROK(AvARRAY(av)[i])
+                && (var = shm_handle_of_container(aTHX_ SvRV(AvARRAY(av)[i]), &foreign)) != NULL)
                 step(aTHX_ var, todo);
     }
     else {
@@ -73,7 +74,8 @@ static void shm_each_inner(pTHX_ shm_var_t *var, void (*step)(pTHX_ shm_var_t *,
         HE *entry, **buckets = HvARRAY(hv);
         for (i = 0; buckets != NULL && i <= (SSize_t)HvMAX(hv); i++)
             for (entry = buckets[i]; entry != NULL; entry = HeNEXT(entry))
-                if (SvROK(HeVAL(entry)) && (var = shm_handle_of_container(aTHX_ SvRV(HeVAL(entry)), &foreign)) != NULL) step(aTHX_ var, todo);
+                if (SvROK(HeVAL(entry)) && (var = shm_handle_of_container(aTHX_ SvRV(HeVAL(entry)), &foreign)) != NULL)
+                    step(aTHX_ var, todo);
     }
 }
 
@@ -118,7 +120,8 @@ static void shm_release_cycles(pTHX)
     }
     for (i = 0; i < all.length; i += sizeof var) {
         memcpy(&var, all.data + i, sizeof var);
-        if (var->container == NULL || var->object == NULL || SvREFCNT(var->container) > var->inner || SvREFCNT(var->object) > 1 || var == shm_work.batch)
+        if (var->container == NULL || var->object == NULL || SvREFCNT(var->container) > var->inner || SvREFCNT(var->object) > 1
+            || var == shm_work.batch)
             shm_reach(aTHX_ var, &todo);
     }
     while (todo.length > 0) {
@@ -321,7 +324,7 @@ static uint64_t shm_recover(pTHX_ shm_space_t *space)
     marks.refs     = (uint64_t *)calloc(marks.capacity + 1, sizeof(uint64_t));
     if (marks.refs != NULL) {
         shm_mark_roots(&marks);
-        if (shm_mark_reachable(aTHX_ &marks)) freed += shm_sweep(&marks);
+        if (shm_mark_reachable(aTHX_ & marks)) freed += shm_sweep(&marks);
     }
     free(marks.refs);
     shm_buffer_free(&marks.todo);
@@ -376,12 +379,13 @@ static void shm_cleanup(pTHX_ shm_space_t *space)
     uint64_t slot;
     shm_space_remove(space);
     for (slot = pool_grow_next(&space->vars, 0); slot != POOL_NONE; slot = pool_grow_next(&space->vars, slot + 1)) {
-        shm_id_t      id     = { slot, pool_grow_generation(&space->vars, slot) };
-        shm_var_t    *var    = shm_table_find(aTHX_ space, id);
-        bool          held   = var != NULL && var->write_held;
-        shm_locker_t  locker;
+        shm_id_t     id   = { slot, pool_grow_generation(&space->vars, slot) };
+        shm_var_t   *var  = shm_table_find(aTHX_ space, id);
+        bool         held = var != NULL && var->write_held;
+        shm_locker_t locker;
         memset(&locker, 0, sizeof locker);
-        if (var != NULL) locker = shm_locker(var);
+        if (var != NULL)
+            locker = shm_locker(var);
         else {
             locker.space  = space;
             locker.record = shm_record(space, slot);

@@ -50,7 +50,7 @@ typedef struct shm_state {
     uint64_t snapshot;   /* of these, the snapshot that it begins with */
     uint64_t live;       /* about what a new snapshot would take */
     uint64_t elements;
-    uint64_t standins; /* references to other variables among them */
+    uint64_t standins;             /* references to other variables among them */
     uint64_t old_epoch, old_bytes; /* the snapshot is the old chain's content at this length */
     uint64_t removed;
     uint8_t  pad[40];
@@ -113,14 +113,14 @@ typedef struct shm_block {
 } shm_block_t;
 
 typedef struct shm_space {
-    char              *path;
-    pool_t            *pool; /* `namespace`; the owner words in locks are this pool's */
-    shm_super_t       *super;
-    uint64_t           payload; /* bytes a block */
-    pool_grow_t        vars, blocks, names, attach;
-    uint64_t           inode; /* of `namespace` */
-    uint32_t           users;
-    struct shm_space  *next;
+    char             *path;
+    pool_t           *pool; /* `namespace`; the owner words in locks are this pool's */
+    shm_super_t      *super;
+    uint64_t          payload; /* bytes a block */
+    pool_grow_t       vars, blocks, names, attach;
+    uint64_t          inode; /* of `namespace` */
+    uint32_t          users;
+    struct shm_space *next;
 } shm_space_t;
 
 static inline uint64_t shm_me(shm_space_t *space)
@@ -169,7 +169,8 @@ static inline bool shm_fail(pool_error_t *err, int code, int sys_errno, const ch
 {
     err->code      = code;
     err->sys_errno = sys_errno;
-    snprintf(err->text, sizeof err->text, "%.150s %s%s%s", path, what, sys_errno != 0 ? ": " : "", sys_errno != 0 ? strerror(sys_errno) : "");
+    snprintf(err->text, sizeof err->text, "%.150s %s%s%s", path, what, sys_errno != 0 ? ": " : "",
+             sys_errno != 0 ? strerror(sys_errno) : "");
     return false;
 }
 
@@ -186,8 +187,10 @@ static inline bool shm_directory(const char *path, bool private_to_user, uint32_
     if (!private_to_user && S_ISLNK(st.st_mode) && stat(path, &st) != 0)
         return shm_fail(err, POOL_E_SYSTEM, errno, "cannot be a namespace", path);
     if (!S_ISDIR(st.st_mode)) return shm_fail(err, POOL_E_INVALID, 0, "cannot be a namespace: it is not a directory", path);
-    if (private_to_user && st.st_uid != geteuid()) return shm_fail(err, POOL_E_INVALID, 0, "is refused as a namespace: it belongs to another user", path);
-    if (private_to_user && (st.st_mode & 077) != 0) return shm_fail(err, POOL_E_INVALID, 0, "is refused as a namespace: it is open to other users", path);
+    if (private_to_user && st.st_uid != geteuid())
+        return shm_fail(err, POOL_E_INVALID, 0, "is refused as a namespace: it belongs to another user", path);
+    if (private_to_user && (st.st_mode & 077) != 0)
+        return shm_fail(err, POOL_E_INVALID, 0, "is refused as a namespace: it is open to other users", path);
     return true;
 }
 

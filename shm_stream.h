@@ -64,7 +64,7 @@ static inline void shm_buffer_free(shm_buffer_t *buffer)
 /* A place in a stream: so many bytes, and the block where they end. */
 typedef struct shm_cursor {
     uint64_t serial, epoch, bytes;
-    uint64_t block;   /* number `index` of the chain, SHM_NONE: the stream is empty */
+    uint64_t block; /* number `index` of the chain, SHM_NONE: the stream is empty */
     uint64_t index;
 } shm_cursor_t;
 
@@ -249,8 +249,8 @@ static inline void shm_free_block(shm_space_t *space, uint64_t id)
 static inline void shm_publish(shm_space_t *space, shm_record_t *record, shm_draft_t *draft)
 {
     uint64_t    serial = record->serial, count, i, *taken = shm_taken(draft, &count);
-    shm_state_t old    = record->state[serial & 1];
-    bool        anew   = old.epoch != draft->state.epoch;
+    shm_state_t old  = record->state[serial & 1];
+    bool        anew = old.epoch != draft->state.epoch;
 
     if (anew) shm_each_block(space, &old, shm_adopt_block);
     shm_prepare();

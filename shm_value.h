@@ -199,8 +199,8 @@ static inline const char *shm_get_text(shm_reader_t *in, size_t *length, bool *u
 {
     uint64_t    head = shm_get_varint(in);
     const char *text = shm_get_bytes(in, head >> 1);
-    *length = in->bad ? 0 : (size_t)(head >> 1);
-    *utf8   = (head & 1) != 0 && is_utf8_string((const U8 *)text, *length);
+    *length          = in->bad ? 0 : (size_t)(head >> 1);
+    *utf8            = (head & 1) != 0 && is_utf8_string((const U8 *)text, *length);
     return text;
 }
 
@@ -218,7 +218,8 @@ static inline void shm_get_standin(shm_reader_t *in, shm_standin_t *standin)
 static inline bool shm_skip(shm_reader_t *in, shm_standin_t *standin)
 {
     uint8_t tag = shm_get_byte(in);
-    if (tag < SHM_T_SHORT) shm_get_bytes(in, tag);
+    if (tag < SHM_T_SHORT)
+        shm_get_bytes(in, tag);
     else if (tag >= SHM_T_SMALL)
         switch (tag) {
         case SHM_T_POSITIVE:
@@ -291,8 +292,10 @@ static inline bool shm_get_value(pTHX_ shm_reader_t *in, SV *sv)
         text   = shm_get_bytes(in, length);
         if (in->bad) break;
         sv_setpvn(sv, text, length);
-        if (tag == SHM_T_CHARS && is_utf8_string((const U8 *)text, length)) SvUTF8_on(sv);
-        else SvUTF8_off(sv);
+        if (tag == SHM_T_CHARS && is_utf8_string((const U8 *)text, length))
+            SvUTF8_on(sv);
+        else
+            SvUTF8_off(sv);
         break;
     case SHM_T_STANDIN:
         shm_get_standin(in, &standin);

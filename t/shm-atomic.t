@@ -14,7 +14,11 @@ our @a : shm;
 sub while_changing {
     my ($name, $change, $look) = @_;
     $change->(0);
-    my $pid = child(sub { for (my $i = 1; ; $i++) { $change->($i) } });
+    my $pid = child(
+        sub {
+            for (my $i = 1;; $i++) { $change->($i) }
+        }
+    );
     my ($wrong, %seen) = ('');
     for my $n (1 .. 20_000) {
         my ($state, $why) = $look->();
@@ -29,36 +33,90 @@ sub while_changing {
     return;
 }
 
-sub all_equal { my %v = map { $_ => 1 } @_; return keys %v <= 1 }
+sub all_equal {
+    my %v = map { $_ => 1 } @_;
+    return keys %v <= 1;
+}
 
-while_changing('a list assignment of a hash',
-    sub { my ($i) = @_; %h = map { ("$_" => $i) } 1 .. 10 + $i % 20 },
-    sub { my %c = %h; return ($c{1}, keys %c >= 10 && all_equal(values %c) ? undef : join ' ', %c) });
-while_changing('a list assignment of an array',
+while_changing(
+    'a list assignment of a hash',
+    sub {
+        my ($i) = @_;
+        %h = map { ("$_" => $i) } 1 .. 10 + $i % 20;
+    },
+    sub { my %c = %h; return ($c{1}, keys %c >= 10 && all_equal(values %c) ? undef : join ' ', %c) }
+);
+while_changing(
+    'a list assignment of an array',
     sub { my ($i) = @_; @a = ($i) x (5 + $i % 7) },
-    sub { my @c = @a; return ($c[0], @c >= 5 && all_equal(@c) ? undef : "@c") });
-while_changing('splice',
-    sub { my ($i) = @_; if (!$i) { @a = (0) x 20 } else { splice @a, $i % 5, 10, ("s$i") x 10 } },
-    sub { my @c = @a; my %n; $n{$_}++ for grep { /s/ } @c; return (scalar(join ',', %n), @c == 20 ? undef : scalar(@c) . ' elements') });
-while_changing('sort in place',
-    sub { my ($i) = @_; if ($i % 2) { @a = sort { $a <=> $b } @a } else { @a = reverse 1 .. 30 } },
-    sub { my @c = @a; my $text = join ',', @c; return ($text . rand, $text eq join(',', 1 .. 30) || $text eq join(',', reverse 1 .. 30) ? undef : $text) });
-while_changing('reverse in place',
-    sub { my ($i) = @_; if ($i) { @a = reverse @a } else { @a = (1 .. 30) } },
-    sub { my @c = @a; my $text = join ',', @c; return ($text . rand, $text eq join(',', 1 .. 30) || $text eq join(',', reverse 1 .. 30) ? undef : $text) });
-while_changing('assignment to a slice',
+    sub { my @c = @a; return ($c[0], @c >= 5 && all_equal(@c) ? undef : "@c") }
+);
+while_changing(
+    'splice',
+    sub {
+        my ($i) = @_;
+        if (!$i) { @a = (0) x 20 }
+        else     { splice @a, $i % 5, 10, ("s$i") x 10 }
+    },
+    sub {
+        my @c = @a;
+        my %n;
+        $n{$_}++ for grep {/s/} @c;
+        return (scalar(join ',', %n), @c == 20 ? undef : scalar(@c) . ' elements');
+    }
+);
+while_changing(
+    'sort in place',
+    sub {
+        my ($i) = @_;
+        if ($i % 2) {
+            @a = sort { $a <=> $b } @a;
+        } else {
+            @a = reverse 1 .. 30;
+        }
+    },
+    sub {
+        my @c    = @a;
+        my $text = join ',', @c;
+        return ($text . rand, $text eq join(',', 1 .. 30) || $text eq join(',', reverse 1 .. 30) ? undef : $text);
+    }
+);
+while_changing(
+    'reverse in place',
+    sub {
+        my ($i) = @_;
+        if   ($i) { @a = reverse @a }
+        else      { @a = (1 .. 30) }
+    },
+    sub {
+        my @c    = @a;
+        my $text = join ',', @c;
+        return ($text . rand, $text eq join(',', 1 .. 30) || $text eq join(',', reverse 1 .. 30) ? undef : $text);
+    }
+);
+while_changing(
+    'assignment to a slice',
     sub { my ($i) = @_; @h{qw(x y z)} = ($i) x 3 },
-    sub { my ($x, $y, $z) = @h{qw(x y z)}; return ($x, $x eq $y && $y eq $z ? undef : "$x $y $z") });
-while_changing('push of a list',
-    sub { my ($i) = @_; if ($i % 50) { push @a, ($i) x 3 } else { @a = () } },
-    sub { my @c = @a; return (scalar(@c) . rand, @c % 3 ? scalar(@c) . ' elements' : undef) });
-while_changing('clearing by assignment of nothing and filling',
+    sub { my ($x, $y, $z) = @h{qw(x y z)}; return ($x, $x eq $y && $y eq $z ? undef : "$x $y $z") }
+);
+while_changing(
+    'push of a list',
+    sub {
+        my ($i) = @_;
+        if   ($i % 50) { push @a, ($i) x 3 }
+        else           { @a = () }
+    },
+    sub { my @c = @a; return (scalar(@c) . rand, @c % 3 ? scalar(@c) . ' elements' : undef) }
+);
+while_changing(
+    'clearing by assignment of nothing and filling',
     sub { my ($i) = @_; %h = $i % 2 ? () : (a => 1, b => 2, c => 3) },
-    sub { my $n = () = keys %h; return ($n . rand, $n == 0 || $n == 3 ? undef : "$n keys") });
+    sub { my $n   = () = keys %h; return ($n . rand, $n == 0 || $n == 3 ? undef : "$n keys") }
+);
 
 # One change is one publication.
 {
-    my $t = tied %h;
+    my $t      = tied %h;
     my $before = $t->serial;
     %h = map { ($_ => 1) } 1 .. 500;
     is $t->serial - $before, 1, 'a list assignment is one change';
@@ -66,8 +124,8 @@ while_changing('clearing by assignment of nothing and filling',
     @h{ 1 .. 100 } = ();
     is $t->serial - $before, 1, 'assignment to a slice is one change';
     $before = (tied @a)->serial;
-    @a = (1 .. 500);
-    is +(tied @a)->serial - $before, 1, '… of an array as well';
+    @a      = (1 .. 500);
+    is + (tied @a)->serial - $before, 1, '… of an array as well';
     (%h) = (%h, more => 1);
     is scalar(keys %h), 501, 'a hash in its own list assignment';
     my $count = () = (%h = (a => 1, a => 2, b => 3));
@@ -78,10 +136,13 @@ while_changing('clearing by assignment of nothing and filling',
     ($a[0], $a[1]) = ($a[1], $a[0]);
     is "@a[0, 1]", '2 1', 'swapping two elements';
     our %other : shm = (o => 1);
-    (@a[0, 1], %other) = (5, 6, p => 2);
+    (@a[ 0, 1 ], %other) = (5, 6, p => 2);
     is "@a[0, 1] " . join(',', %other), '5 6 p,2', 'two shared variables in one assignment';
-    eval { no warnings; %h = (x => 1, y => sub { }) };
-    is join(',', %h), 'k,v', 'an assignment that dies changes nothing';
+    eval {
+        no warnings;
+        %h = (x => 1, y => sub { });
+    };
+    is join(',', %h),                                            'k,v',  'an assignment that dies changes nothing';
     is in_child(sub { (tied %h)->writelock(0) . join ',', %h }), '1k,v', '… and holds no lock';
 }
 done_testing;

@@ -37,7 +37,7 @@ sub kill_writers {
 # Blocks in use by variables, as the namespace counts them and as they are needed.
 sub blocks_agree {
     IPC::Shm->recover;
-    my $stats = IPC::Shm->stats;
+    my $stats   = IPC::Shm->stats;
     my $payload = $stats->{block_size} - 16;
     my $needed  = 0;
     $needed += int(($_->{bytes} + $payload - 1) / $payload) for IPC::Shm->list;
@@ -48,25 +48,28 @@ sub blocks_agree {
 {
     my $work = sub {
         srand $$;
-        for (my $i = 1; ; $i++) {
-            my $n = 1 + int rand 40;
+        for (my $i = 1;; $i++) {
+            my $n     = 1 + int rand 40;
             my $value = "$$-$i-" . 'x' x rand 300;
             %h = map { ("key$_" => $value) } 1 .. $n;
         }
     };
     my $torn = 0;
-    my $ok = kill_writers($rounds, 2, $work, sub {
-        my ($round) = @_;
-        IPC::Shm->recover if $round % 5 == 0;    # while the others work
-        my %copy = %h;
-        my %values = map { $_ => 1 } values %copy;
-        return 'a list assignment was torn: ' . join ' ', map { "$_=$copy{$_}" } sort keys %copy if keys %values > 1;
-        my $guard = (tied %h)->lock_guard('write');
-        my $value = $h{key1} // 'none';
-        $h{mine} = $value;
-        return $h{mine} eq $value ? undef : "a store was lost: $h{mine}";
-    });
-    ok $ok, "a hash is whole after each of $rounds kills";
+    my $ok   = kill_writers(
+        $rounds, 2, $work,
+        sub {
+            my ($round) = @_;
+            IPC::Shm->recover if $round % 5 == 0;    # while the others work
+            my %copy   = %h;
+            my %values = map { $_ => 1 } values %copy;
+            return 'a list assignment was torn: ' . join ' ', map {"$_=$copy{$_}"} sort keys %copy if keys %values > 1;
+            my $guard = (tied %h)->lock_guard('write');
+            my $value = $h{key1} // 'none';
+            $h{mine} = $value;
+            return $h{mine} eq $value ? undef : "a store was lost: $h{mine}";
+        }
+    );
+    ok $ok,            "a hash is whole after each of $rounds kills";
     ok blocks_agree(), 'no block is lost or kept';
 }
 
@@ -74,9 +77,13 @@ sub blocks_agree {
 # found again wherever between taking the new and freeing the old its writer died.
 {
     our $big : shm = '';
-    my $work = sub { srand $$; while (1) { my $c = chr(97 + rand 26); $big = $c x rand 900_000 } };
-    my $ok = kill_writers($rounds, 2, $work, sub { my $copy = $big; my $c = substr $copy, 0, 1; return $copy =~ /[^$c]/ ? 'a value was torn' : undef if length $copy; return });
-    ok $ok, 'a scalar of many blocks is whole after each kill';
+    my $work = sub {
+        srand $$;
+        while (1) { my $c = chr(97 + rand 26); $big = $c x rand 900_000 }
+    };
+    my $ok = kill_writers($rounds, 2, $work,
+        sub { my $copy = $big; my $c = substr $copy, 0, 1; return $copy =~ /[^$c]/ ? 'a value was torn' : undef if length $copy; return });
+    ok $ok,            'a scalar of many blocks is whole after each kill';
     ok blocks_agree(), 'no block is lost or kept';
     (tied $big)->remove;
     undef $ok;
@@ -95,7 +102,8 @@ sub blocks_agree {
     my $reported = 0;
     $in->blocking(0);
     my $drain = sub { my $text; $reported += length $text while sysread $in, $text, 65536 };
-    my $ok = kill_writers($rounds / 2, 2, $work, sub { $drain->(); return $counter >= $reported ? undef : "$counter increments, $reported reported" });
+    my $ok    = kill_writers($rounds / 2,
+        2, $work, sub { $drain->(); return $counter >= $reported ? undef : "$counter increments, $reported reported" });
     $drain->();
     ok $ok && $counter >= $reported, "no increment is lost";
     cmp_ok $counter - $reported, '<=', $rounds / 2 + 2, '… and at most one a kill was not reported';
@@ -113,14 +121,17 @@ sub blocks_agree {
             splice @queue, 1 if @queue > 5000;
         }
     };
-    my $ok = kill_writers($rounds, 2, $work, sub {
-        my $guard = (tied @queue)->lock_guard('read');
-        my @copy = @queue;
-        return 'the queue is empty' if !@copy;
-        for my $i (1 .. $#copy) { return "out of order at $i: $copy[$i - 1] $copy[$i]" if $copy[$i] <= $copy[$i - 1] }
-        return;
-    });
-    ok $ok, "a queue under locks is in order after each of $rounds kills";
+    my $ok = kill_writers(
+        $rounds, 2, $work,
+        sub {
+            my $guard = (tied @queue)->lock_guard('read');
+            my @copy  = @queue;
+            return 'the queue is empty' if !@copy;
+            for my $i (1 .. $#copy) { return "out of order at $i: $copy[$i - 1] $copy[$i]" if $copy[$i] <= $copy[ $i - 1 ] }
+            return;
+        }
+    );
+    ok $ok,            "a queue under locks is in order after each of $rounds kills";
     ok blocks_agree(), 'no block is lost or kept';
 }
 
@@ -135,17 +146,24 @@ sub blocks_agree {
             else              { delete $tree{$k} }
         }
     };
-    my $ok = kill_writers($rounds, 2, $work, sub {
-        my ($round) = @_;
-        IPC::Shm->recover if $round % 5 == 0;    # while the others work
-        for my $k (keys %tree) {
-            my $node = $tree{$k};
-            next if !defined $node;    # deleted meanwhile
-            return "$k is not whole" if ref $node ne 'HASH' || ($node->{name} // '') ne $k || ref $node->{list} ne 'ARRAY' || ($node->{deep}{er}{est} // '') ne $k;
+    my $ok = kill_writers(
+        $rounds, 2, $work,
+        sub {
+            my ($round) = @_;
+            IPC::Shm->recover if $round % 5 == 0;    # while the others work
+            for my $k (keys %tree) {
+                my $node = $tree{$k};
+                next if !defined $node;              # deleted meanwhile
+                return "$k is not whole"
+                    if ref $node ne 'HASH'
+                    || ($node->{name} // '') ne $k
+                    || ref $node->{list} ne 'ARRAY'
+                    || ($node->{deep}{er}{est} // '') ne $k;
+            }
+            return;
         }
-        return;
-    });
-    ok $ok, "a tree of references is whole after each of $rounds kills";
+    );
+    ok $ok,            "a tree of references is whole after each of $rounds kills";
     ok blocks_agree(), 'no block is lost or kept';
     %tree = ();
     IPC::Shm->recover;

@@ -6,21 +6,22 @@ use Test::More;
 use IO::Socket::INET;
 use IPC::Shm;
 
-my $perl = join ' ', $^X, map { "'-I$_'" } grep { !ref } @INC;
+my $perl = join ' ', $^X, map {"'-I$_'"} grep { !ref } @INC;
 
 like `$perl eg/shm/jobs.pl 3 200 2>&1`, qr/\A200 jobs done by 3 workers, 0 wrong\n\z/, 'the job queue does each job once';
-like `$perl eg/shm/config.pl 3 2>&1`, qr/\A3 of 3 workers run version 20\n\z/, 'the configuration reaches all workers, whole';
+like `$perl eg/shm/config.pl 3 2>&1`,   qr/\A3 of 3 workers run version 20\n\z/,       'the configuration reaches all workers, whole';
 
 SKIP: {
-    my ($starman) = grep { -x } map { "$_/starman" } split /:/, $ENV{PATH};
+    my ($starman) = grep {-x} map {"$_/starman"} split /:/, $ENV{PATH};
     skip 'starman is not installed', 5 if !$starman || !eval { require Plack; 1 };
     my $listen = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1', LocalPort => 0) or die "no port: $!";
-    my $port = $listen->sockport;
+    my $port   = $listen->sockport;
     close $listen;
     my $server = fork // die $!;
     if (!$server) {
         open STDERR, '>', '/dev/null';
-        exec $^X, (map { "-I$_" } grep { !ref } @INC), $starman, '--listen', "127.0.0.1:$port", '--workers', 3, '--env', 'deployment', 'eg/shm/sessions.psgi';
+        exec $^X, (map {"-I$_"} grep { !ref } @INC), $starman, '--listen', "127.0.0.1:$port", '--workers', 3, '--env', 'deployment',
+            'eg/shm/sessions.psgi';
         die "cannot start starman: $!";
     }
     my $get = sub {
@@ -32,9 +33,14 @@ SKIP: {
         return defined $answer && $answer =~ m{\AHTTP/1\.\d 200} ? $answer =~ s/\A.*?\r\n\r\n//sr : undef;
     };
     ok until_true(sub { defined $get->('/stats') }), 'the server is up';
-    my @clients = map { my $n = $_; child(sub {
-        for my $i (1 .. 50) { defined $get->('/hit?session=user' . ($i % 5)) or die "no answer\n" }
-    }) } 1 .. 6;
+    my @clients = map {
+        my $n = $_;
+        child(
+            sub {
+                for my $i (1 .. 50) { defined $get->('/hit?session=user' . ($i % 5)) or die "no answer\n" }
+            }
+        )
+    } 1 .. 6;
     ok finish(@clients), 'six clients at once have all been answered';
     my $stats = $get->('/stats') // '';
     like $stats, qr/^hits 300$/m, 'the counter of all workers adds up';

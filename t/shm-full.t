@@ -11,7 +11,10 @@ BEGIN {
         Test::More->import(skip_all => 'needs the right to mount a small tmpfs');
     }
 }
-END { if (defined $mount && -e "$mount/.mounted") { unlink "$mount/.mounted"; system "umount -l '$mount'" } }
+
+END {
+    if (defined $mount && -e "$mount/.mounted") { unlink "$mount/.mounted"; system "umount -l '$mount'" }
+}
 use ShmTest;
 use Test::More;
 
@@ -29,9 +32,9 @@ $h{small} = 'value';
 @a = (1, 2, 3);
 
 my $n = 0;
-1 while eval { $h{"key" . $n} = 'x' x 1000; $n++; 1 };
+1 while eval { $h{ "key" . $n } = 'x' x 1000; $n++; 1 };
 like $@, qr/No space left|no space left/i, 'a full filesystem is an exception';
-like $@, qr/ at \Q$0\E line/, '… from the place of the store';
+like $@, qr/ at \Q$0\E line/,              '… from the place of the store';
 cmp_ok $n, '>', 500, '… after the namespace was used up';
 is scalar(keys %h), $n + 1, 'the store that did not fit is not there';
 is in_child(sub { scalar(keys %h) . (exists $h{"key$n"} ? 'there' : 'not') . $h{small} }), $n + 1 . 'notvalue', '… for the others neither';
@@ -39,13 +42,17 @@ ok !eval { $s = 'y' x 2_000_000; 1 }, 'a large value does not fit';
 is $s, 'before', '… and the old one stays';
 ok !eval { push @a, ('z' x 500_000) x 3; 1 }, 'a push does not fit';
 is "@a", '1 2 3', '… and nothing of it is there';
-ok !eval { %h = (%h, map { ("more$_" => 'm' x 1000) } 1 .. 2000); 1 }, 'a list assignment does not fit';
+ok !eval {
+    %h = (%h, map { ("more$_" => 'm' x 1000) } 1 .. 2000);
+    1;
+},
+    'a list assignment does not fit';
 is scalar(keys %h), $n + 1, '… and the old hash stays';
 my %data = (deep => [ map { 'd' x 100_000 } 1 .. 30 ]);
 ok !eval { $h{small} = \%data; 1 }, 'a structure does not fit';
 is $h{small}, 'value', '… the old value stays';
 ok !tied(%data) && @{ $data{deep} } == 30 && $data{deep}[29] eq 'd' x 100_000, '… and the structure is as it was';
-ok !grep({ !defined $_->{name} } IPC::Shm->list), '… without variables that nobody has';
+ok !grep({ !defined $_->{name} } IPC::Shm->list),                              '… without variables that nobody has';
 is in_child(sub { (tied %h)->writelock(0) . (tied @a)->writelock(0) . (tied $s)->writelock(0) }), '111', 'no lock is left behind';
 %h = ();
 ok eval { $h{again} = 'x' x 1000; 1 }, 'what was cleared makes room';

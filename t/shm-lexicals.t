@@ -14,10 +14,10 @@ our %keeper : shm;
     my %h : shm = (a => 1);
     my @a : shm = (1, 2);
     my $s : shm = 'x';
-    is variables(0), 3, 'three lexicals';
+    is variables(0),                                                   3,         'three lexicals';
     is in_child(sub { $h{b} = 2; push @a, 3; $s = 'y'; "$h{a}@a$s" }), '11 2 3y', 'a child sees them';
-    is "$h{b}@a$s", '21 2 3y', '… and we see what it has changed';
-    is variables(0), 3, 'the end of the child does not take them away';
+    is "$h{b}@a$s",                                                    '21 2 3y', '… and we see what it has changed';
+    is variables(0),                                                   3,         'the end of the child does not take them away';
 }
 is variables(0), 0, 'out of scope: gone, at once';
 
@@ -26,7 +26,12 @@ is variables(0), 0, 'out of scope: gone, at once';
     my @made = map { my %t : shm = (n => $_); \%t } 1 .. 3;
     is join(',', map { $_->{n} } @made), '1,2,3', 'each execution of the declaration makes a new variable';
     $made[0]{n} = 'one';
-    is in_child(sub { join ',', map { $_->{n} } @made }), 'one,2,3', '… all of them shared';
+    is in_child(
+        sub {
+            join ',', map { $_->{n} } @made;
+        }
+        ),
+        'one,2,3', '… all of them shared';
     sub nested { my ($depth) = @_; my @l : shm = ($depth); return $depth ? "@l" . nested($depth - 1) . "@l" : "@l" }
     is nested(3), '3210123', '… also in recursion';
 }
@@ -35,7 +40,7 @@ is variables(0), 0, 'gone';
 # A child keeps it when the parent lets go.
 sub handshake { pipe my $r, my $w or die $!; return ($r, $w) }
 {
-    my ($go_r, $go_w) = handshake();
+    my ($go_r,  $go_w)  = handshake();
     my ($say_r, $say_w) = handshake();
     my $pid;
     {
@@ -51,15 +56,17 @@ sub handshake { pipe my $r, my $w or die $!; return ($r, $w) }
 }
 # … and when the parent dies.
 {
-    my ($go_r, $go_w) = handshake();
+    my ($go_r,  $go_w)  = handshake();
     my ($say_r, $say_w) = handshake();
-    my $parent = child(sub {
-        my %h : shm = (n => 42);
-        my $child = fork;
-        if (!$child) { sysread $go_r, my $x, 1; syswrite $say_w, "child $h{n}"; sysread $go_r, $x, 1; POSIX::_exit(0) }
-        syswrite $say_w, "up:$child\n";
-        sleep 100;
-    });
+    my $parent = child(
+        sub {
+            my %h : shm = (n => 42);
+            my $child = fork;
+            if (!$child) { sysread $go_r, my $x, 1; syswrite $say_w, "child $h{n}"; sysread $go_r, $x, 1; POSIX::_exit(0) }
+            syswrite $say_w, "up:$child\n";
+            sleep 100;
+        }
+    );
     sysread $say_r, my $text, 100;
     my ($child) = $text =~ /up:(\d+)/;
     kill KILL => $parent;
@@ -74,14 +81,16 @@ sub handshake { pipe my $r, my $w or die $!; return ($r, $w) }
 # The parent dies at once after the fork.
 for my $round (1 .. 20) {
     my ($say_r, $say_w) = handshake();
-    my $parent = child(sub {
-        my $s : shm = "round $round";
-        my $child = fork;
-        kill KILL => $$ if $child;
-        select undef, undef, undef, 0.01;
-        syswrite $say_w, $s;
-        POSIX::_exit(0);
-    });
+    my $parent = child(
+        sub {
+            my $s : shm = "round $round";
+            my $child = fork;
+            kill KILL => $$ if $child;
+            select undef, undef, undef, 0.01;
+            syswrite $say_w, $s;
+            POSIX::_exit(0);
+        }
+    );
     waitpid $parent, 0;
     IPC::Shm->recover;
     sysread $say_r, my $text, 100;
@@ -104,10 +113,13 @@ ok until_true(sub { variables() == 0 }), '… and nothing is left in the end';
 }
 # A closure, a return, a loop.
 {
-    my $counter = do { my $n : shm = 0; sub { return ++$n } };
+    my $counter = do {
+        my $n : shm = 0;
+        sub { return ++$n }
+    };
     $counter->();
     is in_child($counter), 2, 'a closure over a shared lexical';
-    is $counter->(), 3, '… counts on';
+    is $counter->(),       3, '… counts on';
 }
 is variables(), 0, 'nothing is left';
 
@@ -117,6 +129,6 @@ my $bytes = IPC::Shm->stats->{bytes_reserved};
 for my $i (1 .. $many) { my %t : shm = (n => $i); }
 is variables(0), 0, "$many lexicals made and dropped leave nothing behind";
 my $stats = IPC::Shm->stats;
-is $stats->{blocks} . ' ' . $stats->{attachments}, '1 1', '… no block and no attachment but those of %keeper';
-is $stats->{bytes_reserved}, $bytes, '… and the namespace has not grown';
+is $stats->{blocks} . ' ' . $stats->{attachments}, '1 1',  '… no block and no attachment but those of %keeper';
+is $stats->{bytes_reserved},                       $bytes, '… and the namespace has not grown';
 done_testing;

@@ -28,20 +28,20 @@ is $t->writelock, 1, 'a new write lock returns true';
 is $t->writelock, 0, '… one that this process holds returns 0';
 is $t->readlock,  0, '… so does a read lock under it';
 $h{n} = 5;
-is $h{n}, 5, 'the holder reads and writes';
-is $t->unlock, 1, 'unlock returns true';
-is $t->unlock, 0, '… and false where nothing was held';
-is $t->readlock, 1, 'a new read lock returns true';
-is $t->readlock, 0, '… a second one 0';
-is $t->writelock, 1, 'a read lock becomes a write lock';
-is $t->unlock, 1, '… and unlock releases both';
+is $h{n},                                         5, 'the holder reads and writes';
+is $t->unlock,                                    1, 'unlock returns true';
+is $t->unlock,                                    0, '… and false where nothing was held';
+is $t->readlock,                                  1, 'a new read lock returns true';
+is $t->readlock,                                  0, '… a second one 0';
+is $t->writelock,                                 1, 'a read lock becomes a write lock';
+is $t->unlock,                                    1, '… and unlock releases both';
 is in_child(sub { $t->writelock(0) // 'undef' }), 1, '(it is free)';
 
 # A write lock keeps readers and writers out.
 {
     my $holder = holder(sub { $t->writelock; $h{n} = 'half' }, sub { $h{n} = 'whole'; $t->unlock });
-    is $t->writelock(0),    undef, 'a write lock excludes writers: undef on timeout';
-    is $t->readlock(0.05),  undef, '… and readers';
+    is $t->writelock(0),   undef, 'a write lock excludes writers: undef on timeout';
+    is $t->readlock(0.05), undef, '… and readers';
     my $began = time;
     is $t->writelock(0.2), undef, '… for the time given';
     cmp_ok time - $began, '>=', 0.19, '… in full';
@@ -49,7 +49,7 @@ is in_child(sub { $t->writelock(0) // 'undef' }), 1, '(it is free)';
     my $writer = holder(sub { }, sub { $h{w} = $h{n} });
     syswrite $_->{go}, 'x' for $reader, $writer;
     sleep 0.1;
-    ok release($holder), '(the holder ends)';
+    ok release($holder),       '(the holder ends)';
     ok finish($reader->{pid}), 'a read of another process waits for a write lock';
     ok finish($writer->{pid}), '… a write, too';
     is $h{w}, 'whole', '… and sees what was done under it';
@@ -57,11 +57,11 @@ is in_child(sub { $t->writelock(0) // 'undef' }), 1, '(it is free)';
 # A read lock keeps writers out, not readers.
 {
     my $holder = holder(sub { $t->readlock });
-    is $t->readlock(0), 1, 'two processes hold read locks at once';
-    is $h{n}, 'whole', 'reading goes on';
+    is $t->readlock(0), 1,       'two processes hold read locks at once';
+    is $h{n},           'whole', 'reading goes on';
     $t->unlock;
     is $t->writelock(0), undef, 'a read lock excludes write locks';
-    my $began = time;
+    my $began  = time;
     my $writer = child(sub { $h{n} = 'written' });
     sleep 0.15;
     is $h{n}, 'whole', 'a write waits for a read lock';
@@ -115,8 +115,11 @@ is in_child(sub { $t->writelock(0) // 'undef' }), 1, '(it is free)';
     is in_child(sub { $t->writelock(0) // 'undef' }), 1, '… and releases at scope exit';
     {
         my $read = $t->lock_guard('read');
-        { my $write = $t->lock_guard('write'); is in_child(sub { $t->readlock(0) // 'undef' }), 'undef', 'a write guard over a read guard' }
-        is in_child(sub { $t->readlock(0) // 'undef' }), 1, '… leaves the read lock';
+        {
+            my $write = $t->lock_guard('write');
+            is in_child(sub { $t->readlock(0) // 'undef' }), 'undef', 'a write guard over a read guard'
+        }
+        is in_child(sub { $t->readlock(0)  // 'undef' }), 1,       '… leaves the read lock';
         is in_child(sub { $t->writelock(0) // 'undef' }), 'undef', '… in force';
     }
     eval { my $guard = $t->lock_guard; die "out\n" };
@@ -124,48 +127,77 @@ is in_child(sub { $t->writelock(0) // 'undef' }), 1, '(it is free)';
     my $guard = $t->lock_guard('write');
     finish(child(sub { undef $guard }));
     is in_child(sub { $t->writelock(0) // 'undef' }), 'undef', 'a child that drops a guard releases nothing of its parent';
-    is $guard->release, 1, 'release before the end';
-    is $guard->release, 0, '… once';
+    is $guard->release,                               1,       'release before the end';
+    is $guard->release,                               0,       '… once';
     ok !eval { $t->lock_guard('sideways'); 1 } && $@ =~ /'read' or 'write'.* at \Q$0\E/, 'other kinds are refused';
     my $holder = holder(sub { $t->writelock });
     is $t->lock_guard('write', 0), undef, 'lock_guard with a timeout';
     release($holder);
 }
-is_deeply [ $t->synchronize(sub { (in_child(sub { $t->writelock(0) // 'undef' }), 2, 3) }) ], [ 'undef', 2, 3 ], 'synchronize locks, calls and returns what was returned';
-ok !eval { $t->synchronize(sub { die "inside\n" }); 1 } && $@ eq "inside\n", '… and dies what was died';
+is_deeply [
+    $t->synchronize(
+        sub {
+            (in_child(sub { $t->writelock(0) // 'undef' }), 2, 3)
+        }
+    )
+    ],
+    [ 'undef', 2, 3 ], 'synchronize locks, calls and returns what was returned';
+ok !eval {
+    $t->synchronize(sub { die "inside\n" });
+    1;
+} && $@ eq "inside\n", '… and dies what was died';
 is in_child(sub { $t->writelock(0) // 'undef' }), 1, '… releasing the lock';
 ok !eval { $t->synchronize('x'); 1 } && $@ =~ /code reference/, '… and wants a code reference';
-ok !eval { $t->writelock(-1); 1 } && $@ =~ /not negative/, 'a negative timeout is refused';
+ok !eval { $t->writelock(-1);    1 } && $@ =~ /not negative/,   'a negative timeout is refused';
 
 # A child does not hold what its parent holds.
 $t->writelock;
 is in_child(sub { $t->unlock . ($t->writelock(0) // 'undef') }), '0undef', 'a child does not hold its parent\'s lock';
-is in_child(sub { $t->writelock(0) // 'undef' }), 'undef', '… nor release it';
+is in_child(sub { $t->writelock(0) // 'undef' }),                'undef',  '… nor release it';
 $t->unlock;
 
 # Many processes count under locks, and without.
 {
-    my @pids = map { child(sub { for (1 .. 500) { my $g = $t->lock_guard('write'); $h{count} = ($h{count} // 0) + 1 } }) } 1 .. 4;
+    my @pids = map {
+        child(
+            sub {
+                for (1 .. 500) { my $g = $t->lock_guard('write'); $h{count} = ($h{count} // 0) + 1 }
+            }
+        )
+    } 1 .. 4;
     ok finish(@pids), '(counting)';
     is $h{count}, 2000, 'four processes count to 2000 under a write lock';
-    @pids = map { child(sub { (tied $s)->add(1) for 1 .. 2000 }) } 1 .. 4;
+    @pids = map {
+        child(sub { (tied $s)->add(1) for 1 .. 2000 })
+    } 1 .. 4;
     ok finish(@pids), '(counting)';
     is $s, 8000, 'add needs none';
-    @pids = map { my $n = $_; child(sub { push @a, "$n-$_" for 1 .. 500 }) } 1 .. 4;
+    @pids = map {
+        my $n = $_;
+        child(sub { push @a, "$n-$_" for 1 .. 500 })
+    } 1 .. 4;
     finish(@pids);
     is scalar(@a), 2000, 'no push is lost';
-    for my $n (1 .. 4) { is join(',', grep { /^$n-/ } @a), join(',', map { "$n-$_" } 1 .. 500), "the pushes of process $n are in order" }
+    for my $n (1 .. 4) {
+        is join(',', grep {/^$n-/} @a), join(',', map {"$n-$_"} 1 .. 500), "the pushes of process $n are in order";
+    }
 }
 # Signals while waiting.
 {
     my $holder = holder(sub { $t->writelock });
-    my $ran = 0;
+    my $ran    = 0;
     local $SIG{ALRM} = sub { $ran++ };
     Time::HiRes::alarm(0.1);
     is $t->writelock(0.5), undef, '(waiting)';
-    is $ran, 1, 'a waiting process runs its signal handlers, and goes on waiting';
+    is $ran,               1,     'a waiting process runs its signal handlers, and goes on waiting';
     local $SIG{ALRM} = sub { die "alarm\n" };
-    for my $what (['writelock', sub { $t->writelock }], ['readlock', sub { $t->readlock }], ['a read', sub { my $x = $h{n} }], ['a write', sub { $h{n} = 1 }]) {
+    for my $what (
+        [ 'writelock', sub { $t->writelock } ],
+        [ 'readlock',  sub { $t->readlock } ],
+        [ 'a read', sub { my $x = $h{n} } ],
+        [ 'a write', sub { $h{n} = 1 } ]
+        )
+    {
         Time::HiRes::alarm(0.1);
         eval { $what->[1]->() };
         is $@, "alarm\n", "a handler that dies ends the wait of $what->[0]";
@@ -179,7 +211,8 @@ $t->unlock;
     my $writer = holder(sub { $t->writelock });
     my ($info) = grep { ($_->{name} // '') eq '%main::h' } IPC::Shm->list;
     is $info->{writer}, $writer->{pid}, 'list shows who holds a write lock';
-    ok scalar(grep { $_ == $writer->{pid} } @{ $info->{attached} }) && scalar(grep { $_ == $$ } @{ $info->{attached} }), '… and who is attached';
+    ok scalar(grep { $_ == $writer->{pid} } @{ $info->{attached} }) && scalar(grep { $_ == $$ } @{ $info->{attached} }),
+        '… and who is attached';
     release($writer);
     my $reader = holder(sub { $t->readlock });
     ($info) = grep { ($_->{name} // '') eq '%main::h' } IPC::Shm->list;

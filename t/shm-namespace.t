@@ -3,67 +3,90 @@ use warnings;
 use lib 't/lib';
 use ShmTest;
 use Test::More;
-use Cwd ();
+use Cwd        ();
 use File::Temp ();
 use IPC::Shm;
 
 my $top = File::Temp::tempdir(CLEANUP => 1);
 sub in_space { my ($dir, @rest) = @_; local $ENV{IPC_SHM_NAMESPACE} = $dir; return program(@rest) }
-sub mode { return sprintf '%04o', (stat $_[0])[2] & 07777 }
+sub mode     { return sprintf '%04o', (stat $_[0])[2] & 07777 }
 
 is(IPC::Shm->namespace, namespace_dir(), 'the environment names the namespace');
 {
     local $ENV{IPC_SHM_NAMESPACE};
     is program('use IPC::Shm; print IPC::Shm->namespace'), "/dev/shm/ipc-shm-$>", 'the default is one a user, on /dev/shm';
-    is program("use IPC::Shm namespace => '$top/given'; our \$x : shm = 5; print IPC::Shm->namespace"), "$top/given", 'use IPC::Shm namespace => …';
+    is program("use IPC::Shm namespace => '$top/given'; our \$x : shm = 5; print IPC::Shm->namespace"), "$top/given",
+        'use IPC::Shm namespace => …';
 }
 is program("use IPC::Shm namespace => '$top/given'; our \$x : shm; print \$x"), 5, '… goes before the environment';
-is in_space("$top/given", 'use IPC::Shm; our $x : shm; print $x'), 5, '… and is the same place';
+is in_space("$top/given", 'use IPC::Shm; our $x : shm; print $x'),                            5,       '… and is the same place';
 is in_space("$top/other", 'use IPC::Shm; our $x : shm; print defined $x ? "seen" : "apart"'), 'apart', 'namespaces are apart';
-like program("use IPC::Shm; our \$x : shm; eval q{use IPC::Shm namespace => '$top/late'; 1} or print \$@"), qr/is in use already/, 'another namespace after the first variable is refused';
+like program("use IPC::Shm; our \$x : shm; eval q{use IPC::Shm namespace => '$top/late'; 1} or print \$@"), qr/is in use already/,
+    'another namespace after the first variable is refused';
 like program('use IPC::Shm nonsense => 1'), qr/Unknown option 'nonsense'.* at program line 1/, 'unknown options are refused';
-is program("chdir '$top'; require IPC::Shm; IPC::Shm->import(namespace => 'relative'); chdir '/'; print IPC::Shm->namespace"), Cwd::realpath($top) . '/relative', 'a relative directory is absolute';
+is program("chdir '$top'; require IPC::Shm; IPC::Shm->import(namespace => 'relative'); chdir '/'; print IPC::Shm->namespace"),
+    Cwd::realpath($top) . '/relative', 'a relative directory is absolute';
 
 # Permissions.
-is in_space("$top/modes", 'use IPC::Shm; BEGIN { print IPC::Shm::Tied->Mode, IPC::Shm::Tied->Size } our $x : shm = 1'), '4324096', 'Mode is 0660 and Size 4096 by default';
+is in_space("$top/modes", 'use IPC::Shm; BEGIN { print IPC::Shm::Tied->Mode, IPC::Shm::Tied->Size } our $x : shm = 1'), '4324096',
+    'Mode is 0660 and Size 4096 by default';
 is mode("$top/modes/vars.0"), '0660', 'files are created with Mode';
-is in_space("$top/modes2", 'use IPC::Shm; BEGIN { IPC::Shm::Tied->Mode(0600); IPC::Shm::Tied->Size(8192) } our $x : shm = "a"; print IPC::Shm->stats->{block_size}'), 8192, 'Size is the block size';
+is in_space(
+    "$top/modes2",
+    'use IPC::Shm; BEGIN { IPC::Shm::Tied->Mode(0600); IPC::Shm::Tied->Size(8192) } our $x : shm = "a"; print IPC::Shm->stats->{block_size}'
+    ),
+    8192, 'Size is the block size';
 is mode("$top/modes2/$_"), '0600', "Mode 0600: $_" for qw(namespace vars.0 blocks.0 attach.0 names.0);
-is in_space("$top/modes2", 'use IPC::Shm; our $x : shm; print $x, IPC::Shm->stats->{block_size}'), 'a8192', 'who attaches takes the block size that is there';
+is in_space("$top/modes2", 'use IPC::Shm; our $x : shm; print $x, IPC::Shm->stats->{block_size}'), 'a8192',
+    'who attaches takes the block size that is there';
 like program('use IPC::Shm; IPC::Shm::Tied->Mode(077777)'), qr/Mode takes permission bits.* at program/, 'a Mode that is none is refused';
-like program('use IPC::Shm; IPC::Shm::Tied->Size(1)'), qr/Size takes .* at program/, 'a Size that is none is refused';
+like program('use IPC::Shm; IPC::Shm::Tied->Size(1)'),      qr/Size takes .* at program/,                'a Size that is none is refused';
 SKIP: {
     local $ENV{IPC_SHM_NAMESPACE};
     my $default = "/dev/shm/ipc-shm-$>";
     skip "$default is in use here", 5 if -e $default || -l $default;
-    is program('use IPC::Shm; our $x : shm = 7; print $x'), 7, 'the default namespace is made';
-    is mode($default), '0700', '… closed to others';
+    is program('use IPC::Shm; our $x : shm = 7; print $x'), 7,      'the default namespace is made';
+    is mode($default),                                      '0700', '… closed to others';
     chmod 0750, $default;
-    like program('use IPC::Shm; our $x : shm'), qr/is refused as a namespace: it is open to other users/, 'one that is open to others is refused';
+    like program('use IPC::Shm; our $x : shm'), qr/is refused as a namespace: it is open to other users/,
+        'one that is open to others is refused';
     chmod 0700, $default;
     is program('use IPC::Shm; our $x : shm; print $x; IPC::Shm->cleanup'), 7, '… and accepted when it is closed';
     ok !-e $default, 'cleanup removes it';
 }
 SKIP: {
     skip 'needs root, to give a directory away', 1 if $> != 0;
-    my $program = 'use POSIX (); local $ENV{IPC_SHM_NAMESPACE}; delete $ENV{IPC_SHM_NAMESPACE}; mkdir "/dev/shm/ipc-shm-54321", 0700; $> = 54321; eval q{use IPC::Shm; our $x : shm; 1} or print $@; $> = 0; rmdir "/dev/shm/ipc-shm-54321"';
+    my $program =
+        'use POSIX (); local $ENV{IPC_SHM_NAMESPACE}; delete $ENV{IPC_SHM_NAMESPACE}; mkdir "/dev/shm/ipc-shm-54321", 0700; $> = 54321; eval q{use IPC::Shm; our $x : shm; 1} or print $@; $> = 0; rmdir "/dev/shm/ipc-shm-54321"';
     like program($program), qr/is refused as a namespace: it belongs to another user/, 'one that belongs to somebody else is refused';
 }
 {
     open my $file, '>', "$top/file" or die $!;
     like in_space("$top/file", 'use IPC::Shm; our $x : shm'), qr/it is not a directory/, 'a file is no namespace';
-    like in_space("$top/no/such", 'use IPC::Shm; our $x : shm'), qr/cannot be made a namespace: No such file/, 'a directory that cannot be made';
+    like in_space("$top/no/such", 'use IPC::Shm; our $x : shm'), qr/cannot be made a namespace: No such file/,
+        'a directory that cannot be made';
 }
 # Format and damage.
 {
-    sub poke { my ($file, $at, $bytes) = @_; open my $f, '+<', $file or die "$file: $!"; binmode $f; seek $f, $at, 0; print {$f} $bytes; close $f; return }
+
+    sub poke {
+        my ($file, $at, $bytes) = @_;
+        open my $f, '+<', $file or die "$file: $!";
+        binmode $f;
+        seek $f, $at, 0;
+        print {$f} $bytes;
+        close $f;
+        return;
+    }
     sub find { my ($file, $bytes) = @_; local $/; open my $f, '<', $file or die $!; binmode $f; my $all = <$f>; return index $all, $bytes }
     my $at = find("$top/modes2/namespace", "SHMVAR01");
     poke("$top/modes2/namespace", $at + 8, pack 'L', 99);
-    like in_space("$top/modes2", 'use IPC::Shm; our $x : shm'), qr/incompatible: its format version is 99/, 'another format version is refused';
-    poke("$top/modes2/namespace", $at + 8, pack 'L', 1);
+    like in_space("$top/modes2", 'use IPC::Shm; our $x : shm'), qr/incompatible: its format version is 99/,
+        'another format version is refused';
+    poke("$top/modes2/namespace", $at + 8,  pack 'L', 1);
     poke("$top/modes2/namespace", $at + 16, pack 'Q', 77);
-    like in_space("$top/modes2", 'use IPC::Shm; our $x : shm'), qr/damaged: its block size makes no sense/, 'a senseless block size is refused';
+    like in_space("$top/modes2", 'use IPC::Shm; our $x : shm'), qr/damaged: its block size makes no sense/,
+        'a senseless block size is refused';
     poke("$top/modes2/namespace", $at, 'NOTSHM!!');
     like in_space("$top/modes2", 'use IPC::Shm; our $x : shm'), qr/is not a namespace of IPC::Shm/, 'something else is refused';
 
@@ -75,53 +98,70 @@ SKIP: {
     srand 42;
     for my $round (1 .. 60) {
         poke("$top/hostile/blocks.0", $where - 20 + int rand 40, join '', map { chr int rand 256 } 1 .. 1 + rand 12);
-        my $got = in_space("$top/hostile", 'package Gadget; sub STORABLE_thaw { print "RAN" } sub DESTROY { } use IPC::Shm; our %h : shm; my %c = eval { %h }; print $@ =~ /damaged|^$/ ? "fine" : $@');
+        my $got = in_space("$top/hostile",
+            'package Gadget; sub STORABLE_thaw { print "RAN" } sub DESTROY { } use IPC::Shm; our %h : shm; my %c = eval { %h }; print $@ =~ /damaged|^$/ ? "fine" : $@'
+        );
         $bad = $got if $got ne 'fine';
     }
     is $bad, '', 'hostile bytes are an exception or a value';
 }
 # cleanup, remove, list.
 {
-    our %a : shm = (1, 2);
-    our @b : shm = (1, 2, 3);
+    our %a : shm    = (1, 2);
+    our @b : shm    = (1, 2, 3);
     our $gone : shm = 'x';
     my $lexical : shm = 5;
     $a{ref} = [1];
     my %list = map { (($_->{name} // "anonymous $_->{type}") => $_) } IPC::Shm->list;
-    is_deeply [ sort keys %list ], [ '$main::gone', '$main::x', '%main::a', '@main::b', 'anonymous ARRAY', 'anonymous SCALAR' ], 'list has one record a variable';
-    is_deeply [ @{ $list{'@main::b'} }{qw(type elements serial writer)} ], [ 'ARRAY', 3, 1, undef ], '… with type, elements, serial, lock holder';
+    is_deeply [ sort keys %list ], [ '$main::gone', '$main::x', '%main::a', '@main::b', 'anonymous ARRAY', 'anonymous SCALAR' ],
+        'list has one record a variable';
+    is_deeply [ @{ $list{'@main::b'} }{qw(type elements serial writer)} ], [ 'ARRAY', 3, 1, undef ],
+        '… with type, elements, serial, lock holder';
     cmp_ok $list{'%main::a'}{bytes}, '>', 5, '… and bytes';
     is_deeply $list{'%main::a'}{attached}, [$$], '… and attached processes';
     my $stats = IPC::Shm->stats;
     is $stats->{variables}, 6, 'stats: variables';
-    cmp_ok $stats->{bytes_used}, '>', 0, '… bytes_used';
+    cmp_ok $stats->{bytes_used},  '>', 0,                    '… bytes_used';
     cmp_ok $stats->{bytes_total}, '>', $stats->{bytes_used}, '… bytes_total';
 
-    is +(tied $gone)->remove, 1, 'remove returns true';
+    is + (tied $gone)->remove, 1, 'remove returns true';
     ok !eval { my $x = $gone; 1 } && $@ =~ /\$main::gone was removed at \Q$0\E/, 'what was removed cannot be read';
     ok !eval { $gone = 1; 1 } && $@ =~ /was removed/, '… nor written';
     is program('use IPC::Shm; our $gone : shm; print defined $gone ? "old" : "new"'), 'new', '… and is made anew by who declares it';
-    my $pid = child(sub { my $x = $a{1}; select undef, undef, undef, 0.3; exit(eval { $x = $a{1}; 1 } ? 1 : $@ =~ /removed/ ? 0 : 2) });
+    my $pid = child(
+        sub {
+            my $x = $a{1};
+            select undef, undef, undef, 0.3;
+            exit(eval { $x = $a{1}; 1 } ? 1 : $@ =~ /removed/ ? 0 : 2);
+        }
+    );
     select undef, undef, undef, 0.1;
     is(IPC::Shm->cleanup, 1, 'cleanup returns true');
-    ok finish($pid), 'other processes find their variables removed';
-    ok !-e namespace_dir(), 'no file is left';
+    ok finish($pid),                                  'other processes find their variables removed';
+    ok !-e namespace_dir(),                           'no file is left';
     ok !eval { my $x = $b[0]; 1 } && $@ =~ /removed/, 'neither can this one use them';
     my @new : shm = (1, 2);
-    is in_child(sub { "@new" }), '1 2', 'new variables can be made after a cleanup';
+    is in_child(sub {"@new"}), '1 2', 'new variables can be made after a cleanup';
     is(IPC::Shm->stats->{variables}, 1, '… in a new namespace');
     IPC::Shm->cleanup;
 }
 # Many processes make one namespace at once, and some clean it up.
 {
-    my @pids = map { my $n = $_; child(sub {
-        for my $round (1 .. 20) {
-            eval { my %h : shm = (n => $n); die "lost\n" if $h{n} != $n; IPC::Shm->cleanup if $round % 5 == 0; 1 } or $@ =~ /removed/ or die $@;
-        }
-    }) } 1 .. 6;
+    my @pids = map {
+        my $n = $_;
+        child(
+            sub {
+                for my $round (1 .. 20) {
+                    eval { my %h : shm = (n => $n); die "lost\n" if $h{n} != $n; IPC::Shm->cleanup if $round % 5 == 0; 1 }
+                        or $@ =~ /removed/
+                        or die $@;
+                }
+            }
+        )
+    } 1 .. 6;
     ok finish(@pids), 'namespaces come and go under the hands of six processes';
     IPC::Shm->cleanup;
     ok !-e namespace_dir(), '… nothing is left';
 }
-IPC::Shm::_cleanup($_, 0, 4096, 0660) for grep { -d } map { "$top/$_" } qw(given other modes hostile);
+IPC::Shm::_cleanup($_, 0, 4096, 0660) for grep {-d} map {"$top/$_"} qw(given other modes hostile);
 done_testing;

@@ -22,26 +22,28 @@ my @strings = ('', 'a', "b\0c", 'x' x 95, 'y' x 96, 'z' x 300, "\x{e9}", "\x{263
 
 sub value {
     my $kind = draw(12);
-    return undef if $kind == 0;
-    return draw(100) if $kind < 3;
-    return -draw(1000) if $kind == 3;
+    return undef                                            if $kind == 0;
+    return draw(100)                                        if $kind < 3;
+    return -draw(1000)                                      if $kind == 3;
     return draw(2147483648) * 4294967296 + draw(2147483648) if $kind == 4;
-    return draw(1000) / 7 if $kind == 5;
-    return $strings[draw(scalar @strings)];
+    return draw(1000) / 7                                   if $kind == 5;
+    return $strings[ draw(scalar @strings) ];
 }
 
-sub key { return draw(3) ? 'k' . draw(40) : $strings[draw(scalar @strings)] }
+sub key { return draw(3) ? 'k' . draw(40) : $strings[ draw(scalar @strings) ] }
 
 sub show {
     my ($value) = @_;
-    return 'undef' if !defined $value;
+    return 'undef'                                     if !defined $value;
     return "number " . unpack('H*', pack 'F>', $value) if $value =~ /\A-?[0-9]+\.[0-9]+\z/;
     my $text = "$value";
     utf8::encode($text) if utf8::is_utf8($text);
     return (utf8::is_utf8($value) ? 'c:' : 'b:') . $text;
 }
 
-sub show_all { return join ',', map { show($_) } @_ }
+sub show_all {
+    return join ',', map { show($_) } @_;
+}
 
 my @array_operations = (
     sub { my ($x, @v) = @_; push @$x, @v },
@@ -54,21 +56,38 @@ my @array_operations = (
     sub { my ($x) = @_; delete $x->[ draw(30) ] },
     sub { my ($x) = @_; my $i = draw(30); exists $x->[$i] },
     sub { my ($x) = @_; $#$x = draw(20) - 1; scalar @$x },
-    sub { my ($x, @v) = @_; my $o = draw(@$x + 1); my $l = draw(5); splice @$x, $o, $l, @v },
+    sub { my ($x, @v) = @_; my $o = draw(@$x + 1);                   my $l = draw(5);     splice @$x, $o, $l, @v },
     sub { my ($x, @v) = @_; my $o = @$x ? -1 - draw(scalar @$x) : 0; my $l = draw(7) - 3; splice @$x, $o, $l, @v },
-    sub { my ($x, @v) = @_; my $o = draw(@$x + 1); scalar splice @$x, $o, draw(4) },
+    sub { my ($x, @v) = @_; my $o = draw(@$x + 1);                   scalar splice @$x, $o, draw(4) },
     sub { my ($x) = @_; my $o = draw(@$x + 1); splice @$x, $o },
     sub { my ($x, @v) = @_; @$x = (@v, 1, 2); scalar @$x },
     sub { my ($x, @v) = @_; my $n = (@$x = (@$x, @v)); $n },
-    sub { my ($x) = @_; @$x = sort { show($a) cmp show($b) } @$x; my @copy = @$x },
+    sub {
+        my ($x) = @_;
+        @$x = sort { show($a) cmp show($b) } @$x;
+        my @copy = @$x;
+    },
     sub { my ($x) = @_; @$x = reverse @$x; my @copy = @$x },
     sub { my ($x, @v) = @_; @$x[ 0 .. $#v ] = @v; @$x[ 0 .. 1 ] },
     sub { my ($x, @v) = @_; local $x->[1] = $v[0]; $x->[1] },
     sub { my ($x) = @_; no warnings 'uninitialized'; $x->[$_] .= 'e' for 0 .. $#$x; $#$x },
-    sub { my ($x) = @_; my @got; keys @$x; while (my ($i, $v) = each @$x) { push @got, $i, $v } @got },
-    sub { my ($x) = @_; my @copy = @$x; grep { defined } @copy },
+    sub {
+        my ($x) = @_;
+        my @got;
+        keys @$x;
+        while (my ($i, $v) = each @$x) { push @got, $i, $v }
+        @got;
+    },
+    sub {
+        my ($x) = @_;
+        my @copy = @$x;
+        grep {defined} @copy;
+    },
     sub { my ($x) = @_; draw(10) ? scalar @$x : (@$x = ()) },
-    sub { my ($x) = @_; join ' ', map { defined $x->[$_] ? 1 : 0 } 0 .. $#$x },
+    sub {
+        my ($x) = @_;
+        join ' ', map { defined $x->[$_] ? 1 : 0 } 0 .. $#$x;
+    },
 );
 
 my @hash_operations = (
@@ -79,17 +98,36 @@ my @hash_operations = (
     sub { my ($h) = @_; my @keys = (key(), key()); delete @$h{@keys} },
     sub { my ($h, @v) = @_; my @keys = (key(), key()); @$h{@keys} = @v; @$h{@keys} },
     sub { my ($h) = @_; sort keys %$h },
-    sub { my ($h) = @_; sort(map { show($_) } values %$h) },
+    sub {
+        my ($h) = @_;
+        sort(map { show($_) } values %$h);
+    },
     sub { my ($h) = @_; scalar(keys %$h) },
     sub { my ($h) = @_; %$h ? 'some' : 'none' },
     sub { my ($h) = @_; !!scalar %$h },
-    sub { my ($h) = @_; my %seen; while (my ($k, $v) = each %$h) { $seen{$k} = $v } map { $_, $seen{$_} } sort keys %seen },
+    sub {
+        my ($h) = @_;
+        my %seen;
+        while (my ($k, $v) = each %$h) { $seen{$k} = $v }
+        map { $_, $seen{$_} } sort keys %seen;
+    },
     sub { my ($h) = @_; keys %$h; my ($k) = each %$h; defined $k },
-    sub { my ($h, @v) = @_; my $k = key(); my $was = exists $h->{$k}; { local $h->{$k} = $v[0]; } (exists $h->{$k}) == $was },
+    sub {
+        my ($h, @v) = @_;
+        my $k   = key();
+        my $was = exists $h->{$k};
+        { local $h->{$k} = $v[0]; }
+        (exists $h->{$k}) == $was;
+    },
     sub { my ($h, @v) = @_; my $k = key(); no warnings; $h->{$k} .= 'x'; $h->{$k} },
-    sub { my ($h, @v) = @_; my $k = key(); no warnings; $h->{$k}++; $h->{$k} },
+    sub { my ($h, @v) = @_; my $k = key(); no warnings; $h->{$k}++;      $h->{$k} },
     sub { my ($h, @v) = @_; my $k = key(); $h->{$k} //= $v[0] },
-    sub { my ($h, @v) = @_; return if draw(4); %$h = map { key() => $_ } @v; scalar keys %$h },
+    sub {
+        my ($h, @v) = @_;
+        return if draw(4);
+        %$h = map { key() => $_ } @v;
+        scalar keys %$h;
+    },
     sub { my ($h, @v) = @_; my $n = (%$h = (%$h, extra => $v[0])); $n },
     sub { my ($h) = @_; no warnings 'uninitialized'; $_ .= '.' for values %$h; 1 },
     sub { my ($h) = @_; draw(20) ? 1 : (%$h = ()) },
@@ -139,9 +177,9 @@ sub same_operations {
         my $from    = draw(2147483648);
         $next = $random;
         my $expected = run($operations->[$which], $plain = fresh($plain), $from, $context);
-        my $got      = run($operations->[$which], $shared, $from, $context);
+        my $got      = run($operations->[$which], $shared,                $from, $context);
         next if $got eq $expected && whole($shared) eq whole($plain);
-        is $got, $expected, "$name: operation $which in step $i returns the same";
+        is $got,           $expected,     "$name: operation $which in step $i returns the same";
         is whole($shared), whole($plain), "$name: operation $which in step $i leaves the same";
         return;
     }
@@ -168,14 +206,13 @@ sub alternating {
             if ($i % 2 == $me) {
                 my $got = run($operations->[$which], $shared, $from, $context);
                 return "step $i, operation $which returns $got, not $expected" if $got ne $expected;
-            }
-            else {
+            } else {
                 my $line = <$in>;
                 return "the other process stopped before step $i" if !defined $line;
             }
             my ($is, $should) = (whole($shared), whole($plain));
             return "step $i, operation $which leaves $is, not $should" if $is ne $should;
-            print {$out} "$i\n"; # whose turn it was looks first, so that nobody goes on under its eyes
+            print {$out} "$i\n";    # whose turn it was looks first, so that nobody goes on under its eyes
             next if $i % 2 != $me;
             my $seen = <$in>;
             return "the other process stopped in step $i" if !defined $seen;
@@ -183,12 +220,14 @@ sub alternating {
         return '';
     };
     local $SIG{PIPE} = 'IGNORE';
-    my $pid = child(sub {
-        close $to_child;
-        close $from_child;
-        my $why = $steps->(1, $from_parent, $to_parent);
-        die "$why\n" if $why ne '';
-    });
+    my $pid = child(
+        sub {
+            close $to_child;
+            close $from_child;
+            my $why = $steps->(1, $from_parent, $to_parent);
+            die "$why\n" if $why ne '';
+        }
+    );
     close $from_parent;
     close $to_parent;
     my $why = $steps->(0, $from_child, $to_child);

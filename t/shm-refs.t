@@ -15,9 +15,11 @@ my $base = variables();
 # Nested data, made by autovivification and by assignment.
 $h{a}{b}[3] = 1;
 $h{list} = [ 1, [ 2, [3] ], { four => 4 } ];
-is in_child(sub { "$h{a}{b}[3] $#{$h{a}{b}} $h{list}[1][1][0] $h{list}[2]{four}" }), '1 3 3 4', 'nested data in another process';
-is in_child(sub { $h{a}{c}{d} = 'deep'; push @{ $h{list} }, 'pushed'; $h{kid}{made} = 1 }) && "$h{a}{c}{d} $h{list}[-1] $h{kid}{made}", 'deep pushed 1', 'what a child makes deep inside is seen';
-is program('use IPC::Shm; our %h : shm; print join ",", ref $h{a}, ref $h{a}{b}, ref $h{list}[2], $h{a}{c}{d}'), 'HASH,ARRAY,HASH,deep', '… by another program, too';
+is in_child(sub {"$h{a}{b}[3] $#{$h{a}{b}} $h{list}[1][1][0] $h{list}[2]{four}"}), '1 3 3 4', 'nested data in another process';
+is in_child(sub { $h{a}{c}{d} = 'deep'; push @{ $h{list} }, 'pushed'; $h{kid}{made} = 1 }) && "$h{a}{c}{d} $h{list}[-1] $h{kid}{made}",
+    'deep pushed 1', 'what a child makes deep inside is seen';
+is program('use IPC::Shm; our %h : shm; print join ",", ref $h{a}, ref $h{a}{b}, ref $h{list}[2], $h{a}{c}{d}'), 'HASH,ARRAY,HASH,deep',
+    '… by another program, too';
 $s = \'a constant';
 is in_child(sub { ref($s) . " $$s" }), 'SCALAR a constant', 'a reference to a scalar';
 $s = \\'deeper';
@@ -25,7 +27,7 @@ is in_child(sub { ref($s) . ref($$s) . " $$$s" }), 'REFSCALAR deeper', 'a refere
 
 # The original variable becomes shared, its content is kept.
 {
-    my %mine = (x => 1, y => [ 1, 2 ]);
+    my %mine  = (x => 1, y => [ 1, 2 ]);
     my $alias = \%mine;
     $h{mine} = \%mine;
     is_deeply \%mine, { x => 1, y => [ 1, 2 ] }, 'the target of a stored reference keeps its content';
@@ -42,33 +44,39 @@ is in_child(sub { ref($s) . ref($$s) . " $$$s" }), 'REFSCALAR deeper', 'a refere
     $h{left}  = $one;
     $h{right} = { same => $one };
     push @a, $one, $one;
-    is in_child(sub {
-        push @{ $h{left} }, 4;
-        ($h{left} == $h{right}{same} && $a[0] == $a[1] && $a[0] == $h{left} ? 'one' : 'several') . " @{$a[1]}";
-    }), 'one 1 2 3 4', 'one target referred to four times is one';
-    is "@$one", '1 2 3 4', '… here as well';
+    is in_child(
+        sub {
+            push @{ $h{left} }, 4;
+            ($h{left} == $h{right}{same} && $a[0] == $a[1] && $a[0] == $h{left} ? 'one' : 'several') . " @{$a[1]}";
+        }
+        ),
+        'one 1 2 3 4', 'one target referred to four times is one';
+    is "@$one",                                                                                          '1 2 3 4', '… here as well';
     is program('use IPC::Shm; our %h : shm; our @a : shm; print $h{left} == $a[1] ? "one" : "several"'), 'one', '… and in another program';
 }
 
 # Blessed references.
 {
+
     package Some::Class;
-    sub new { my ($class, %f) = @_; return bless {%f}, $class }
+    sub new  { my ($class, %f) = @_; return bless {%f}, $class }
     sub name { return $_[0]{name} }
 }
 $h{object} = Some::Class->new(name => 'Bob');
 is in_child(sub { ref($h{object}) . ' ' . $h{object}->name }), 'Some::Class Bob', 'a blessed reference in a child';
-is program('use IPC::Shm; our %h : shm; sub Some::Class::name { "I am $_[0]{name}" } print $h{object}->name'), 'I am Bob', '… and in another program';
+is program('use IPC::Shm; our %h : shm; sub Some::Class::name { "I am $_[0]{name}" } print $h{object}->name'), 'I am Bob',
+    '… and in another program';
 sub scalar_object { my $x = 5; return bless \$x, 'Scalar::Object' }
 $h{inner} = [ bless([ 1, 2 ], "W\x{ef}de\x{263a}"), scalar_object() ];
-is in_child(sub { (ref($h{inner}[0]) eq "W\x{ef}de\x{263a}" ? 'wide' : 'no') . ref($h{inner}[1]) . ${ $h{inner}[1] } }), 'wideScalar::Object5', 'blessed arrays and scalars, inside of others';
+is in_child(sub { (ref($h{inner}[0]) eq "W\x{ef}de\x{263a}" ? 'wide' : 'no') . ref($h{inner}[1]) . ${ $h{inner}[1] } }),
+    'wideScalar::Object5', 'blessed arrays and scalars, inside of others';
 
 # To bless a shared variable changes no value.
 {
     our $bless : shm = 5;
     in_child(sub { $bless = 6 });
     bless \$bless, 'Some::Class';
-    is in_child(sub { $bless }), 6, 'bless of a shared scalar stores nothing';
+    is in_child(sub {$bless}), 6, 'bless of a shared scalar stores nothing';
     (tied $bless)->remove;
 }
 
@@ -93,7 +101,8 @@ is in_child(sub { (ref($h{inner}[0]) eq "W\x{ef}de\x{263a}" ? 'wide' : 'no') . r
     my @spliced = splice @a, 0, 2;
     is join(',', map { $_->{n} } $first, $last, @spliced), '1,4,2,3', 'shift, pop and splice return references that work';
     @a = ({ n => 5 }, { n => 6 });
-    is in_child(sub { my $job = shift @a; my ($more) = splice @a, 0, 1; "$job->{n}$more->{n}" }), '56', '… in a process that has not seen them before';
+    is in_child(sub { my $job = shift @a; my ($more) = splice @a, 0, 1; "$job->{n}$more->{n}" }), '56',
+        '… in a process that has not seen them before';
 }
 
 # Cycles.
@@ -115,27 +124,28 @@ is(IPC::Shm->stats->{variables}, $before - 1, '… and frees it');
 
 # What cannot be shared.
 {
+
     package Foreign::Tie;
     sub TIEHASH { return bless {}, shift }
 }
 {
     tie my %foreign, 'Foreign::Tie';
-    my $lvalue = \substr(my $text = 'abc', 1, 1);
+    my $lvalue  = \substr(my $text = 'abc', 1, 1);
     my %element = (x => 1);
     open my $handle, '<', $0 or die $!;
     $h{old} = 'old';
     my @cases = (
-        [ 'code', sub { 1 }, qr/Cannot share code/ ],
-        [ 'a glob', \*STDOUT, qr/Cannot share a glob/ ],
-        [ 'a glob as value', *STDOUT, qr/Cannot share a glob/ ],
-        [ 'a handle', $handle, qr/Cannot share a glob or filehandle/ ],
-        [ 'an IO object', *STDOUT{IO}, qr/Cannot share a filehandle/ ],
-        [ 'a regular expression', qr/x/, qr/Cannot share a regular expression/ ],
-        [ 'a foreign tied variable', \%foreign, qr/Cannot share a variable that is tied to something else/ ],
-        [ 'a reference to a part', $lvalue, qr/Cannot share a reference to a part/ ],
-        [ '%ENV', \%ENV, qr/Cannot share a special variable/ ],
-        [ '$1', \$1, qr/Cannot share/ ],
-        [ 'code deep inside', { fine => [ 1, { bad => sub { 1 } } ] }, qr/Cannot share code/ ],
+        [ 'code',                    sub {1},                               qr/Cannot share code/ ],
+        [ 'a glob',                  \*STDOUT,                              qr/Cannot share a glob/ ],
+        [ 'a glob as value',         *STDOUT,                               qr/Cannot share a glob/ ],
+        [ 'a handle',                $handle,                               qr/Cannot share a glob or filehandle/ ],
+        [ 'an IO object',            *STDOUT{IO},                           qr/Cannot share a filehandle/ ],
+        [ 'a regular expression',    qr/x/,                                 qr/Cannot share a regular expression/ ],
+        [ 'a foreign tied variable', \%foreign,                             qr/Cannot share a variable that is tied to something else/ ],
+        [ 'a reference to a part',   $lvalue,                               qr/Cannot share a reference to a part/ ],
+        [ '%ENV',                    \%ENV,                                 qr/Cannot share a special variable/ ],
+        [ '$1',                      \$1,                                   qr/Cannot share/ ],
+        [ 'code deep inside',        { fine => [ 1, { bad => sub {1} } ] }, qr/Cannot share code/ ],
     );
     for my $case (@cases) {
         my ($what, $value, $message) = @$case;
@@ -145,12 +155,17 @@ is(IPC::Shm->stats->{variables}, $before - 1, '… and frees it');
         is $h{old}, 'old', '… the old value stays';
         is(IPC::Shm->stats->{variables}, $count, '… and no variable was made');
     }
-    my $data = { fine => [ 1, { bad => sub { 1 } } ] };
+    my $data = { fine => [ 1, { bad => sub {1} } ] };
     eval { $h{old} = $data };
     ok !tied(%$data) && !tied(@{ $data->{fine} }), 'what was not stored is left as it was';
-    eval { push @a, 1, sub { 1 } };
+    eval {
+        push @a, 1,
+            sub {1}
+    };
     is scalar(@a), 0, 'a push that dies pushes nothing';
-    eval { %h = (%h, x => sub { 1 }) };
+    eval {
+        %h = (%h, x => sub {1});
+    };
     is $h{old}, 'old', 'a list assignment that dies leaves the old hash';
 }
 

@@ -33,7 +33,7 @@ my %value = (
     '-infinity'    => -9**9**9,
     'whole double' => 1e15,
     '2**53 + 1'    => 9007199254740993,
-    bytes          => join('', map { chr } 0 .. 255),
+    bytes          => join('', map {chr} 0 .. 255),
     'high bytes'   => "\xe9\xff",
     characters     => "\x{263a}\x{1F600}\x{e9}",
     'latin chars'  => do { my $t = "\xe9t\xe9"; utf8::upgrade($t); $t },
@@ -64,16 +64,20 @@ sub exact {
 
 %h = %value;
 $a[$_] = (map { $value{$_} } sort keys %value)[$_] for 0 .. keys(%value) - 1;
-my @child = split /\|/, in_child(sub { map { exact($h{$_}) } sort keys %value });
+my @child = split /\|/, in_child(
+    sub {
+        map { exact($h{$_}) } sort keys %value;
+    }
+);
 my @names = sort keys %value;
 for my $i (0 .. $#names) {
     my $name = $names[$i];
     $s = $value{$name};
-    is exact($h{$name}), exact($value{$name}), "$name in a hash";
-    is exact($a[$i]),    exact($value{$name}), "$name in an array";
-    is exact($s),        exact($value{$name}), "$name in a scalar";
+    is exact($h{$name}),                                                 exact($value{$name}), "$name in a hash";
+    is exact($a[$i]),                                                    exact($value{$name}), "$name in an array";
+    is exact($s),                                                        exact($value{$name}), "$name in a scalar";
     is in_child(sub { $s = 'x'; $s = $value{$name}; exact($h{$name}) }), exact($value{$name}), "$name in another process";
-    is exact($s), exact($value{$name}), "$name from another process";
+    is exact($s),                                                        exact($value{$name}), "$name from another process";
 }
 {
     my $nan = 9**9**9 / 9**9**9;
@@ -81,7 +85,7 @@ for my $i (0 .. $#names) {
     is in_child(sub { $s != $s ? 'not a number' : $s }), 'not a number', 'NaN';
 }
 ok utf8::is_utf8($h{characters}), 'characters are characters';
-ok !utf8::is_utf8($h{bytes}), 'bytes are bytes';
+ok !utf8::is_utf8($h{bytes}),     'bytes are bytes';
 
 # Keys.
 {
@@ -92,9 +96,9 @@ ok !utf8::is_utf8($h{bytes}), 'bytes are bytes';
     is_deeply \%keys, \%key, 'keys with wide characters, bytes, empty and long';
     is $keys{$upgraded}, 2, 'a key is found whatever its encoding is inside';
     $keys{$upgraded} = 'two';
-    is scalar(keys %keys), 7, '… and stays one key';
+    is scalar(keys %keys),                                                7,       '… and stays one key';
     is in_child(sub { $keys{"k\xe9y"} . $keys{"\x{263a}"} . $keys{''} }), 'two13', '… in another process, too';
-    is $keys{12.0}, 7, 'a number as key';
+    is $keys{12.0},                                                       7,       'a number as key';
     delete $keys{$upgraded};
     is in_child(sub { exists $keys{"k\xe9y"} ? 'there' : 'gone' }), 'gone', 'deleted by its other encoding';
 }
@@ -106,7 +110,8 @@ ok !utf8::is_utf8($h{bytes}), 'bytes are bytes';
     $h{big} = $big;
     push @a, $big;
     ok $s eq $big && $h{big} eq $big && $a[-1] eq $big, '12 megabytes come back';
-    is in_child(sub { length($s) . ($s eq $big ? 'same' : 'other') . ($h{big} eq $big ? 'same' : 'other') }), length($big) . 'samesame', '… in another process';
+    is in_child(sub { length($s) . ($s eq $big ? 'same' : 'other') . ($h{big} eq $big ? 'same' : 'other') }), length($big) . 'samesame',
+        '… in another process';
     my $wide = "\x{263a}" x 1_000_000;
     $s = $wide;
     is in_child(sub { length($s) . ($s eq $wide ? 'same' : 'other') }), '1000000same', 'a million wide characters';
@@ -123,7 +128,10 @@ ok !utf8::is_utf8($h{bytes}), 'bytes are bytes';
     my $element = \$h{mine};
     $$element = 'through';
     is in_child(sub { $h{mine} }), 'through', 'an element through a reference';
-    { local $h{mine} = 'local'; is in_child(sub { $h{mine} }), 'local', 'local on an element is seen by all' }
+    {
+        local $h{mine} = 'local';
+        is in_child(sub { $h{mine} }), 'local', 'local on an element is seen by all'
+    }
     is in_child(sub { $h{mine} }), 'through', '… and undone for all';
     { local $h{fresh} = 1; local @h{qw(s t)} = (1, 2); }
     ok !exists $h{fresh} && !exists $h{s}, 'local on elements that were not there removes them again';
@@ -136,7 +144,7 @@ ok !utf8::is_utf8($h{bytes}), 'bytes are bytes';
     ok !exists $h{nothing}, 'looking makes no element';
 }
 $s = 40;
-is((tied $s)->add(2), 42, 'add returns the sum');
+is((tied $s)->add(2),    42,   'add returns the sum');
 is((tied $s)->add(-0.5), 41.5, 'add of a fraction');
 $s = 9223372036854775807;
 is((tied $s)->add(1), '9223372036854775808', 'add beyond the signed integers');

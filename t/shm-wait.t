@@ -23,7 +23,7 @@ ok $t->wait_change, 'another process changes it: true';
 is $h{x}, 1, '… and the change is there';
 finish($pid);
 finish(child(sub { $h{x} = 2 }));
-ok $t->wait_change(0), 'a change since the last look counts';
+ok $t->wait_change(0),  'a change since the last look counts';
 ok !$t->wait_change(0), '… once';
 finish(child(sub { $h{x} = 3 }));
 is $h{x}, 3, '(looking at it)';
@@ -31,9 +31,17 @@ ok !$t->wait_change(0), 'a change that was seen does not';
 
 # A change is not lost, whenever it comes: ping-pong.
 {
-    my $rounds = 2000;
-    my $partner = child(sub { my $p = tied $s; for my $i (1 .. $rounds) { while ($s != 2 * $i - 1) { $p->wait_change(30) || die "lost at $s\n" } $s = 2 * $i } });
-    my $p = tied $s;
+    my $rounds  = 2000;
+    my $partner = child(
+        sub {
+            my $p = tied $s;
+            for my $i (1 .. $rounds) {
+                while ($s != 2 * $i - 1) { $p->wait_change(30) || die "lost at $s\n" }
+                $s = 2 * $i;
+            }
+        }
+    );
+    my $p    = tied $s;
     my $lost = 0;
     for my $i (1 .. $rounds) {
         $s = 2 * $i - 1;
@@ -48,15 +56,19 @@ ok !$t->wait_change(0), 'a change that was seen does not';
 {
     my $consumers = 4;
     our %done : shm;
-    my @pids = map { child(sub {
-        my $q = tied @jobs;
-        while (1) {
-            my $job = shift @jobs;
-            if (!defined $job) { $q->wait_change(10); next }
-            last if $job eq 'end';
-            $done{$job} = $$;
-        }
-    }) } 1 .. $consumers;
+    my @pids = map {
+        child(
+            sub {
+                my $q = tied @jobs;
+                while (1) {
+                    my $job = shift @jobs;
+                    if (!defined $job) { $q->wait_change(10); next }
+                    last if $job eq 'end';
+                    $done{$job} = $$;
+                }
+            }
+        )
+    } 1 .. $consumers;
     for my $n (1 .. 400) { push @jobs, "job $n"; sleep 0.001 if $n % 50 == 0 }
     push @jobs, ('end') x $consumers;
     ok finish(@pids), 'consumers of a queue that wait for its change all end';
@@ -89,7 +101,7 @@ ok !$t->wait_change(0), 'a change that was seen does not';
     kill KILL => $writer;
     waitpid $writer, 0;
     my $other = child(sub { sleep 0.2; $h{after} = 1 });
-    my $got = 0;
+    my $got   = 0;
     $got ||= $h{after} while !$got && $t->wait_change(30);
     is $h{after}, 1, 'after a writer was killed changes are still seen';
     finish($other);

@@ -119,8 +119,7 @@ for my $way (sort keys %store) {
             my $name = ref($pool) . ": $way";
             my $line;
             dies_with { $fatal{$way}->($pool, $slot, 'x' x 11) }
-            qr/^Value of 11 bytes is cut to the 10 bytes of its slot at \Q${\__FILE__}\E/,
-                "$name dies where the warning is fatal";
+            qr/^Value of 11 bytes is cut to the 10 bytes of its slot at \Q${\__FILE__}\E/, "$name dies where the warning is fatal";
             is($pool->get($slot), 'untouched!', "$name: before anything is written");
             is($pool->used,       1,            "$name: or allocated");
         }

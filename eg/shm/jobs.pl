@@ -15,7 +15,7 @@ my $done : shm = 0;
 
 sub work {
     while (1) {
-        my $job = shift @queue;                            # atomic: one worker gets it
+        my $job = shift @queue;    # atomic: one worker gets it
         if (!defined $job) { (tied @queue)->wait_change(10); next }
         return if $job->{home};
         my $sum = 0;

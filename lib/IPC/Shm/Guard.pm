@@ -12,7 +12,7 @@ sub _new {
 
 sub release {
     my ($self) = @_;
-    my $kind = delete $self->{kind} or return 0;
+    my $kind   = delete $self->{kind}   or return 0;
     my $object = delete $self->{object} or return 0;
     if   ($kind eq 'write') { $object->_unlock_write }
     else                    { $object->_unlock_read }
