@@ -577,8 +577,8 @@ wait_change(self, timeout = NULL)
   OUTPUT:
     RETVAL
 
-void
-_remove(self)
+IV
+remove(self)
     SV *self
   PREINIT:
     shm_var_t *var = shm_self(aTHX_ self, 0);
@@ -589,6 +589,9 @@ _remove(self)
     var->removed = true;
     shm_unlock(var);
     shm_unlock_all(var);
+    RETVAL = 1;
+  OUTPUT:
+    RETVAL
 
 SV *
 name(self)

@@ -67,5 +67,43 @@ program('use IPC::Shm; our %theirs : shm = (k => "v"); our $to : shm = \%theirs'
     is $IPC::Shm::NAMEVARS{'%main::untied'}, \%untied, '… and is what the name leads to then';
 }
 
+# What was removed cannot be removed again; the message names the caller's line.
+{
+    our $twice : shm = 1;
+    my $object = tied $twice;
+    is $object->remove, 1, 'remove returns true';
+    my $line = __LINE__ + 1;
+    ok !eval { $object->remove; 1 }, 'a second remove dies';
+    is $@, "The shared \$main::twice was removed at $0 line $line.\n", '… and names the line that called it';
+}
+
+# Declared again, a variable is the same one, or a new one if it was removed.
+{
+    our %again : shm = (k => 'v');
+    my $object = tied %again;
+    eval 'our %again : shm; 1' or die $@;
+    is tied(%again), $object, 'a second declaration changes nothing';
+    my %removed_by = (
+        'remove'             => sub { (tied %again)->remove },
+        'remove by a name'   => sub { delete $IPC::Shm::NAMEVARS{'%main::again'} },
+        'remove by others'   => sub { program('use IPC::Shm; our %again : shm; (tied %again)->remove') },
+        'cleanup'            => sub { IPC::Shm->cleanup },
+        'cleanup by others'  => sub { program('use IPC::Shm; IPC::Shm->cleanup') },
+    );
+    for my $how (sort keys %removed_by) {
+        $object = tied %again;
+        $removed_by{$how}->();
+        ok !eval { my $x = $again{k}; 1 } && $@ =~ /was removed/, "after $how it is gone";
+        ok eval 'our %again : shm; 1', '… and can be declared again';
+        is_deeply \%again, {}, '… as a new, empty one';
+        isnt tied(%again), $object, '… with another object';
+        ok !eval { $object->writelock; 1 } && $@ =~ /was removed/, '… while the old object stays what it was';
+        undef $object;
+        $again{k} = $how;
+        is program('use IPC::Shm; our %again : shm; print $again{k}'), $how, '… that is shared';
+        is $IPC::Shm::NAMEVARS{'%main::again'}, \%again, '… and that the name leads to';
+    }
+}
+
 IPC::Shm->cleanup;
 done_testing;

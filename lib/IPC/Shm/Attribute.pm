@@ -24,17 +24,16 @@ sub _accept {
     return @rest;
 }
 
-# Tie a variable: a package variable by its name, a lexical to a new one.
+# Tie a variable: a package variable by its name, a lexical to a new one. A name
+# that leads to what it is tied to already is left alone; it leads elsewhere after
+# the variable was removed.
 sub share {
     my ($kind, $package, $variable) = @_;
     my $name = IPC::Shm::_find_name($variable, $package);
     $name = $sigil_of{$kind} . $package . '::' . $name if defined $name;
     my $tied = $kind eq 'HASH' ? tied %$variable : $kind eq 'ARRAY' ? tied @$variable : tied $$variable;
-    if (defined $name && ref $tied && $tied->isa('IPC::Shm::Tied')) {
-        my $known = $tied->name;
-        return if defined $known && $known eq $name;
-    }
-    IPC::Shm::_tie($variable, IPC::Shm::_new($type_of{$kind}, $name));
+    my $object = IPC::Shm::_new($type_of{$kind}, $name);
+    IPC::Shm::_tie($variable, $object) unless ref $tied && $tied == $object;
     return;
 }
 

@@ -46,12 +46,6 @@ sub synchronize {
     return $code->();
 }
 
-sub remove {
-    my ($self) = @_;
-    $self->_remove;
-    return 1;
-}
-
 1;
 
 __END__
