@@ -92,7 +92,8 @@ static bool shm_references(pTHX_ shm_space_t *space, shm_id_t id, shm_buffer_t *
 
     if (record->state[0].standins == 0 && record->state[1].standins == 0) return true;
     ok = shm_peek(aTHX_ space, id, &peek);
-    if (ok && peek.type == SHM_SCALAR) shm_collect(ids, peek.cache);
+    if (ok && peek.type == SHM_SCALAR)
+        shm_collect(ids, peek.cache);
     else if (ok && peek.type == SHM_ARRAY) {
         SSize_t i;
         for (i = 0; i <= AvFILLp((AV *)peek.cache); i++) shm_collect(ids, AvARRAY((AV *)peek.cache)[i]);
@@ -185,10 +186,10 @@ static bool shm_add_name(shm_space_t *space, const char *text, size_t length, sh
  * filled; POOL_FULL: the namespace was removed meanwhile. */
 static shm_var_t *shm_open_variable(pTHX_ shm_space_t *space, uint32_t type, const char *name, size_t length, pool_error_t *err)
 {
-    shm_id_t    id   = { SHM_NONE, 0 };
-    uint64_t    slot = SHM_NONE, attach = SHM_NONE;
-    bool        ok   = true, made = false;
-    shm_var_t  *var  = NULL;
+    shm_id_t   id   = { SHM_NONE, 0 };
+    uint64_t   slot = SHM_NONE, attach = SHM_NONE;
+    bool       ok = true, made = false;
+    shm_var_t *var = NULL;
 
     err->code = POOL_FULL;
     shm_registry_lock(space);
@@ -197,7 +198,8 @@ static shm_var_t *shm_open_variable(pTHX_ shm_space_t *space, uint32_t type, con
             const shm_name_t *found = (const shm_name_t *)pool_grow_ptr(&space->names, slot);
             id.slot                 = found->variable;
             id.generation           = found->generation;
-            if (!shm_exists(space, id) || shm_record(space, id.slot)->type != type) ok = shm_fail(err, POOL_E_INVALID, 0, "is damaged: a name leads to no variable", space->path);
+            if (!shm_exists(space, id) || shm_record(space, id.slot)->type != type)
+                ok = shm_fail(err, POOL_E_INVALID, 0, "is damaged: a name leads to no variable", space->path);
         }
         else
             ok = made = shm_create(space, type, &id, err);
@@ -214,7 +216,8 @@ static shm_var_t *shm_open_variable(pTHX_ shm_space_t *space, uint32_t type, con
     /* Not above: fork takes the lock of the table before that of the registry. A
      * handle of ours is attached, and no other thread frees it. */
     if (!made) var = shm_table_find(aTHX_ space, id);
-    if (var == NULL) var = shm_handle_new(aTHX_ space, id, type, attach);
+    if (var == NULL)
+        var = shm_handle_new(aTHX_ space, id, type, attach);
     else {
         shm_registry_lock(space);
         shm_detach(space, id, attach);
@@ -279,7 +282,8 @@ static inline SV *shm_present(pTHX_ shm_var_t *var, SV *sv)
         return sv;
     }
     if (err.code != POOL_FULL) croak("Cannot attach: %s", err.text);
-    if (__atomic_load_n(&var->record->serial, __ATOMIC_ACQUIRE) == var->at.serial || var == shm_work.batch) return &PL_sv_undef; /* a damaged namespace */
+    if (__atomic_load_n(&var->record->serial, __ATOMIC_ACQUIRE) == var->at.serial || var == shm_work.batch)
+        return &PL_sv_undef; /* a damaged namespace */
     shm_refresh(aTHX_ var);
     return NULL;
 }
@@ -310,7 +314,17 @@ static void shm_check_value(pTHX_ SV *sv)
 
 static void shm_check_container(pTHX_ SV *target)
 {
-    static const char special[] = { PERL_MAGIC_env, PERL_MAGIC_sig, PERL_MAGIC_isa, PERL_MAGIC_sv, PERL_MAGIC_regdata, PERL_MAGIC_hints, PERL_MAGIC_substr, PERL_MAGIC_vec, PERL_MAGIC_defelem, PERL_MAGIC_tiedelem, 0 };
+    static const char special[] = { PERL_MAGIC_env,
+                                    PERL_MAGIC_sig,
+                                    PERL_MAGIC_isa,
+                                    PERL_MAGIC_sv,
+                                    PERL_MAGIC_regdata,
+                                    PERL_MAGIC_hints,
+                                    PERL_MAGIC_substr,
+                                    PERL_MAGIC_vec,
+                                    PERL_MAGIC_defelem,
+                                    PERL_MAGIC_tiedelem,
+                                    0 };
     const char       *type;
     MAGIC            *mg;
 
@@ -319,8 +333,11 @@ static void shm_check_container(pTHX_ SV *target)
     case SVt_PVIO: shm_cannot(aTHX_ "a filehandle");
     case SVt_PVFM: shm_cannot(aTHX_ "a format");
     case SVt_REGEXP: shm_cannot(aTHX_ "a regular expression");
-    case SVt_PVLV: if (!isGV_with_GP(target)) shm_cannot(aTHX_ "a reference to a part of something (an element of a tied variable, substr, …)"); /* FALLTHROUGH */
-    default: if (isGV_with_GP(target)) shm_cannot(aTHX_ "a glob or filehandle");
+    case SVt_PVLV:
+        if (!isGV_with_GP(target))
+            shm_cannot(aTHX_ "a reference to a part of something (an element of a tied variable, substr, …)"); /* FALLTHROUGH */
+    default:
+        if (isGV_with_GP(target)) shm_cannot(aTHX_ "a glob or filehandle");
     }
     if (SvTYPE(target) < SVt_PVMG) return;
     for (mg = SvMAGIC(target); mg != NULL; mg = mg->mg_moremagic)
@@ -333,8 +350,10 @@ static void shm_move_value(pTHX_ shm_move_t *move, SV *sv)
 {
     if (sv == NULL || sv == &PL_sv_placeholder) return;
     SvGETMAGIC(sv);
-    if (SvROK(sv)) shm_move_add(aTHX_ move, sv);
-    else shm_check_value(aTHX_ sv);
+    if (SvROK(sv))
+        shm_move_add(aTHX_ move, sv);
+    else
+        shm_check_value(aTHX_ sv);
 }
 
 static void shm_move_content(pTHX_ shm_move_t *move, SV *target)
@@ -368,8 +387,10 @@ static void shm_move_add(pTHX_ shm_move_t *move, SV *reference)
     if (var == NULL) shm_check_container(aTHX_ target);
     known = var == NULL && SvREADONLY(target) ? newRV_noinc(newSVsv(target)) : newRV_inc(target);
     (void)hv_store(move->seen, (const char *)&target, sizeof target, known, 0);
-    if (var == NULL) av_push(move->targets, newRV_inc(SvRV(known)));
-    else shm_know_container(aTHX_ var, target);
+    if (var == NULL)
+        av_push(move->targets, newRV_inc(SvRV(known)));
+    else
+        shm_know_container(aTHX_ var, target);
 }
 
 /* A copy of a value for the cache of a new variable. */
@@ -458,9 +479,12 @@ static void shm_empty_behind(pTHX_ SV *container)
 {
     U32 magical = SvMAGICAL(container);
     SvMAGICAL_off(container);
-    if (SvTYPE(container) == SVt_PVAV) av_clear((AV *)container);
-    else if (SvTYPE(container) == SVt_PVHV) hv_clear((HV *)container);
-    else sv_setsv(container, &PL_sv_undef);
+    if (SvTYPE(container) == SVt_PVAV)
+        av_clear((AV *)container);
+    else if (SvTYPE(container) == SVt_PVHV)
+        hv_clear((HV *)container);
+    else
+        sv_setsv(container, &PL_sv_undef);
     SvFLAGS(container) |= magical;
 }
 
@@ -506,8 +530,10 @@ static void shm_move_all(pTHX_ shm_move_t *move)
     }
     for (i = 0; i < tied; i++) {
         SV *target = SvRV(*av_fetch(move->targets, i, 0));
-        if (ok) shm_empty_behind(aTHX_ target);
-        else shm_untie(aTHX_ vars[i], target);
+        if (ok)
+            shm_empty_behind(aTHX_ target);
+        else
+            shm_untie(aTHX_ vars[i], target);
     }
     shm_buffer_free(&shm_work.dropped);
     shm_work.dropped = dropped;
@@ -541,9 +567,9 @@ static SV *shm_ready(pTHX_ shm_var_t *var, SV *sv)
     move.space   = var->space;
     move.targets = (AV *)sv_2mortal((SV *)newAV());
     move.seen    = (HV *)sv_2mortal((SV *)newHV());
-    shm_move_add(aTHX_ &move, sv);
-    for (i = 0; i <= av_len(move.targets); i++) shm_move_content(aTHX_ &move, SvRV(*av_fetch(move.targets, i, 0)));
-    shm_move_all(aTHX_ &move);
+    shm_move_add(aTHX_ & move, sv);
+    for (i = 0; i <= av_len(move.targets); i++) shm_move_content(aTHX_ & move, SvRV(*av_fetch(move.targets, i, 0)));
+    shm_move_all(aTHX_ & move);
     LEAVE;
     known = hv_fetch(move.seen, (const char *)&target, sizeof target, 0);
     return sv_2mortal(newRV_inc(known != NULL ? SvRV(*known) : target));
@@ -564,7 +590,7 @@ static inline void shm_encode(pTHX_ shm_buffer_t *out, SV *sv)
 static inline shm_buffer_t *shm_new_record(enum shm_op op)
 {
     shm_work.record.length = shm_work.added.length = 0;
-    shm_work.record.failed = false;
+    shm_work.record.failed                         = false;
     shm_put_byte(&shm_work.record, (uint8_t)op);
     return &shm_work.record;
 }

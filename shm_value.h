@@ -127,7 +127,7 @@ static inline bool shm_is_integer(SV *sv)
     if (!SvNOK(sv)) return true;
     number  = SvNVX(sv);
     integer = SvIsUV(sv) ? (NV)SvUVX(sv) : (NV)SvIVX(sv);
-    return memcmp(&number, &integer, sizeof(double)) == 0;
+    return memcmp(&number, &integer, sizeof(double)) == 0; /* NOLINT(bugprone-suspicious-memory-comparison): to the last bit */
 }
 
 /* A value that is no reference. Runs no code: get magic is the caller's. */

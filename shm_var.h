@@ -30,23 +30,23 @@ typedef struct shm_var {
     shm_cursor_t  at;    /* what the cache reflects */
     bool          write_held, read_held;
     bool          removed;
-    bool          frozen;   /* one operation is reading all of it: what it sees does not change meanwhile */
+    bool          frozen;    /* one operation is reading all of it: what it sees does not change meanwhile */
     bool          courteous; /* somebody waited when we last unlocked: let him go first */
     uint8_t       type;
-    AV           *left;  /* keys that an iteration has still to give; NULL: it goes through the cache */
+    AV           *left; /* keys that an iteration has still to give; NULL: it goes through the cache */
 
-    shm_space_t    *space;
-    shm_id_t        id;
-    uint64_t        attach;       /* slot, or SHM_NONE */
-    uint64_t        child_attach; /* between the two halves of a fork */
-    bool            adopt;        /* this is a child that has not taken `attach` yet */
-    char           *name;         /* sigil and full name, or NULL: anonymous */
+    shm_space_t     *space;
+    shm_id_t         id;
+    uint64_t         attach;       /* slot, or SHM_NONE */
+    uint64_t         child_attach; /* between the two halves of a fork */
+    bool             adopt;        /* this is a child that has not taken `attach` yet */
+    char            *name;         /* sigil and full name, or NULL: anonymous */
     PerlInterpreter *perl;
-    SV             *object;    /* not counted */
-    SV             *container; /* the tied variable, not counted; NULL: unknown or gone */
-    uint32_t        inner;     /* while cycles are looked for: references from caches, */
-    bool            reached;   /* and whether anything else leads here */
-    struct shm_var *next, **link;
+    SV              *object;    /* not counted */
+    SV              *container; /* the tied variable, not counted; NULL: unknown or gone */
+    uint32_t         inner;     /* while cycles are looked for: references from caches, */
+    bool             reached;   /* and whether anything else leads here */
+    struct shm_var  *next, **link;
 } shm_var_t;
 
 static pthread_mutex_t shm_table_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -94,7 +94,8 @@ static shm_var_t *shm_table_find(pTHX_ shm_space_t *space, shm_id_t id)
     shm_var_t *var;
     pthread_mutex_lock(&shm_table_lock);
     for (var = shm_table[shm_bucket(id)]; var != NULL; var = var->next)
-        if (var->id.slot == id.slot && var->id.generation == id.generation && var->space == space && (void *)var->perl == (void *)SHM_PERL) break;
+        if (var->id.slot == id.slot && var->id.generation == id.generation && var->space == space && (void *)var->perl == (void *)SHM_PERL)
+            break;
     pthread_mutex_unlock(&shm_table_lock);
     return var;
 }
@@ -191,10 +192,10 @@ typedef struct shm_transit {
     int64_t      when;
 } shm_transit_t;
 
-static shm_buffer_t shm_transits; /* shm_transit_t; only in fork, under shm_table_lock */
+static shm_buffer_t shm_transits;  /* shm_transit_t; only in fork, under shm_table_lock */
 static size_t       shm_last_fork; /* where those of the last fork begin */
-static bool         shm_child;    /* this process has attachments to take */
-static void       (*shm_old_signalhook)(pTHX);
+static bool         shm_child;     /* this process has attachments to take */
+static void (*shm_old_signalhook)(pTHX);
 
 /* Let go what children did not take in time: they became other programs. The
  * slot may have been taken and freed since; its owner word then is not ours. */
@@ -204,10 +205,10 @@ static void shm_expire_transits(int64_t now)
     size_t         i, kept = 0, count = shm_transits.length / sizeof *all;
 
     for (i = 0; i < count; i++) {
-        shm_transit_t *one  = &all[i];
-        pool_t        *part = pool_grow_have(&one->space->attach, one->slot);
+        shm_transit_t *one   = &all[i];
+        pool_t        *part  = pool_grow_have(&one->space->attach, one->slot);
         uint64_t       index = pool_grow_index(one->slot);
-        bool           ours  = pool_generation(part, index) == one->slot_generation && shm_same_process(pool_owner_word(part, index), pool_i_me(part));
+        bool ours = pool_generation(part, index) == one->slot_generation && shm_same_process(pool_owner_word(part, index), pool_i_me(part));
         if (ours && now - one->when < SHM_TRANSIT_NS) {
             all[kept++] = *one;
             continue;
@@ -315,7 +316,7 @@ static void shm_fork_child(void)
             var->adopt         = true;
             if (mark != NULL) mark->child = (uint64_t)getpid(); /* whatever it becomes, when it ends they expire */
             var->write_held = var->read_held = false;
-            shm_child       = true;
+            shm_child                        = true;
         }
     shm_transits.length = 0;
     shm_batch_forget();
@@ -341,7 +342,7 @@ static int shm_container_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *param);
 #define shm_container_dup 0
 #endif
 
-static MGVTBL shm_handle_vtbl    = { 0, 0, 0, 0, shm_handle_free, 0, shm_handle_dup, 0 };
+static MGVTBL shm_handle_vtbl = { 0, 0, 0, 0, shm_handle_free, 0, shm_handle_dup, 0 };
 /* Not PERL_MAGIC_ext: bless() of a scalar with that stores the scalar. No variable
  * that can be shared has the magic of calls. */
 #define SHM_MAGIC_CONTAINER PERL_MAGIC_checkcall
@@ -384,7 +385,7 @@ static const char *const shm_classes[] = { "", "IPC::Shm::Scalar", "IPC::Shm::Ar
 static void shm_cursor_reset(shm_cursor_t *at)
 {
     at->serial = at->epoch = at->bytes = at->index = 0;
-    at->block  = SHM_NONE;
+    at->block                                      = SHM_NONE;
 }
 
 /* A handle for a variable that `attach` is an attachment to. */
@@ -412,8 +413,8 @@ static SV *shm_object(pTHX_ shm_var_t *var)
     SV    *object;
     MAGIC *mg;
     if (var->object != NULL) return newRV_inc(var->object);
-    object      = newSV_type(SVt_PVMG);
-    mg          = sv_magicext(object, NULL, PERL_MAGIC_ext, &shm_handle_vtbl, (const char *)var, 0);
+    object = newSV_type(SVt_PVMG);
+    mg     = sv_magicext(object, NULL, PERL_MAGIC_ext, &shm_handle_vtbl, (const char *)var, 0);
     mg->mg_flags |= MGf_DUP;
     var->object = object;
     return sv_bless(newRV_noinc(object), gv_stashpv(shm_classes[var->type], GV_ADD));
@@ -514,7 +515,7 @@ static int shm_handle_free(pTHX_ SV *sv, MAGIC *mg)
 /* A cloned interpreter has its own handle, attachment and, empty so far, cache. */
 static int shm_handle_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *param)
 {
-    shm_var_t   *old = (shm_var_t *)(void *)mg->mg_ptr, *var;
+    shm_var_t   *old    = (shm_var_t *)(void *)mg->mg_ptr, *var;
     uint64_t     attach = SHM_NONE;
     pool_error_t err;
 

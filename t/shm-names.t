@@ -10,9 +10,9 @@ use IPC::Shm;
     our %known : shm = (a => 1);
     our @known : shm = (1, 2);
     our $known : shm = 'x';
-    is $IPC::Shm::NAMEVARS{'%main::known'}, \%known, 'NAMEVARS leads to the hash that was declared';
-    is $IPC::Shm::NAMEVARS{'@main::known'}, \@known, '… to the array';
-    is $IPC::Shm::NAMEVARS{'$main::known'}, \$known, '… to the scalar';
+    is $IPC::Shm::NAMEVARS{'%main::known'},            \%known,      'NAMEVARS leads to the hash that was declared';
+    is $IPC::Shm::NAMEVARS{'@main::known'},            \@known,      '… to the array';
+    is $IPC::Shm::NAMEVARS{'$main::known'},            \$known,      '… to the scalar';
     is tied(%{ $IPC::Shm::NAMEVARS{'%main::known'} }), tied(%known), '… with the same object';
 
     my ($before) = map { $_->{refs} } grep { ($_->{name} // '') eq '%main::known' } IPC::Shm->list;
@@ -24,18 +24,24 @@ use IPC::Shm;
     $IPC::Shm::NAMEVARS{'%main::known'}{a} = 2;
     ok !(tied %known)->wait_change(0), 'a change through NAMEVARS is this process\'s own';
 
-    is in_child(sub {
-        alarm 60;    # ends a wait for our own lock
-        my $lock = (tied %known)->lock_guard;
-        $IPC::Shm::NAMEVARS{'%main::known'}{b} = 3;
-        my $got = $IPC::Shm::NAMEVARS{'%main::known'}{b};
-        return $got, delete $IPC::Shm::NAMEVARS{'@main::known'}, exists $IPC::Shm::NAMEVARS{'@main::known'} ? 'there' : 'gone';
-    }), '3|1|gone', 'the lock that a process holds does not keep it from NAMEVARS';
-    is in_child(sub {
-        alarm 60;
-        my $lock = (tied %known)->lock_guard;
-        return delete $IPC::Shm::NAMEVARS{'%main::known'};
-    }), 1, '… nor from removing the variable by its name';
+    is in_child(
+        sub {
+            alarm 60;    # ends a wait for our own lock
+            my $lock = (tied %known)->lock_guard;
+            $IPC::Shm::NAMEVARS{'%main::known'}{b} = 3;
+            my $got = $IPC::Shm::NAMEVARS{'%main::known'}{b};
+            return $got, delete $IPC::Shm::NAMEVARS{'@main::known'}, exists $IPC::Shm::NAMEVARS{'@main::known'} ? 'there' : 'gone';
+        }
+        ),
+        '3|1|gone', 'the lock that a process holds does not keep it from NAMEVARS';
+    is in_child(
+        sub {
+            alarm 60;
+            my $lock = (tied %known)->lock_guard;
+            return delete $IPC::Shm::NAMEVARS{'%main::known'};
+        }
+        ),
+        1, '… nor from removing the variable by its name';
 }
 
 # Others' variables, and those that are known by a reference only.
@@ -43,11 +49,11 @@ program('use IPC::Shm; our %theirs : shm = (k => "v"); our $to : shm = \%theirs'
 {
     our $to : shm;
     my $reference = $to;
-    is $IPC::Shm::NAMEVARS{'%main::theirs'}, $reference, 'a variable that was found through another one';
-    is +(tied %$reference)->name, '%main::theirs', '… has its name then';
+    is $IPC::Shm::NAMEVARS{'%main::theirs'}, $reference,      'a variable that was found through another one';
+    is + (tied %$reference)->name,           '%main::theirs', '… has its name then';
     eval 'our %theirs : shm; 1' or die $@;
     is tied(our %theirs), tied(%$reference), '… and is the one that a declaration gets';
-    is $theirs{k}, 'v', '… with its content';
+    is $theirs{k},        'v',               '… with its content';
     undef $reference;
     is $theirs{k}, 'v', '… whichever goes first';
 }
@@ -58,9 +64,9 @@ program('use IPC::Shm; our %theirs : shm = (k => "v"); our $to : shm = \%theirs'
     my $object = tied %untied;
     { no warnings 'untie'; untie %untied }
     my $view = $IPC::Shm::NAMEVARS{'%main::untied'};
-    isnt $view, \%untied, 'NAMEVARS does not lead to a variable that was untied';
-    is $view->{k}, 'v', '… but to what is shared';
-    is tied(%$view), $object, '… by the object that lives';
+    isnt $view,      \%untied, 'NAMEVARS does not lead to a variable that was untied';
+    is $view->{k},   'v',      '… but to what is shared';
+    is tied(%$view), $object,  '… by the object that lives';
     eval 'our %untied : shm; 1' or die $@;
     is $untied{k}, 'v', 'it can be declared again';
     undef $view;
@@ -84,24 +90,24 @@ program('use IPC::Shm; our %theirs : shm = (k => "v"); our $to : shm = \%theirs'
     eval 'our %again : shm; 1' or die $@;
     is tied(%again), $object, 'a second declaration changes nothing';
     my %removed_by = (
-        'remove'             => sub { (tied %again)->remove },
-        'remove by a name'   => sub { delete $IPC::Shm::NAMEVARS{'%main::again'} },
-        'remove by others'   => sub { program('use IPC::Shm; our %again : shm; (tied %again)->remove') },
-        'cleanup'            => sub { IPC::Shm->cleanup },
-        'cleanup by others'  => sub { program('use IPC::Shm; IPC::Shm->cleanup') },
+        'remove'            => sub { (tied %again)->remove },
+        'remove by a name'  => sub { delete $IPC::Shm::NAMEVARS{'%main::again'} },
+        'remove by others'  => sub { program('use IPC::Shm; our %again : shm; (tied %again)->remove') },
+        'cleanup'           => sub { IPC::Shm->cleanup },
+        'cleanup by others' => sub { program('use IPC::Shm; IPC::Shm->cleanup') },
     );
     for my $how (sort keys %removed_by) {
         $object = tied %again;
         $removed_by{$how}->();
         ok !eval { my $x = $again{k}; 1 } && $@ =~ /was removed/, "after $how it is gone";
-        ok eval 'our %again : shm; 1', '… and can be declared again';
+        ok eval 'our %again : shm; 1',                            '… and can be declared again';
         is_deeply \%again, {}, '… as a new, empty one';
         isnt tied(%again), $object, '… with another object';
         ok !eval { $object->writelock; 1 } && $@ =~ /was removed/, '… while the old object stays what it was';
         undef $object;
         $again{k} = $how;
-        is program('use IPC::Shm; our %again : shm; print $again{k}'), $how, '… that is shared';
-        is $IPC::Shm::NAMEVARS{'%main::again'}, \%again, '… and that the name leads to';
+        is program('use IPC::Shm; our %again : shm; print $again{k}'), $how,    '… that is shared';
+        is $IPC::Shm::NAMEVARS{'%main::again'},                        \%again, '… and that the name leads to';
     }
 }
 

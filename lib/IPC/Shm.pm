@@ -2,7 +2,7 @@ package IPC::Shm;
 use 5.022;
 use strict;
 use warnings;
-use Carp ();
+use Carp               ();
 use Data::Pool::Shared ();
 use IPC::Shm::Attribute;
 use IPC::Shm::Names;
@@ -46,7 +46,7 @@ sub _absolute {
 }
 
 sub namespace {
-    return $in_use if defined $in_use;
+    return $in_use    if defined $in_use;
     return $namespace if defined $namespace;
     my $dir = $ENV{IPC_SHM_NAMESPACE};
     return _absolute($dir) if defined $dir && length $dir;

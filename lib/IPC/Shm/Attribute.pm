@@ -7,16 +7,16 @@ use warnings;
 # them, in front of those that it has; all others inherit ours from UNIVERSAL,
 # so that a second package in the same file needs no second `use`.
 
-my %type_of  = (SCALAR => 1, ARRAY => 2, HASH => 3);
+my %type_of  = (SCALAR => 1,   ARRAY => 2,   HASH => 3);
 my %sigil_of = (SCALAR => '$', ARRAY => '@', HASH => '%');
 
 # Take `shm` out of the attributes and share the variable. perl warns of
 # lower-case attributes that a package accepted, looking at the very list that it
 # passed to us: so we leave it there in upper case.
 sub _accept {
-    my ($kind, $package, $variable) = @_[0 .. 2];
+    my ($kind, $package, $variable) = @_[ 0 .. 2 ];
     my ($wanted, @rest);
-    for my $attribute (@_[3 .. $#_]) {
+    for my $attribute (@_[ 3 .. $#_ ]) {
         if ($attribute =~ /\A[Ss]hm\z/) { $attribute = 'Shm'; $wanted = 1 }
         else                            { push @rest, $attribute }
     }
@@ -31,7 +31,7 @@ sub share {
     my ($kind, $package, $variable) = @_;
     my $name = IPC::Shm::_find_name($variable, $package);
     $name = $sigil_of{$kind} . $package . '::' . $name if defined $name;
-    my $tied = $kind eq 'HASH' ? tied %$variable : $kind eq 'ARRAY' ? tied @$variable : tied $$variable;
+    my $tied   = $kind eq 'HASH' ? tied %$variable : $kind eq 'ARRAY' ? tied @$variable : tied $$variable;
     my $object = IPC::Shm::_new($type_of{$kind}, $name);
     IPC::Shm::_tie($variable, $object) unless ref $tied && $tied == $object;
     return;
@@ -59,7 +59,7 @@ sub install_into {
         no warnings 'redefine';    ## no critic (in front of theirs)
         *{"${package}::$method"} = sub {
             my @rest = _accept($kind, @_);
-            return @rest ? $theirs->(@_[0, 1], @rest) : ();
+            return @rest ? $theirs->(@_[ 0, 1 ], @rest) : ();
         };
     }
     return;

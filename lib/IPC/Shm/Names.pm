@@ -22,7 +22,7 @@ sub EXISTS { my (undef, $name) = @_; return !!_exists($name) }
 
 sub FIRSTKEY {
     my ($self) = @_;
-    $self->{names} = [sort(IPC::Shm::_names(IPC::Shm::_where()))];
+    $self->{names} = [ sort(IPC::Shm::_names(IPC::Shm::_where())) ];
     return shift @{ $self->{names} };
 }
 
