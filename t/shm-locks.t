@@ -219,4 +219,19 @@ $t->unlock;
     is_deeply [ $info->{writer}, $info->{readers} ], [ undef, [ $reader->{pid} ] ], '… and read locks';
     release($reader);
 }
+subtest 'mistakes are reported where they are made' => sub {
+    our %mistaken : shm;
+    my $object = tied %mistaken;
+    for my $call (sub { $object->lock_guard('write', 'NaN') }, sub { $object->writelock('NaN') }) {
+        ok !eval { $call->(); 1 }, 'a time limit that is no number';
+        like $@, qr/ at \Q${\__FILE__}\E line \d+\.$/, 'the line is ours';
+    }
+    $object->remove;
+    ok !eval {
+        $object->synchronize(sub { });
+        1;
+    }, 'a removed variable';
+    like $@, qr/removed.* at \Q${\__FILE__}\E line \d+\.$/s, 'the line is ours';
+};
+
 done_testing;
