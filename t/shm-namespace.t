@@ -57,7 +57,7 @@ SKIP: {
 SKIP: {
     skip 'needs root, to give a directory away', 1 if $> != 0;
     my $program =
-        'use POSIX (); local $ENV{IPC_SHM_NAMESPACE}; delete $ENV{IPC_SHM_NAMESPACE}; require IPC::Shm; mkdir "/dev/shm/ipc-shm-54321", 0700; $> = 54321; eval q{use IPC::Shm; our $x : shm; 1} or print $@; $> = 0; rmdir "/dev/shm/ipc-shm-54321"';
+        'use POSIX (); local $ENV{IPC_SHM_NAMESPACE}; delete $ENV{IPC_SHM_NAMESPACE}; require IPC::Shm; require attributes; mkdir "/dev/shm/ipc-shm-54321", 0700; $> = 54321; eval q{use IPC::Shm; our $x : shm; 1} or print $@; $> = 0; rmdir "/dev/shm/ipc-shm-54321"';
     like program($program), qr/is refused as a namespace: it belongs to another user/, 'one that belongs to somebody else is refused';
 }
 {
