@@ -435,7 +435,7 @@ extern pool_i_process_t *pool_i_process;
 uint64_t pool_i_identify(pool_t *pool);
 uint64_t pool_i_alloc_slow(pool_t *pool, uint64_t me);
 uint64_t pool_i_finish_sparse(pool_t *pool, uint64_t slot, uint64_t me);
-void     pool_i_mark_open(pool_t *pool, uint64_t group);
+bool     pool_i_mark_open(pool_t *pool, uint64_t group);
 void     pool_i_wake(pool_t *pool, uint64_t n, uint64_t waiting);
 
 /* The owner word of this process in this pool. */
@@ -543,6 +543,7 @@ static inline bool pool_i_free_quietly(pool_t *pool, uint64_t slot)
 #define POOL_I_WAIT_MANY 2u /* waits for many */
 #define POOL_I_WAITING   (POOL_I_WAIT_ONE | POOL_I_WAIT_MANY)
 #define POOL_I_TICKET    4u
+#define POOL_I_ALL       UINT64_MAX /* so many waiters to wake */
 
 /* After a slot became free: tell the index, then those who wait. Both loads are
  * seq_cst, and so is the CAS before them. They pair with pool_i_mark_full()
@@ -554,17 +555,24 @@ static inline bool pool_i_marked_full(const pool_t *pool, uint64_t group)
     return pool->levels != 0 && (__atomic_load_n(&pool->full[0][group / 64], __ATOMIC_SEQ_CST) >> (group % 64) & 1) != 0;
 }
 
-static inline void pool_i_open_group_of(pool_t *pool, uint64_t slot)
+/* How many waiters a slot that became free is to wake: one, but all if a bit
+ * above the group's was cleared. While that was set, those who were woken for
+ * other slots below it saw it and fell asleep again. */
+static inline uint64_t pool_i_open_group_of(pool_t *pool, uint64_t slot)
 {
-    if (pool_i_marked_full(pool, slot / POOL_GROUP)) pool_i_mark_open(pool, slot / POOL_GROUP);
+    return pool_i_marked_full(pool, slot / POOL_GROUP) && pool_i_mark_open(pool, slot / POOL_GROUP) ? POOL_I_ALL : 1;
+}
+
+/* Wake n, if anybody waits. Pairs with pool_i_draw_ticket(). */
+static inline void pool_i_wake_if_waiting(pool_t *pool, uint64_t n)
+{
+    uint64_t waiting = __atomic_load_n(&pool->header->waiting, __ATOMIC_SEQ_CST);
+    if (POOL_UNLIKELY((waiting & POOL_I_WAITING) != 0)) pool_i_wake(pool, n, waiting);
 }
 
 static inline void pool_i_announce(pool_t *pool, uint64_t slot)
 {
-    uint64_t waiting;
-    pool_i_open_group_of(pool, slot);
-    waiting = __atomic_load_n(&pool->header->waiting, __ATOMIC_SEQ_CST); /* pairs with pool_i_draw_ticket() */
-    if (POOL_UNLIKELY((waiting & POOL_I_WAITING) != 0)) pool_i_wake(pool, 1, waiting);
+    pool_i_wake_if_waiting(pool, pool_i_open_group_of(pool, slot));
 }
 
 /* Free a slot (index < capacity), one's own or another's. Returns false if it
@@ -1047,25 +1055,31 @@ static bool pool_i_has_free(const pool_t *pool, uint64_t group)
 /* Clear the bit `index` of a level, and those above it that are set, also above
  * one that is clear: whoever cleared that may have died before it came to them.
  * Each level is the same pair as slot and group: clear below, then look above;
- * pool_i_mark_full() sets above, then looks below. */
-static void pool_i_open_from(pool_t *pool, uint32_t level, uint64_t index)
+ * pool_i_mark_full() sets above, then looks below. Returns whether one above the
+ * group's was set. */
+static bool pool_i_open_from(pool_t *pool, uint32_t level, uint64_t index)
 {
+    bool upper = false;
     for (; level < pool->levels; level++, index /= 64) {
         uint64_t *word = &pool->full[level][index / 64], bit = (uint64_t)1 << index % 64;
-        if ((__atomic_load_n(word, __ATOMIC_SEQ_CST) & bit) != 0) __atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST);
+        if ((__atomic_load_n(word, __ATOMIC_SEQ_CST) & bit) == 0) continue;
+        __atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST);
+        if (level > 0) upper = true;
     }
+    return upper;
 }
 
-/* A slot of the group is free. */
-void pool_i_mark_open(pool_t *pool, uint64_t group)
+/* A slot of the group is free. Returns as pool_i_open_from(). */
+bool pool_i_mark_open(pool_t *pool, uint64_t group)
 {
-    pool_i_open_from(pool, 0, group);
+    return pool_i_open_from(pool, 0, group);
 }
 
 /* All slots of the group were seen taken: set its bit, look once more; did that
  * fill the word, the same a level up. Who takes a bit back looks above, too:
- * somebody may have seen the word full meanwhile, and marked it. Pairs with
- * pool_i_open_group_of() and pool_i_open_from(). */
+ * somebody may have seen the word full meanwhile, and marked it. And it wakes
+ * all: the bit may have hidden several slots from several who fell asleep. Pairs
+ * with pool_i_open_group_of() and pool_i_open_from(). */
 static void pool_i_mark_full(pool_t *pool, uint64_t group)
 {
     uint32_t level;
@@ -1075,7 +1089,10 @@ static void pool_i_mark_full(pool_t *pool, uint64_t group)
         uint64_t  now = __atomic_fetch_or(word, bit, __ATOMIC_SEQ_CST) | bit;
         bool      open =
             level == 0 ? pool_i_has_free(pool, group) : __atomic_load_n(&pool->full[level - 1][index], __ATOMIC_SEQ_CST) != UINT64_MAX;
-        if (open) pool_i_open_from(pool, level, index);
+        if (open) {
+            pool_i_open_from(pool, level, index);
+            pool_i_wake_if_waiting(pool, POOL_I_ALL);
+        }
         if (open || now != UINT64_MAX) return;
     }
 }
@@ -1398,7 +1415,11 @@ static int pool_i_round(pool_t *pool, uint64_t n, int64_t deadline_ns, uint64_t 
 
     pool_i_draw_ticket(pool, kind);
     code = pool_i_search(pool, me, n, slots, &contended);
-    if (code == POOL_FULL && !contended) code = pool_i_sleep(&pool->header->event, event, deadline_ns, kind);
+    if (code == POOL_FULL && !contended) {
+        code = pool_i_sleep(&pool->header->event, event, deadline_ns, kind);
+        /* It may have been woken for a slot, and its caller may lose patience now (a handler that dies): take it first. */
+        if (code == POOL_FULL) code = pool_i_search(pool, me, n, slots, &contended);
+    }
     pool_i_leave(pool, entry, name);
     return contended && code == POOL_FULL ? pool_i_step_aside(me, deadline_ns) : code;
 }
@@ -1483,22 +1504,16 @@ uint64_t pool_wake(pool_t *pool, uint64_t slot, uint64_t n)
  * Free many, free exactly, own, recover
  * --------------------------------------------------------------------- */
 
-/* n slots became free, and the index knows. */
-static void pool_i_wake_if_waiting(pool_t *pool, uint64_t n)
-{
-    uint64_t waiting = __atomic_load_n(&pool->header->waiting, __ATOMIC_SEQ_CST); /* pairs with pool_i_round() */
-    if (n > 0 && (waiting & POOL_I_WAITING) != 0) pool_i_wake(pool, n, waiting);
-}
-
 uint64_t pool_free_n(pool_t *pool, const uint64_t *slots, uint64_t n)
 {
     uint64_t i, freed = 0;
+    bool     all = false;
     for (i = 0; i < n; i++) {
         if (!pool_i_free_quietly(pool, slots[i])) continue;
-        pool_i_open_group_of(pool, slots[i]);
+        if (pool_i_open_group_of(pool, slots[i]) == POOL_I_ALL) all = true;
         freed++;
     }
-    pool_i_wake_if_waiting(pool, freed);
+    if (freed > 0) pool_i_wake_if_waiting(pool, all ? POOL_I_ALL : freed);
     return freed;
 }
 
@@ -1593,7 +1608,7 @@ uint64_t pool_recover(pool_t *pool, pool_stale_fn *stale, void *context)
     }
     pool_i_repair_upper(pool);
     pool_i_forget_waiters(pool, __atomic_load_n(&pool->header->waiting, __ATOMIC_SEQ_CST)); /* pairs with pool_i_round() */
-    pool_i_wake_if_waiting(pool, freed > 0 ? freed : 1); /* also for slots that a dead freer announced to nobody */
+    pool_i_wake_if_waiting(pool, POOL_I_ALL); /* also for slots that a dead freer announced to nobody, or only the index knew */
     return freed;
 }
 
@@ -1606,7 +1621,7 @@ uint64_t pool_reset(pool_t *pool)
         pool_i_open_group_of(pool, group * POOL_GROUP);
     }
     pool_i_repair_upper(pool);
-    pool_i_wake_if_waiting(pool, pool->capacity);
+    pool_i_wake_if_waiting(pool, POOL_I_ALL);
     return freed;
 }
 
