@@ -599,7 +599,7 @@ proctype process(byte me, self) {
 #elif defined(BATCH)
                 :: allocate(0)
                 :: allocate(1)
-#else
+#elif !defined(WAIT) || CRASHES == 0                    /* else waiters do it all */
                 :: do :: take(); break od
 #endif
                 :: free()
