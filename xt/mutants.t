@@ -55,43 +55,38 @@ my @mutants = (
     ],
     [
         'recovery wakes nobody if it freed nothing',
-        'pool_i_wake_if_waiting(pool, freed > 0 ? freed : 1);',
-        'pool_i_wake_if_waiting(pool, freed);',
+        'pool_i_wake_if_waiting(pool, POOL_I_ALL); /* also',
+        'if (freed > 0) pool_i_wake_if_waiting(pool, POOL_I_ALL); /* also',
         "free of another's slot that wakes"
     ],
     [
         'free wakes nobody',
-        'if (POOL_UNLIKELY((waiting & POOL_I_WAITING) != 0)) pool_i_wake(pool, 1, waiting);',
-        '', "free of one's own slot that wakes"
-    ],
-    [
-        'free tells those who wait before it frees',
-        "    if (!pool_i_free_quietly(pool, slot)) return false;\n    pool_i_announce(pool, slot);",
-        "    pool_i_announce(pool, slot);\n    if (!pool_i_free_quietly(pool, slot)) return false;",
+        'pool_i_wake_if_waiting(pool, pool_i_open_group_of(pool, slot));',
+        '(void)pool_i_open_group_of(pool, slot);',
         "free of one's own slot that wakes"
     ],
     [
         'free does not tell the index',
-        "    pool_i_open_group_of(pool, slot);\n    waiting =",
-        '    waiting =',
+        'pool_i_wake_if_waiting(pool, pool_i_open_group_of(pool, slot));',
+        'pool_i_wake_if_waiting(pool, 1);',
         'free in a full group meets a free in it'
     ],
     [
         'who begins to wait does not look again',
-        'code = pool_i_search(pool, me, n, slots, &contended);',
-        'code = POOL_FULL, contended = false, (void)me;',
+        "    code = pool_i_search(pool, me, n, slots, &contended);\n    if (code == POOL_FULL && !contended) {",
+        '    code = POOL_FULL, contended = false; {',
         'alloc that begins to wait meets a free'
     ],
     [
         'a group is marked full without a second look',
-        'bool      open = level == 0 ? pool_i_has_free(pool, group)',
-        'bool      open = level == 0 ? false',
+        'level == 0 ? pool_i_has_free(pool, group)',
+        'level == 0 ? false',
         'alloc that finds a group full meets a free'
     ],
     [
         'a full bit is taken back without a look above',
-        'if (open) pool_i_open_from(pool, level, index);',
-        'if (open) __atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST);',
+        '            pool_i_open_from(pool, level, index);',
+        '            __atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST);',
         'marking a group'
     ],
     [
