@@ -17,7 +17,7 @@ sub clean {
         skip "$program is not installed", scalar @files if !installed($program);
         for my $file (@files) {
             (my $line = $command) =~ s/FILE/$file/g;
-            my $output = qx{$line 2>&1};
+            my $output = qx{( $line ) 2>&1};
             ok $? == 0 && $output eq '', "$program: $file" or diag substr $output, 0, 3000;
         }
     }
