@@ -557,6 +557,11 @@ static int bound_set(pTHX_ SV *sv, MAGIC *mg)
     slot_t         slot  = bound->slot;
     value_t        value;
 
+    if (LIKELY(pool->variant == POOL_I64 && (SvFLAGS(sv) & (SVf_IOK | SVf_IVisUV)) == SVf_IOK)) {
+        NEEDS_ALLOCATED(pool, slot);
+        pool_i64_set(pool, slot, SvIVX(sv));
+        return 0;
+    }
     value_of(aTHX_ pool, sv, &value);
     NEEDS_ALLOCATED(pool, slot);
     store(pool, slot, &value);

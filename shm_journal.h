@@ -447,7 +447,7 @@ static void shm_put_hash(pTHX_ shm_buffer_t *out, HV *hv)
         for (entry = buckets[i]; entry != NULL; entry = HeNEXT(entry)) {
             if (HeVAL(entry) == &PL_sv_placeholder) continue;
             some[count++] = entry;
-            if (count < sizeof some / sizeof *some) continue; /* NOLINT(bugprone-sizeof-expression): an array of pointers */
+            if (count < sizeof some / sizeof *some) continue;
             shm_put_entries(aTHX_ out, some, count);
             count = 0;
         }
