@@ -104,7 +104,9 @@ inline clear_waiting() {
 #ifndef BROKEN_COUNT
         d_step {
                 if
-                :: ticket_read[me] == SAME -> waiting = 0; each_process(moves(ticket_read[k]))
+                :: ticket_read[me] == SAME ->
+                        waiting = 0;
+                        each_process(moves(ticket_read[k]))
                 :: else
                 fi;
                 wake_is_done
@@ -197,7 +199,7 @@ inline wake_waiters() {
 #endif
 
 /* While the upper bit is set, those who are woken for slots that others free in this
- * group see the bit and fall asleep again. So all are woken when it is gone. */
+ * group see the bit and fall asleep again. So whoever clears it wakes all. */
 inline open_upper() {
 #ifdef UPPER
         if
@@ -218,8 +220,8 @@ inline mark_open() {
         open_upper()
 }
 
-/* Who takes back a bit that should not have been set must wake all: it may have hidden
- * several free slots from several who fell asleep. */
+/* After a bit was taken back that should not have been set: it may have hidden several
+ * free slots from several who fell asleep, so all are woken. */
 inline undone() {
 #ifdef BROKEN_UNDO_WAKES_NONE
         all = false
@@ -231,7 +233,7 @@ inline undone() {
 #endif
 }
 
-/* `all`: a slot of the group is free. */
+/* The second look. `all`: a slot of the group is free, and all are to be woken. */
 inline look_at_owners() {
         if
         :: d_step { owner[0] == FREE -> all = true }
@@ -332,7 +334,7 @@ inline announce() {
 #endif
 }
 
-/* pool_free */
+/* pool_free of either slot */
 inline free() {
 #ifdef BROKEN_LOOK_EARLY
         d_step { see_waiting };
@@ -357,7 +359,8 @@ inline free() {
 
 #ifdef SLOTS
 
-/* pool_i_publish. A guard has to read the generation here, while nobody can move it. */
+/* pool_i_publish. Whoever wants a guard has to read the generation here, while nobody can
+ * move it. */
 inline publish(guard) {
         d_step {                                /* uses[0]++ */
                 assert(owner[0] == (me | BUSY) && holder[0] == (me | BUSY));
@@ -445,13 +448,13 @@ inline recover() {
 
 /* pool_i_take; breaks the loop around it with a slot. */
 inline take() {
-#ifdef INDEX
-        if
 #ifdef UPPER
+        if
         :: upper
         :: !upper ->
-        if
 #endif
+#ifdef INDEX
+        if
         :: closed
         :: !closed ->
 #endif
@@ -465,9 +468,9 @@ inline take() {
                 fi;
 #ifdef INDEX
                 mark_full()
-#ifdef UPPER
         fi
 #endif
+#ifdef UPPER
         fi
 #endif
 }
@@ -515,22 +518,44 @@ inline search() {
         fi
 }
 
-/* pool_i_audit: a slot that the index may hide */
+/* pool_i_audit, which found a slot and now mends the index */
+inline mend() {
+        mark_open();
+#ifdef BROKEN_AUDIT_WAKES_NONE
+        all = false;
+#endif
+        if
+        :: all  -> wake_waiters()
+        :: !all
+        fi
+}
+
+/* pool_i_audit: slots that the index may hide */
 inline audit() {
         if
+#if CRASHES == 0
+        :: true                                 /* it looks elsewhere */
+        :: if
+           :: allocate(0)
+           :: allocate(1)
+           fi;
+           mend();
+           break
+#else                                           /* it matters only once the slices count */
         :: audited == 2
         :: audited < 2 ->
                 if
-                :: allocate(audited); mark_open(); all = false; break
+                :: allocate(audited); mend(); break
                 :: taken(audited)
                 fi
+#endif
         fi
 }
 
 /* pool_i_round again and again, until there is a slot or the caller loses patience: its
- * time is up, or a signal handler dies. It may have been woken for a slot by then, and
- * owes that wake to the next waiter. (Left out where the model is large, and where dying
- * is impatience enough.) */
+ * time is up, or a signal handler dies. It may have been woken for a slot by then, and so
+ * has to search before that. (Left out where the model is large, and where dying is
+ * impatience enough. Who wants many need not: all of them are woken.) */
 inline wait() {
         do
         :: event_read[me] = SAME;
@@ -554,11 +579,12 @@ end_asleep:   asleep[me] == 0
            if
            :: true
 #if CRASHES == 0 && !defined(UPPER)
-           :: want = 0;
+           :: want -> want = 0; break
+           :: !want ->
 #ifndef BROKEN_LEAVE
-              wake_waiters();
+                take();
 #endif
-              break
+                break
 #endif
            fi
         od
