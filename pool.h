@@ -1188,7 +1188,7 @@ static uint64_t pool_i_audit(pool_t *pool, uint64_t me, uint64_t count)
     for (; count > 0 && found == POOL_NONE; count--) {
         pool_i_touch(pool, slot / POOL_GROUP);
         if (pool_i_claim(pool, slot, me)) {
-            pool_i_mark_open(pool, slot / POOL_GROUP);
+            if (pool_i_mark_open(pool, slot / POOL_GROUP)) pool_i_wake_if_waiting(pool, POOL_I_ALL);
             found = slot;
         }
         slot = slot + 1 < pool->capacity ? slot + 1 : 0;
@@ -1373,7 +1373,7 @@ static bool pool_i_enough(pool_t *pool, uint64_t n)
         }
         for (slot = group * POOL_GROUP; slot < end; slot++)
             found += __atomic_load_n(&pool->records[slot].owner, __ATOMIC_SEQ_CST) == 0; /* pairs with pool_i_announce() */
-        if (found > before) pool_i_open_group_of(pool, group * POOL_GROUP);
+        if (found > before && pool_i_mark_open(pool, group)) pool_i_wake_if_waiting(pool, POOL_I_ALL);
     }
     return found >= n;
 }
@@ -1583,10 +1583,9 @@ static bool pool_i_verdict(pool_t *pool, pool_i_verdicts_t *seen, uint64_t owner
  * Both orders: as pool_i_bequeath(). */
 static bool pool_i_recover_slot(pool_t *pool, uint64_t slot, uint64_t owner, pool_stale_fn *stale, void *context)
 {
-    uint64_t me = pool_i_me(pool), was = owner, uses;
+    uint64_t me = pool_i_me(pool), was = owner, uses = pool_generation(pool, slot);            /* the dead cannot move it */
     if (stale == NULL || (owner & POOL_I_BUSY) != 0) return pool_i_release(pool, slot, owner); /* BUSY: never was allocated */
     if (!__atomic_compare_exchange_n(&pool->records[slot].owner, &was, me, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) return false;
-    uses = pool_generation(pool, slot);
     return stale(pool, slot, owner, context) && pool_free_generation(pool, slot, uses); /* not what it freed and took again */
 }
 
