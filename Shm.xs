@@ -5,10 +5,9 @@
 #include "perl.h"
 #include "XSUB.h"
 
+#include "shm_access.h"
 #include "shm_operator.h"
-#include "shm_journal.h"
 #include "shm_recover.h"
-#include "shm_refs.h"
 
 #include <sys/statvfs.h>
 
@@ -56,23 +55,6 @@ static shm_space_t *shm_space_arg(pTHX_ SV *path, bool private_to_user, UV block
 
 /* --- hashes ---------------------------------------------------------------- */
 
-static SV *shm_hash_fetch(pTHX_ shm_var_t *var, SV *key)
-{
-    HE *entry;
-    SV *value;
-    do {
-        entry = hv_fetch_ent((HV *)var->cache, key, 0, 0);
-        value = entry != NULL ? shm_present(aTHX_ var, HeVAL(entry)) : &PL_sv_undef;
-    } while (value == NULL);
-    return value;
-}
-
-static void shm_put_key(pTHX_ shm_buffer_t *out, const char *key, STRLEN length, bool utf8)
-{
-    if (length > I32_MAX / 2) croak("A key of %" UVuf " bytes is too long", (UV)length);
-    shm_put_text(out, key, length, utf8);
-}
-
 static SV *shm_next_key(pTHX_ shm_var_t *var)
 {
     HV *hv = (HV *)var->cache;
@@ -87,27 +69,6 @@ static SV *shm_next_key(pTHX_ shm_var_t *var)
 }
 
 /* --- arrays ------------------------------------------------------------------ */
-
-static IV shm_array_size(const shm_var_t *var)
-{
-    return AvFILLp((AV *)var->cache) + 1;
-}
-
-static SV *shm_array_fetch(pTHX_ shm_var_t *var, IV index)
-{
-    SV *value;
-    do {
-        AV *av = (AV *)var->cache;
-        value  = index >= 0 && index <= AvFILLp(av) && AvARRAY(av)[index] != NULL ? AvARRAY(av)[index] : &PL_sv_undef;
-        if (value != &PL_sv_undef) value = shm_present(aTHX_ var, value);
-    } while (value == NULL);
-    return value;
-}
-
-static void shm_check_index(pTHX_ IV index)
-{
-    if (index < 0 || !shm_sane_length((uint64_t)index)) croak("An array index of %" IVdf " is out of range", index);
-}
 
 /* The arguments from number `first` of the Perl stack on, ready, and encoded into
  * work.values. Making them ready may move the stack. */
@@ -295,6 +256,7 @@ PROTOTYPES: DISABLE
 VERSIONCHECK: DISABLE
 
 BOOT:
+    shm_magic_prepare();
     shm_operators_install(aTHX);
     {
         static bool installed;
@@ -630,26 +592,16 @@ FETCH(self)
     SV *self
   PREINIT:
     shm_var_t *var = shm_self(aTHX_ self, SHM_SCALAR);
-    SV        *value;
   PPCODE:
-    shm_refresh(aTHX_ var);
-    while ((value = shm_present(aTHX_ var, var->cache)) == NULL) {}
-    ST(0) = value;
+    ST(0) = shm_scalar_fetch(aTHX_ var);
     XSRETURN(1);
 
 void
 STORE(self, value)
     SV *self
     SV *value
-  PREINIT:
-    shm_var_t    *var = shm_self(aTHX_ self, SHM_SCALAR);
-    shm_buffer_t *record;
   CODE:
-    value  = shm_ready(aTHX_ var, value);
-    record = shm_new_record(SHM_SET);
-    shm_encode(aTHX_ record, value);
-    shm_begin(aTHX_ var);
-    shm_write(aTHX_ var, record, NULL);
+    shm_scalar_store(aTHX_ shm_self(aTHX_ self, SHM_SCALAR), value);
 
 void
 add(self, delta)
@@ -683,7 +635,6 @@ FETCH(self, key)
   PREINIT:
     shm_var_t *var = shm_self(aTHX_ self, SHM_HASH);
   PPCODE:
-    shm_refresh(aTHX_ var);
     ST(0) = shm_hash_fetch(aTHX_ var, key);
     XSRETURN(1);
 
@@ -692,19 +643,8 @@ STORE(self, key, value)
     SV *self
     SV *key
     SV *value
-  PREINIT:
-    shm_var_t    *var = shm_self(aTHX_ self, SHM_HASH);
-    shm_buffer_t *record;
-    const char   *text;
-    STRLEN        length;
   CODE:
-    value  = shm_ready(aTHX_ var, value);
-    text   = SvPV_const(key, length);
-    record = shm_new_record(SHM_SET);
-    shm_put_key(aTHX_ record, text, length, cBOOL(SvUTF8(key)));
-    shm_encode(aTHX_ record, value);
-    shm_begin(aTHX_ var);
-    shm_write(aTHX_ var, record, NULL);
+    shm_hash_store(aTHX_ shm_self(aTHX_ self, SHM_HASH), key, value);
 
 void
 EXISTS(self, key)
@@ -713,8 +653,7 @@ EXISTS(self, key)
   PREINIT:
     shm_var_t *var = shm_self(aTHX_ self, SHM_HASH);
   PPCODE:
-    shm_refresh(aTHX_ var);
-    ST(0) = boolSV(hv_exists_ent((HV *)var->cache, key, 0));
+    ST(0) = boolSV(shm_hash_exists(aTHX_ var, key));
     XSRETURN(1);
 
 void
@@ -724,13 +663,10 @@ DELETE(self, key)
   PREINIT:
     shm_var_t    *var = shm_self(aTHX_ self, SHM_HASH);
     shm_buffer_t *record;
-    STRLEN        length;
-    const char   *text = SvPV_const(key, length);
     HE           *entry;
     SV           *old;
   PPCODE:
-    record = shm_new_record(SHM_DELETE);
-    shm_put_key(aTHX_ record, text, length, cBOOL(SvUTF8(key)));
+    record = shm_key_record(aTHX_ SHM_DELETE, key);
     shm_begin(aTHX_ var);
     entry = hv_fetch_ent((HV *)var->cache, key, 0, 0);
     if (entry == NULL) {
@@ -798,7 +734,6 @@ FETCH(self, index)
   PREINIT:
     shm_var_t *var = shm_self(aTHX_ self, SHM_ARRAY);
   PPCODE:
-    shm_refresh(aTHX_ var);
     ST(0) = shm_array_fetch(aTHX_ var, index);
     XSRETURN(1);
 
@@ -807,17 +742,8 @@ STORE(self, index, value)
     SV *self
     IV index
     SV *value
-  PREINIT:
-    shm_var_t    *var = shm_self(aTHX_ self, SHM_ARRAY);
-    shm_buffer_t *record;
   CODE:
-    shm_check_index(aTHX_ index);
-    value  = shm_ready(aTHX_ var, value);
-    record = shm_new_record(SHM_SET);
-    shm_put_varint(record, (uint64_t)index);
-    shm_encode(aTHX_ record, value);
-    shm_begin(aTHX_ var);
-    shm_write(aTHX_ var, record, NULL);
+    shm_array_store(aTHX_ shm_self(aTHX_ self, SHM_ARRAY), index, value);
 
 IV
 FETCHSIZE(self)

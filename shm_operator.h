@@ -1,5 +1,6 @@
 /*
- * shm_operator.h - one Perl operation, one change; one look.
+ * shm_operator.h - the operators of perl that are wrapped: one operation, one
+ * change; one look.
  *
  * `%h = (…)` reaches a tied hash as a call of CLEAR and many of STORE. To publish
  * them together, the three operators that work like this on a whole variable
@@ -13,13 +14,17 @@
  * are fetched before it ends. Not where the elements may be assigned to (`for`,
  * `map`, arguments of a sub): there they are looked up one by one, when used.
  *
+ * Reading one element of a hash is wrapped to be fast; tie, so that what is tied
+ * by hand has the short way of shm_access.h; fork and those that run another
+ * program, for the sake of attachments (shm_var.h).
+ *
  * This is free software; you can redistribute it and/or modify it under the
  * same terms as Perl itself.
  */
 #ifndef SHM_OPERATOR_H
 #define SHM_OPERATOR_H
 
-#include "shm_journal.h"
+#include "shm_access.h"
 
 #ifdef G_LIST
 #define SHM_G_LIST G_LIST
@@ -193,6 +198,91 @@ static OP *shm_read_aslice(pTHX)
     return shm_read_top(aTHX_ OP_ASLICE, true);
 }
 
+/* --- one element -------------------------------------------------------------- */
+
+/* Reading `$h{x}` of a tied hash makes a temporary with magic, a key and an
+ * entry, each in memory of its own. Where nothing but the value is asked for,
+ * that is what we give. */
+#define SHM_OTHER_ACCESS (OPpLVAL_INTRO | OPpMAYBE_LVSUB)
+
+/* The value of a key, or whether it exists, if the hash is a shared one; or NULL. */
+static SV *shm_element(pTHX_ SV *hash, SV *key, bool exists)
+{
+    MAGIC     *mg  = hash != NULL && SvTYPE(hash) == SVt_PVHV && SvRMAGICAL(hash) ? mg_find(hash, PERL_MAGIC_tied) : NULL;
+    shm_var_t *var = mg != NULL && mg->mg_virtual == &shm_tied_vtbl ? shm_of_magic(aTHX_ mg) : NULL;
+    if (var == NULL || key == NULL || !SvOK(key) || SvGMAGICAL(key) || SvROK(key)) return NULL;
+    if (!exists) return sv_mortalcopy(shm_hash_fetch(aTHX_ var, key));
+    return boolSV(shm_hash_exists(aTHX_ var, key));
+}
+
+static OP *shm_read_helem(pTHX)
+{
+    SV *value = NULL;
+    if ((PL_op->op_flags & OPf_MOD) == 0 && (PL_op->op_private & (SHM_OTHER_ACCESS | OPpDEREF)) == 0
+        && POOL_UNLIKELY(SvRMAGICAL(PL_stack_sp[-1])))
+        value = shm_element(aTHX_ PL_stack_sp[-1], PL_stack_sp[0], false);
+    if (value == NULL) return shm_pp[OP_HELEM](aTHX);
+    *--PL_stack_sp = value;
+    return NORMAL;
+}
+
+/* The hash of `$h{x}` or `$h->{x}`, where the operator does no more than that; *item
+ * is what comes before the key. NULL: it does something else. */
+static SV *shm_multideref_hash(pTHX_ UNOP_AUX_item **item)
+{
+    UV  action = (*item)->uv;
+    SV *sv;
+    if ((action & MDEREF_FLAG_last) == 0 || (action & MDEREF_INDEX_MASK) == MDEREF_INDEX_none) return NULL;
+    ++*item;
+    switch (action & MDEREF_ACTION_MASK) {
+    case MDEREF_HV_padhv_helem: return PAD_SVl((*item)->pad_offset);
+    case MDEREF_HV_gvhv_helem: sv = UNOP_AUX_item_sv(*item); return (SV *)GvHV((GV *)sv);
+    case MDEREF_HV_padsv_vivify_rv2hv_helem: sv = PAD_SVl((*item)->pad_offset); break;
+    case MDEREF_HV_gvsv_vivify_rv2hv_helem:
+        sv = UNOP_AUX_item_sv(*item);
+        sv = GvSV((GV *)sv);
+        break;
+    default: return NULL;
+    }
+    return sv != NULL && SvROK(sv) && !SvGMAGICAL(sv) && !SvAMAGIC(sv) ? SvRV(sv) : NULL;
+}
+
+static SV *shm_multideref_key(pTHX_ UV action, UNOP_AUX_item *item)
+{
+    SV *sv;
+    if ((action & MDEREF_INDEX_MASK) == MDEREF_INDEX_padsv) return PAD_SVl(item->pad_offset);
+    sv = UNOP_AUX_item_sv(item);
+    return (action & MDEREF_INDEX_MASK) == MDEREF_INDEX_const ? sv : GvSV((GV *)sv);
+}
+
+static OP *shm_read_multideref(pTHX)
+{
+    UNOP_AUX_item *item   = cUNOP_AUXx(PL_op)->op_aux;
+    UV             action = item->uv;
+    U8             how    = PL_op->op_private;
+    SV            *hash, *value = NULL;
+
+    if ((PL_op->op_flags & OPf_MOD) == 0 && (how & (SHM_OTHER_ACCESS | OPpMULTIDEREF_DELETE)) == 0
+        && (hash = shm_multideref_hash(aTHX_ & item)) != NULL && POOL_UNLIKELY(SvRMAGICAL(hash)))
+        value = shm_element(aTHX_ hash, shm_multideref_key(aTHX_ action, item + 1), (how & OPpMULTIDEREF_EXISTS) != 0);
+    if (value == NULL) return shm_pp[OP_MULTIDEREF](aTHX);
+    {
+        dSP;
+        XPUSHs(value);
+        RETURN;
+    }
+}
+
+/* --- tie --------------------------------------------------------------------- */
+
+static OP *shm_tie_operator(pTHX)
+{
+    SV *container = sv_2mortal(SvREFCNT_inc_NN(PL_stack_base[*PL_markstack_ptr + 1]));
+    OP *next      = shm_pp[OP_TIE](aTHX);
+    shm_quicken(aTHX_ container);
+    return next;
+}
+
 /* --- fork -------------------------------------------------------------------- */
 
 static OP *shm_fork(pTHX)
@@ -209,9 +299,10 @@ static const struct {
     int       number;
     shm_pp_t *ours;
 } shm_operators[] = {
-    { OP_AASSIGN, shm_batch_aassign }, { OP_SORT, shm_batch_sort },    { OP_REVERSE, shm_batch_reverse }, { OP_PADAV, shm_read_padav },
-    { OP_PADHV, shm_read_padhv },      { OP_RV2AV, shm_read_rv2av },   { OP_RV2HV, shm_read_rv2hv },      { OP_KEYS, shm_read_keys },
-    { OP_VALUES, shm_read_values },    { OP_HSLICE, shm_read_hslice }, { OP_ASLICE, shm_read_aslice },    { OP_FORK, shm_fork },
+    { OP_AASSIGN, shm_batch_aassign }, { OP_SORT, shm_batch_sort },    { OP_REVERSE, shm_batch_reverse },      { OP_PADAV, shm_read_padav },
+    { OP_PADHV, shm_read_padhv },      { OP_RV2AV, shm_read_rv2av },   { OP_RV2HV, shm_read_rv2hv },           { OP_KEYS, shm_read_keys },
+    { OP_VALUES, shm_read_values },    { OP_HSLICE, shm_read_hslice }, { OP_ASLICE, shm_read_aslice },         { OP_FORK, shm_fork },
+    { OP_TIE, shm_tie_operator },      { OP_HELEM, shm_read_helem },   { OP_MULTIDEREF, shm_read_multideref },
 };
 
 /* Code that was compiled before this module was loaded has the old operators. */

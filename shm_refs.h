@@ -494,11 +494,6 @@ static void shm_untie(pTHX_ shm_var_t *var, SV *container)
     sv_unmagic(container, var->type == SHM_SCALAR ? PERL_MAGIC_tiedscalar : PERL_MAGIC_tied);
 }
 
-static uint32_t shm_type_of(SV *target)
-{
-    return SvTYPE(target) == SVt_PVAV ? SHM_ARRAY : SvTYPE(target) == SVt_PVHV ? SHM_HASH : SHM_SCALAR;
-}
-
 /* Move all noted targets into variables of their own; all or none. */
 static void shm_move_all(pTHX_ shm_move_t *move)
 {

@@ -43,6 +43,7 @@ typedef struct shm_var {
     char            *name;         /* sigil and full name, or NULL: anonymous */
     PerlInterpreter *perl;
     SV              *object;    /* not counted */
+    HV              *stash;     /* of its class, as far as known; not counted */
     SV              *container; /* the tied variable, not counted; NULL: unknown or gone */
     uint32_t         inner;     /* while cycles are looked for: references from caches, */
     bool             reached;   /* and whether anything else leads here */
@@ -417,7 +418,13 @@ static SV *shm_object(pTHX_ shm_var_t *var)
     mg     = sv_magicext(object, NULL, PERL_MAGIC_ext, &shm_handle_vtbl, (const char *)var, 0);
     mg->mg_flags |= MGf_DUP;
     var->object = object;
-    return sv_bless(newRV_noinc(object), gv_stashpv(shm_classes[var->type], GV_ADD));
+    var->stash  = gv_stashpv(shm_classes[var->type], GV_ADD);
+    return sv_bless(newRV_noinc(object), var->stash);
+}
+
+static uint32_t shm_type_of(SV *target)
+{
+    return SvTYPE(target) == SVt_PVAV ? SHM_ARRAY : SvTYPE(target) == SVt_PVHV ? SHM_HASH : SHM_SCALAR;
 }
 
 static void shm_know_container(pTHX_ shm_var_t *var, SV *container)
@@ -430,12 +437,15 @@ static void shm_know_container(pTHX_ shm_var_t *var, SV *container)
     mg->mg_flags |= MGf_DUP;
 }
 
+static void shm_quicken(pTHX_ SV *container); /* shm_access.h */
+
 /* Tie a container (of the right type, not tied yet) to the variable. */
 static void shm_tie(pTHX_ shm_var_t *var, SV *container)
 {
     SV *object = shm_object(aTHX_ var);
     sv_magic(container, object, var->type == SHM_SCALAR ? PERL_MAGIC_tiedscalar : PERL_MAGIC_tied, NULL, 0);
     SvREFCNT_dec_NN(object);
+    shm_quicken(aTHX_ container);
     shm_know_container(aTHX_ var, container);
 }
 

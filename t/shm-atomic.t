@@ -3,6 +3,7 @@ use warnings;
 use lib 't/lib';
 use ShmTest;
 use Test::More;
+use Time::HiRes qw(sleep);
 use IPC::Shm;
 
 # Every operation is whole for every other process: while one process changes the
@@ -20,7 +21,8 @@ sub while_changing {
         }
     );
     my ($wrong, %seen) = ('');
-    for my $n (1 .. 20_000) {
+    for (my $n = 0; $n < 20_000 || keys %seen < 3 && $n < 80_000; $n++) {
+        sleep 0.001 if $n >= 20_000;    # a busy machine: the other has hardly run
         my ($state, $why) = $look->();
         $seen{$state}++ if defined $state;
         if (defined $why) { $wrong = $why; last }
