@@ -413,9 +413,8 @@ static void shm_put_value(pTHX_ shm_buffer_t *out, SV *sv)
         shm_put_plain(aTHX_ out, sv);
 }
 
-/* In the order of the buckets a large hash is a walk from cache miss to cache miss:
- * entry, key and value, body, string. Taken some entries at a time, a step of the
- * way for all of them, most of the misses overlap. */
+/* Some entries: a step of the way from entry to string for all of them, so that
+ * most of their cache misses overlap. */
 static void shm_put_entries(pTHX_ shm_buffer_t *out, HE *const *entries, size_t count)
 {
     size_t i;
@@ -434,25 +433,66 @@ static void shm_put_entries(pTHX_ shm_buffer_t *out, HE *const *entries, size_t 
     }
 }
 
+/* The entries of a hash, onto `entries`; not by the iterator, which is the user's. */
+static void shm_gather_entries(HV *hv, shm_buffer_t *entries)
+{
+    HE   **buckets = HvARRAY(hv), *entry;
+    STRLEN i, max = HvMAX(hv);
+    if (buckets == NULL || !shm_buffer_reserve(entries, HvTOTALKEYS(hv) * sizeof entry)) return;
+    for (i = 0; i <= max; i++) {
+        if (i + 16 <= max) __builtin_prefetch(buckets[i + 16]);
+        for (entry = buckets[i]; entry != NULL; entry = HeNEXT(entry))
+            if (HeVAL(entry) != &PL_sv_placeholder) shm_buffer_put(entries, &entry, sizeof entry);
+    }
+}
+
+#define SHM_SORT_PLACES 4096u
+
+/* In the order of the buckets, a large hash is a walk all over memory. What was
+ * stored at the same time lies side by side: bring the entries into the order of
+ * their addresses, roughly, by one pass of a counting sort from `from` to `to`. */
+static void shm_sort_entries(HE *const *from, HE **to, size_t count)
+{
+    uint32_t  place[SHM_SORT_PLACES] = { 0 }, sum = 0;
+    uintptr_t low = UINTPTR_MAX, high = 0;
+    unsigned  shift = 0;
+    size_t    i;
+
+    for (i = 0; i < count; i++) {
+        if ((uintptr_t)from[i] < low) low = (uintptr_t)from[i];
+        if ((uintptr_t)from[i] > high) high = (uintptr_t)from[i];
+    }
+    while ((high - low) >> shift >= SHM_SORT_PLACES) shift++;
+    for (i = 0; i < count; i++) place[((uintptr_t)from[i] - low) >> shift]++;
+    for (i = 0; i < SHM_SORT_PLACES; i++) {
+        uint32_t here = place[i];
+        place[i]      = sum;
+        sum += here;
+    }
+    for (i = 0; i < count; i++) to[place[((uintptr_t)from[i] - low) >> shift]++] = from[i];
+}
+
+#define SHM_SOME_ENTRIES 64u
+#define SHM_MANY_ENTRIES 4096u /* from here on a hash does not fit into the fast caches */
+
 static void shm_put_hash(pTHX_ shm_buffer_t *out, HV *hv)
 {
-    HE   **buckets = HvARRAY(hv), *entry, *some[64];
-    STRLEN i, max = HvMAX(hv);
-    size_t count = 0;
+    shm_buffer_t all = { NULL, 0, 0, false };
+    size_t       count, i;
+    HE         **entries;
 
-    shm_put_varint(out, HvUSEDKEYS(hv));
-    if (buckets == NULL) return;
-    for (i = 0; i <= max; i++) { /* not by the iterator, which is the user's */
-        if (i + 64 <= max) __builtin_prefetch(buckets[i + 64]);
-        for (entry = buckets[i]; entry != NULL; entry = HeNEXT(entry)) {
-            if (HeVAL(entry) == &PL_sv_placeholder) continue;
-            some[count++] = entry;
-            if (count < sizeof some / sizeof *some) continue;
-            shm_put_entries(aTHX_ out, some, count);
-            count = 0;
-        }
+    shm_gather_entries(hv, &all);
+    count   = all.length / sizeof *entries;
+    entries = (HE **)(void *)all.data;
+    if (count >= SHM_MANY_ENTRIES && count <= UINT32_MAX && shm_buffer_reserve(&all, all.length)) {
+        entries = (HE **)(void *)all.data + count;
+        shm_sort_entries((HE **)(void *)all.data, entries, count);
     }
-    shm_put_entries(aTHX_ out, some, count);
+    out->failed = out->failed || all.failed;
+    shm_put_varint(out, count);
+    for (i = 0; i < count; i += SHM_SOME_ENTRIES)
+        shm_put_entries(aTHX_ out, entries + i, count - i < SHM_SOME_ENTRIES ? count - i : SHM_SOME_ENTRIES);
+    shm_buffer_free(&all);
 }
 
 /* The copy as one record. */
