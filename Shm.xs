@@ -662,11 +662,10 @@ DELETE(self, key)
     SV *key
   PREINIT:
     shm_var_t    *var = shm_self(aTHX_ self, SHM_HASH);
-    shm_buffer_t *record;
-    HE           *entry;
-    SV           *old;
+    HE        *entry;
+    SV        *old;
   PPCODE:
-    record = shm_key_record(aTHX_ SHM_DELETE, key);
+    shm_key_record(aTHX_ SHM_DELETE, key, var);
     shm_begin(aTHX_ var);
     entry = hv_fetch_ent((HV *)var->cache, key, 0, 0);
     if (entry == NULL) {
@@ -675,7 +674,7 @@ DELETE(self, key)
     }
     shm_hold(aTHX_ var, HeVAL(entry));
     old = sv_2mortal(SvREFCNT_inc_NN(HeVAL(entry)));
-    shm_write(aTHX_ var, record, NULL);
+    shm_write(aTHX_ var, &shm_work.record, NULL);
     ST(0) = shm_present_removed(aTHX_ old);
     XSRETURN(1);
 

@@ -20,6 +20,35 @@
 
 /* --- hashes --------------------------------------------------------------- */
 
+/* The way to a value: bucket, entry, key and value, string. In a large hash each
+ * step is a cache miss that has to wait for the one before. A store has other work
+ * to do, and goes one step ahead between each two pieces of that. */
+static inline void shm_ahead_bucket(const HV *hv, U32 hash)
+{
+    if (hv != NULL && HvARRAY(hv) != NULL) __builtin_prefetch(&HvARRAY(hv)[hash & HvMAX(hv)]);
+}
+
+static inline const HE *shm_ahead_entry(const HV *hv, U32 hash)
+{
+    const HE *entry = hash != 0 && hv != NULL && HvARRAY(hv) != NULL ? HvARRAY(hv)[hash & HvMAX(hv)] : NULL;
+    __builtin_prefetch(entry);
+    return entry;
+}
+
+static inline const HE *shm_ahead_value(const HE *entry, U32 hash)
+{
+    while (entry != NULL && HeHASH(entry) != hash) entry = HeNEXT(entry);
+    if (entry != NULL) __builtin_prefetch(HeVAL(entry));
+    return entry;
+}
+
+static inline void shm_ahead_string(const HE *entry)
+{
+    if (entry == NULL) return;
+    __builtin_prefetch(SvANY(HeVAL(entry)));
+    __builtin_prefetch(HeVAL(entry)->sv_u.svu_pv);
+}
+
 static SV *shm_hash_fetch(pTHX_ shm_var_t *var, SV *key)
 {
     HE *entry;
@@ -39,25 +68,37 @@ static bool shm_hash_exists(pTHX_ shm_var_t *var, SV *key)
 }
 
 /* Begin a record about a key. Reading the key may run the user's code, before
- * there is a record. */
-static shm_buffer_t *shm_key_record(pTHX_ enum shm_op op, SV *key)
+ * there is a record. Returns the hash of the key; 0: not known, for characters may
+ * be stored as bytes, with the hash of those. */
+static U32 shm_key_record(pTHX_ enum shm_op op, SV *key, const shm_var_t *var)
 {
-    STRLEN        length;
-    const char   *text   = SvPV_const(key, length);
-    shm_buffer_t *record = shm_new_record(op);
+    STRLEN      length;
+    const char *text = SvPV_const(key, length);
+    U32         hash = 0;
     if (length > I32_MAX / 2) croak("A key of %" UVuf " bytes is too long", (UV)length);
-    shm_put_text(record, text, length, cBOOL(SvUTF8(key)));
-    return record;
+    if (!SvUTF8(key)) {
+        PERL_HASH(hash, text, length);
+        shm_ahead_bucket((const HV *)var->cache, hash);
+    }
+    shm_put_text(shm_new_record(op), text, length, cBOOL(SvUTF8(key)));
+    return hash;
 }
 
 static void shm_hash_store(pTHX_ shm_var_t *var, SV *key, SV *value)
 {
-    shm_buffer_t *record;
+    const HE *entry;
+    uint64_t  serial;
+    U32       hash;
     value  = shm_ready(aTHX_ var, value);
-    record = shm_key_record(aTHX_ SHM_SET, key);
-    shm_encode(aTHX_ record, value);
+    hash   = shm_key_record(aTHX_ SHM_SET, key, var);
+    entry  = shm_ahead_entry((const HV *)var->cache, hash);
+    serial = var->at.serial;
+    shm_encode(aTHX_ &shm_work.record, value);
+    entry = shm_ahead_value(entry, hash);
     shm_begin(aTHX_ var);
-    shm_write(aTHX_ var, record, NULL);
+    if (var->at.serial == serial) shm_ahead_string(entry); /* else the entry may be no more */
+    shm_work.hash = hash;
+    shm_write(aTHX_ var, &shm_work.record, NULL);
 }
 
 /* --- arrays ----------------------------------------------------------------- */

@@ -44,6 +44,7 @@ typedef struct shm_work {
     shm_var_t   *batch; /* locked, with records pending */
     uint32_t     batching;
     bool         replaced; /* the pending records start from an empty variable */
+    U32          hash;     /* of the key of the record that is written; 0: not known */
     shm_delta_t  delta;
     bool         registry; /* the registry lock is held */
 } shm_work_t;
@@ -147,6 +148,15 @@ static void shm_clear_copy(pTHX_ shm_var_t *var, shm_delta_t *delta)
 
 /* --- records ----------------------------------------------------------- */
 
+/* The place of a key, made if there is none. Where the record is our own, its hash
+ * is known already. */
+static SV **shm_hash_place(pTHX_ HV *hv, const char *key, I32 length)
+{
+    U32 hash      = shm_work.hash;
+    shm_work.hash = 0;
+    return (SV **)hv_common_key_len(hv, key, length, HV_FETCH_JUST_SV | HV_FETCH_LVALUE, NULL, hash);
+}
+
 static void shm_apply_hash_set(pTHX_ HV *hv, shm_reader_t *in, shm_delta_t *delta)
 {
     size_t      length, before = HvUSEDKEYS(hv);
@@ -155,7 +165,7 @@ static void shm_apply_hash_set(pTHX_ HV *hv, shm_reader_t *in, shm_delta_t *delt
     int64_t     size = (int64_t)(in->end - in->at);
     SV        **place, *value;
 
-    if (in->bad || length > I32_MAX || (place = hv_fetch(hv, key, utf8 ? -(I32)length : (I32)length, 1)) == NULL) {
+    if (in->bad || length > I32_MAX || (place = shm_hash_place(aTHX_ hv, key, utf8 ? -(I32)length : (I32)length)) == NULL) {
         in->bad = true;
         return;
     }
@@ -794,8 +804,10 @@ static void shm_write(pTHX_ shm_var_t *var, shm_buffer_t *record, AV *removed)
 {
     shm_draft_t *draft = &shm_work.draft;
     shm_delta_t  delta = { 0, 0, 0 };
+    U32          hash  = shm_work.hash;
     bool         ok, anew = false;
 
+    shm_work.hash = 0; /* whatever happens: it belongs to this record */
     if (record->failed) {
         record->failed = false;
         shm_unlock(var);
@@ -812,6 +824,7 @@ static void shm_write(pTHX_ shm_var_t *var, shm_buffer_t *record, AV *removed)
         }
         else
             shm_buffer_put(&shm_work.pending, record->data, record->length);
+        shm_work.hash = hash;
         shm_apply(aTHX_ var, record->data, record->length, removed, &shm_work.delta);
         shm_work.added.length = 0;
         shm_registry_leave(var->space);
@@ -838,6 +851,7 @@ static void shm_write(pTHX_ shm_var_t *var, shm_buffer_t *record, AV *removed)
         shm_unlock(var);
         shm_no_room(aTHX_ var->space, draft->err.text);
     }
+    shm_work.hash = hash;
     shm_apply(aTHX_ var, record->data, record->length, removed, &delta);
     if (anew) delta.live = (int64_t)draft->state.bytes - (int64_t)draft->state.live;
     shm_work.added.length = 0;
