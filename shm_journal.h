@@ -37,7 +37,7 @@ typedef struct shm_delta {
 
 /* The work space of a thread: the records that are being made, and the batch. */
 typedef struct shm_work {
-    shm_buffer_t record, values, copy, snapshot, pending;
+    shm_buffer_t record, values, copy, snapshot, entries, pending;
     shm_buffer_t dropped; /* shm_id_t: variables that the change no longer refers to */
     shm_buffer_t added;   /* shm_id_t: variables that a record refers to */
     shm_draft_t  draft;
@@ -423,6 +423,28 @@ static void shm_put_value(pTHX_ shm_buffer_t *out, SV *sv)
         shm_put_plain(aTHX_ out, sv);
 }
 
+/* Where a snapshot goes: piece by piece behind the end of the draft, so that it is
+ * not in memory as a whole. */
+#define SHM_PIECE ((size_t)1 << 16)
+typedef struct shm_sink {
+    shm_var_t    *var;
+    shm_draft_t  *draft;
+    shm_buffer_t *piece;
+    bool          ok;
+} shm_sink_t;
+
+/* Write the piece if it has at least so many bytes. False, with draft->err: it
+ * could not be written, nor will the rest. */
+static bool shm_pass_on(shm_sink_t *sink, size_t least)
+{
+    const shm_space_t *space = sink->var->space;
+    if (POOL_UNLIKELY(sink->piece->failed)) sink->ok = shm_fail(&sink->draft->err, POOL_E_SYSTEM, ENOMEM, "cannot be written", space->path);
+    if (POOL_LIKELY(!sink->ok || sink->piece->length < least)) return sink->ok;
+    sink->ok            = shm_append(sink->var->space, sink->var->id.slot, sink->draft, sink->piece->data, sink->piece->length);
+    sink->piece->length = 0;
+    return sink->ok;
+}
+
 /* Some entries: a step of the way from entry to string for all of them, so that
  * most of their cache misses overlap. */
 static void shm_put_entries(pTHX_ shm_buffer_t *out, HE *const *entries, size_t count)
@@ -443,17 +465,22 @@ static void shm_put_entries(pTHX_ shm_buffer_t *out, HE *const *entries, size_t 
     }
 }
 
-/* The entries of a hash, onto `entries`; not by the iterator, which is the user's. */
-static void shm_gather_entries(HV *hv, shm_buffer_t *entries)
+/* The entries of a hash; not by the iterator, which is the user's. With room
+ * behind them to sort them. False: out of memory. */
+static bool shm_gather_entries(HV *hv, shm_buffer_t *entries)
 {
     HE   **buckets = HvARRAY(hv), *entry;
     STRLEN i, max = HvMAX(hv);
-    if (buckets == NULL || !shm_buffer_reserve(entries, HvTOTALKEYS(hv) * sizeof entry)) return;
+    entries->length = 0;
+    entries->failed = false;
+    if (buckets == NULL) return true;
+    if (!shm_buffer_reserve(entries, 2 * HvTOTALKEYS(hv) * sizeof entry)) return false;
     for (i = 0; i <= max; i++) {
         if (i + 16 <= max) __builtin_prefetch(buckets[i + 16]);
         for (entry = buckets[i]; entry != NULL; entry = HeNEXT(entry))
             if (HeVAL(entry) != &PL_sv_placeholder) shm_buffer_put(entries, &entry, sizeof entry);
     }
+    return true;
 }
 
 #define SHM_SORT_PLACES 4096u
@@ -485,45 +512,43 @@ static void shm_sort_entries(HE *const *from, HE **to, size_t count)
 #define SHM_SOME_ENTRIES 64u
 #define SHM_MANY_ENTRIES 4096u /* from here on a hash does not fit into the fast caches */
 
-static void shm_put_hash(pTHX_ shm_buffer_t *out, HV *hv)
+static void shm_put_hash(pTHX_ shm_sink_t *sink, HV *hv)
 {
-    shm_buffer_t all = { NULL, 0, 0, false };
-    size_t       count, i;
-    HE         **entries;
+    shm_buffer_t *all     = &shm_work.entries;
+    bool          fails   = !shm_gather_entries(hv, all);
+    size_t        count   = all->length / sizeof(HE *), i;
+    HE          **entries = (HE **)(void *)all->data;
 
-    shm_gather_entries(hv, &all);
-    count   = all.length / sizeof *entries;
-    entries = (HE **)(void *)all.data;
-    if (count >= SHM_MANY_ENTRIES && count <= UINT32_MAX && shm_buffer_reserve(&all, all.length)) {
-        entries = (HE **)(void *)all.data + count;
-        shm_sort_entries((HE **)(void *)all.data, entries, count);
+    sink->piece->failed = sink->piece->failed || fails;
+    if (count >= SHM_MANY_ENTRIES && count <= UINT32_MAX && !fails) {
+        entries += count;
+        shm_sort_entries(entries - count, entries, count);
     }
-    out->failed = out->failed || all.failed;
-    shm_put_varint(out, count);
-    for (i = 0; i < count; i += SHM_SOME_ENTRIES)
-        shm_put_entries(aTHX_ out, entries + i, count - i < SHM_SOME_ENTRIES ? count - i : SHM_SOME_ENTRIES);
-    shm_buffer_free(&all);
+    shm_put_varint(sink->piece, count);
+    for (i = 0; i < count && shm_pass_on(sink, SHM_PIECE); i += SHM_SOME_ENTRIES)
+        shm_put_entries(aTHX_ sink->piece, entries + i, count - i < SHM_SOME_ENTRIES ? count - i : SHM_SOME_ENTRIES);
+    shm_buffer_trim(all);
 }
 
 /* The copy as one record. */
-static void shm_put_snapshot(pTHX_ shm_buffer_t *out, shm_var_t *var)
+static void shm_put_snapshot(pTHX_ shm_sink_t *sink, shm_var_t *var)
 {
     AV     *av = (AV *)var->cache;
     SSize_t i;
     if (var->type == SHM_SCALAR) {
-        shm_put_byte(out, SHM_SET);
-        shm_put_value(aTHX_ out, var->cache);
+        shm_put_byte(sink->piece, SHM_SET);
+        shm_put_value(aTHX_ sink->piece, var->cache);
         return;
     }
-    shm_put_byte(out, SHM_LOAD);
+    shm_put_byte(sink->piece, SHM_LOAD);
     if (var->type == SHM_HASH) {
-        shm_put_hash(aTHX_ out, (HV *)var->cache);
+        shm_put_hash(aTHX_ sink, (HV *)var->cache);
         return;
     }
-    shm_put_varint(out, 0);
-    shm_put_varint(out, 0);
-    shm_put_varint(out, (uint64_t)(AvFILLp(av) + 1));
-    for (i = 0; i <= AvFILLp(av); i++) shm_put_value(aTHX_ out, AvARRAY(av)[i]);
+    shm_put_varint(sink->piece, 0);
+    shm_put_varint(sink->piece, 0);
+    shm_put_varint(sink->piece, (uint64_t)(AvFILLp(av) + 1));
+    for (i = 0; i <= AvFILLp(av) && shm_pass_on(sink, SHM_PIECE); i++) shm_put_value(aTHX_ sink->piece, AvARRAY(av)[i]);
 }
 
 /* --- reading ------------------------------------------------------------ */
@@ -605,7 +630,7 @@ static enum shm_news shm_catch_up(pTHX_ shm_var_t *var)
     var->at                 = to;
     ok                      = shm_apply(aTHX_ var, shm_work.copy.data, shm_work.copy.length, NULL, &ignored);
     shm_work.dropped.length = 0; /* who made the change has dropped them */
-    if (shm_work.copy.room > (size_t)1 << 20) shm_buffer_free(&shm_work.copy);
+    shm_buffer_trim(&shm_work.copy);
     return ok ? SHM_CURRENT : SHM_DAMAGED;
 }
 
@@ -749,7 +774,7 @@ static inline bool shm_is_old(const shm_space_t *space, const shm_state_t *state
 {
     uint64_t end = state->bytes + more;
     return POOL_UNLIKELY((state->bytes % space->payload) + more > space->payload || state->bytes % space->payload == 0)
-           && end > state->live + state->live / 4 * 3 + space->payload / 2;
+           && end > 2 * state->live + space->payload / 2;
 }
 
 /* Begin the draft in a new chain: with the copy as its snapshot, which is the
@@ -757,15 +782,16 @@ static inline bool shm_is_old(const shm_space_t *space, const shm_state_t *state
 static bool shm_rewrite(pTHX_ shm_var_t *var, bool current)
 {
     shm_draft_t *draft = &shm_work.draft;
+    shm_sink_t   sink  = { var, draft, &shm_work.snapshot, true };
     shm_draft_anew(var->record, draft);
     pool_grow_rewind(&var->space->blocks);
     if (!current) draft->state.old_epoch = 0;
-    shm_work.snapshot.length = 0;
-    shm_put_snapshot(aTHX_ & shm_work.snapshot, var);
-    if (shm_work.snapshot.failed) return shm_fail(&draft->err, POOL_E_SYSTEM, ENOMEM, "cannot be written", var->space->path);
-    if (!shm_append(var->space, var->id.slot, draft, shm_work.snapshot.data, shm_work.snapshot.length)) return false;
+    sink.piece->length = 0;
+    sink.piece->failed = false;
+    shm_put_snapshot(aTHX_ & sink, var);
+    if (!shm_pass_on(&sink, 0)) return false;
     draft->state.snapshot = draft->state.live = draft->state.bytes;
-    if (shm_work.snapshot.room > (size_t)1 << 20) shm_buffer_free(&shm_work.snapshot);
+    shm_buffer_trim(&shm_work.snapshot);
     return true;
 }
 

@@ -61,6 +61,12 @@ static inline void shm_buffer_free(shm_buffer_t *buffer)
     memset(buffer, 0, sizeof *buffer);
 }
 
+/* A buffer that is used again and again keeps its memory, unless it is a lot. */
+static inline void shm_buffer_trim(shm_buffer_t *buffer)
+{
+    if (buffer->room > (size_t)1 << 20) shm_buffer_free(buffer);
+}
+
 /* A place in a stream: so many bytes, and the block where they end. */
 typedef struct shm_cursor {
     uint64_t serial, epoch, bytes;
