@@ -293,16 +293,62 @@ static OP *shm_fork(pTHX)
     return next;
 }
 
+/* Does open() execute a command? What is only a dash forks. */
+static bool shm_opens_command(pTHX_ SV **arguments, SSize_t count)
+{
+    SV         *sv = count == 2 ? arguments[1] : count > 2 ? arguments[2] : NULL;
+    STRLEN      length, mode_length;
+    const char *text, *mode;
+
+    if (sv == NULL || !SvPOK(sv) || SvGMAGICAL(sv)) return false;
+    text = SvPVX_const(sv);
+    for (length = SvCUR(sv); length > 0 && strchr(" -|", text[length - 1]) != NULL; length--) {}
+    if (length == 0) return false;
+    if (count == 2) return memchr(text, '|', SvCUR(sv)) != NULL;
+    mode = SvPV_nomg_const(arguments[1], mode_length);
+    return memchr(mode, '|', mode_length) != NULL;
+}
+
+static OP *shm_open(pTHX)
+{
+    SV **arguments = PL_stack_base + *PL_markstack_ptr + 1;
+    shm_command    = shm_opens_command(aTHX_ arguments, PL_stack_sp - arguments + 1) ? PL_op : NULL;
+    return shm_pp[OP_OPEN](aTHX);
+}
+
+static OP *shm_exec(pTHX)
+{
+    OP *next;
+    if (shm_work.batch != NULL) shm_batch_abort(aTHX);
+    shm_exec_transit(shm_boottime());
+    next = shm_pp[OP_EXEC](aTHX);
+    shm_exec_transit(0);
+    return next;
+}
+
 /* --- installing ------------------------------------------------------------- */
 
 static const struct {
     int       number;
     shm_pp_t *ours;
 } shm_operators[] = {
-    { OP_AASSIGN, shm_batch_aassign }, { OP_SORT, shm_batch_sort },    { OP_REVERSE, shm_batch_reverse },      { OP_PADAV, shm_read_padav },
-    { OP_PADHV, shm_read_padhv },      { OP_RV2AV, shm_read_rv2av },   { OP_RV2HV, shm_read_rv2hv },           { OP_KEYS, shm_read_keys },
-    { OP_VALUES, shm_read_values },    { OP_HSLICE, shm_read_hslice }, { OP_ASLICE, shm_read_aslice },         { OP_FORK, shm_fork },
-    { OP_TIE, shm_tie_operator },      { OP_HELEM, shm_read_helem },   { OP_MULTIDEREF, shm_read_multideref },
+    { OP_AASSIGN, shm_batch_aassign },
+    { OP_SORT, shm_batch_sort },
+    { OP_REVERSE, shm_batch_reverse },
+    { OP_PADAV, shm_read_padav },
+    { OP_PADHV, shm_read_padhv },
+    { OP_RV2AV, shm_read_rv2av },
+    { OP_RV2HV, shm_read_rv2hv },
+    { OP_KEYS, shm_read_keys },
+    { OP_VALUES, shm_read_values },
+    { OP_HSLICE, shm_read_hslice },
+    { OP_ASLICE, shm_read_aslice },
+    { OP_FORK, shm_fork },
+    { OP_OPEN, shm_open },
+    { OP_EXEC, shm_exec },
+    { OP_TIE, shm_tie_operator },
+    { OP_HELEM, shm_read_helem },
+    { OP_MULTIDEREF, shm_read_multideref },
 };
 
 /* Code that was compiled before this module was loaded has the old operators. */

@@ -17,19 +17,6 @@
 
 /* --- attachments ------------------------------------------------------- */
 
-/* Is this attachment of a process that lives, or of a child that may yet come? */
-static bool shm_is_attached(shm_space_t *space, uint64_t slot, int64_t now)
-{
-    const shm_attach_t *mark  = (const shm_attach_t *)pool_grow_ptr(&space->attach, slot);
-    pool_t             *part  = pool_grow_have(&space->attach, slot);
-    uint64_t            owner = pool_owner_word(part, pool_grow_index(slot));
-    if (mark->transit != 0) {
-        uint64_t child = (pool_i_me(part) & POOL_I_TAG_MASK) | mark->child;
-        return now - (int64_t)mark->transit < SHM_TRANSIT_NS && (mark->child == 0 || !pool_owner_is_dead(part, child));
-    }
-    return owner != 0 && !pool_owner_is_dead(part, owner);
-}
-
 /* Are there attachments of dead processes? Cheap enough to be asked now and then. */
 static bool shm_has_dead(shm_space_t *space)
 {

@@ -8,8 +8,10 @@
  *
  * FORK. The attachments of the child are made before the fork, by and in the
  * name of the parent ("in transit"), and taken over by the child when it first
- * runs Perl code: from before the fork on there is always one. A child that
- * executes another program instead never takes them; they expire.
+ * runs Perl code: from before the fork on there is always one. A child that is
+ * made to execute a command (system, backticks, a pipe from or to a command) gets
+ * none; one that executes another program in another way never takes them, and
+ * they expire. exec() puts a process's own attachments in transit.
  *
  * This is free software; you can redistribute it and/or modify it under the
  * same terms as Perl itself.
@@ -37,10 +39,11 @@ typedef struct shm_var {
 
     shm_space_t     *space;
     shm_id_t         id;
-    uint64_t         attach;       /* slot, or SHM_NONE */
-    uint64_t         child_attach; /* between the two halves of a fork */
-    bool             adopt;        /* this is a child that has not taken `attach` yet */
-    char            *name;         /* sigil and full name, or NULL: anonymous */
+    uint64_t         attach;            /* slot, or SHM_NONE */
+    uint64_t         child_attach;      /* between the two halves of a fork */
+    uint64_t         attach_generation; /* of `attach`, while it is to be taken */
+    bool             adopt;             /* this is a child that has not taken `attach` yet */
+    char            *name;              /* sigil and full name, or NULL: anonymous */
     PerlInterpreter *perl;
     SV              *object;    /* not counted */
     HV              *stash;     /* of its class, as far as known; not counted */
@@ -173,6 +176,19 @@ static uint64_t shm_attach_new(shm_space_t *space, shm_id_t id, int64_t transit,
     return slot;
 }
 
+/* Is this attachment of a process that lives, or of a child that may yet come? */
+static bool shm_is_attached(shm_space_t *space, uint64_t slot, int64_t now)
+{
+    const shm_attach_t *mark  = (const shm_attach_t *)pool_grow_ptr(&space->attach, slot);
+    pool_t             *part  = pool_grow_have(&space->attach, slot);
+    uint64_t            owner = pool_owner_word(part, pool_grow_index(slot));
+    if (mark->transit != 0) {
+        uint64_t child = (pool_i_me(part) & POOL_I_TAG_MASK) | mark->child;
+        return now - (int64_t)mark->transit < SHM_TRANSIT_NS && (mark->child == 0 || !pool_owner_is_dead(part, child));
+    }
+    return owner != 0 && !pool_owner_is_dead(part, owner);
+}
+
 static void shm_drop_ref(shm_space_t *space, shm_id_t id); /* shm_refs.h */
 
 /* The registry lock is held. */
@@ -196,6 +212,7 @@ typedef struct shm_transit {
 static shm_buffer_t shm_transits;  /* shm_transit_t; only in fork, under shm_table_lock */
 static size_t       shm_last_fork; /* where those of the last fork begin */
 static bool         shm_child;     /* this process has attachments to take */
+static __thread OP *shm_command;   /* the operator that is about to execute a command in a child */
 static void (*shm_old_signalhook)(pTHX);
 
 /* Let go what children did not take in time: they became other programs. The
@@ -222,12 +239,22 @@ static void shm_expire_transits(int64_t now)
     shm_transits.length = kept * sizeof *all;
 }
 
+/* Is this fork for the sake of a command, so that the child never runs Perl code? */
+static bool shm_forks_command(pTHX)
+{
+    if (aTHX == NULL || PL_op == NULL) return false;
+    return PL_op == shm_command || PL_op->op_type == OP_SYSTEM || PL_op->op_type == OP_BACKTICK;
+}
+
 static void shm_fork_prepare(void)
 {
     int64_t    now = shm_boottime();
     uint32_t   bucket;
+    bool       command;
     shm_var_t *var;
     dTHX;
+
+    command = shm_forks_command(aTHX);
 
     pthread_mutex_lock(&shm_table_lock);
     shm_expire_transits(now);
@@ -237,7 +264,7 @@ static void shm_fork_prepare(void)
             pool_error_t  err;
             shm_transit_t one;
             var->child_attach = SHM_NONE;
-            if ((void *)var->perl != (void *)SHM_PERL || var->attach == SHM_NONE) continue;
+            if (command || (void *)var->perl != (void *)SHM_PERL || var->attach == SHM_NONE) continue;
             shm_registry_lock(var->space);
             if (shm_exists(var->space, var->id)) var->child_attach = shm_attach_new(var->space, var->id, now, &err);
             shm_registry_unlock(var->space);
@@ -274,7 +301,24 @@ static void shm_fork_pid(pid_t pid)
     pthread_mutex_unlock(&shm_table_lock);
 }
 
-/* The child takes its attachments. */
+/* The child takes the attachment that was made for it. It may be too late for that,
+ * after a long stop: then it attaches anew, if there still is something to attach
+ * to. Attachments come and go under the registry lock only. */
+static void shm_adopt_attachment(shm_var_t *var)
+{
+    pool_grow_t  *row  = &var->space->attach;
+    shm_attach_t *mark = (shm_attach_t *)pool_grow_ptr(row, var->attach);
+    pool_error_t  err;
+
+    shm_registry_lock(var->space);
+    if (pool_grow_generation(row, var->attach) == var->attach_generation && pool_grow_adopt(row, var->attach))
+        mark->transit = mark->child = 0;
+    else
+        var->attach = shm_exists(var->space, var->id) ? shm_attach_new(var->space, var->id, 0, &err) : SHM_NONE;
+    shm_registry_unlock(var->space);
+    if (var->attach == SHM_NONE) var->removed = true;
+}
+
 static void shm_adopt(void)
 {
     uint32_t   bucket;
@@ -284,12 +328,9 @@ static void shm_adopt(void)
     shm_child = false;
     for (bucket = 0; bucket < SHM_BUCKETS; bucket++)
         for (var = shm_table[bucket]; var != NULL; var = var->next) {
-            shm_attach_t *mark;
             if (!var->adopt) continue;
             var->adopt = false;
-            if (var->attach == SHM_NONE || !pool_grow_adopt(&var->space->attach, var->attach)) continue;
-            mark          = (shm_attach_t *)pool_grow_ptr(&var->space->attach, var->attach);
-            mark->transit = mark->child = 0;
+            if (var->attach != SHM_NONE) shm_adopt_attachment(var);
         }
 }
 
@@ -312,9 +353,10 @@ static void shm_fork_child(void)
 
     for (bucket = 0; bucket < SHM_BUCKETS; bucket++)
         for (var = shm_table[bucket]; var != NULL; var = var->next) {
-            shm_attach_t *mark = (shm_attach_t *)pool_grow_ptr(&var->space->attach, var->child_attach);
-            var->attach        = var->child_attach;
-            var->adopt         = true;
+            shm_attach_t *mark     = (shm_attach_t *)pool_grow_ptr(&var->space->attach, var->child_attach);
+            var->attach            = var->child_attach;
+            var->adopt             = true;
+            var->attach_generation = pool_grow_generation(&var->space->attach, var->attach);
             if (mark != NULL) mark->child = (uint64_t)getpid(); /* whatever it becomes, when it ends they expire */
             var->write_held = var->read_held = false;
             shm_child                        = true;
@@ -329,6 +371,29 @@ static void shm_fork_child(void)
         PL_signalhook  = shm_signalhook;
         PL_sig_pending = 1;
     }
+}
+
+/* --- exec ------------------------------------------------------------- */
+
+static void shm_unlock_all(shm_var_t *var);
+
+/* This process is about to become another program, or not, if that fails (when is
+ * 0 then). The program holds no lock, and its attachments expire. */
+static void shm_exec_transit(int64_t when)
+{
+    uint32_t   bucket;
+    shm_var_t *var;
+
+    pthread_mutex_lock(&shm_table_lock);
+    for (bucket = 0; bucket < SHM_BUCKETS; bucket++)
+        for (var = shm_table[bucket]; var != NULL; var = var->next) {
+            shm_attach_t *mark = (shm_attach_t *)pool_grow_ptr(&var->space->attach, var->attach);
+            if (mark == NULL || var->adopt) continue;
+            if (when != 0) shm_unlock_all(var);
+            mark->child   = when != 0 ? (uint64_t)getpid() : 0;
+            mark->transit = (uint64_t)when;
+        }
+    pthread_mutex_unlock(&shm_table_lock);
 }
 
 /* --- handles ---------------------------------------------------------- */
@@ -457,14 +522,12 @@ static int shm_container_free(pTHX_ SV *sv, MAGIC *mg)
     return 0;
 }
 
-static void shm_unlock_all(shm_var_t *var);
-
 /* Attachments of the dead are not attached; the registry lock is held. Not more
  * often than takes a tenth of the time. */
 static void shm_reap(shm_space_t *space)
 {
     static int64_t not_before;
-    int64_t        now = pool_lock_now();
+    int64_t        now = pool_lock_now(), boot = shm_boottime();
     uint64_t       slot, owner, last = 0;
     bool           dead = false;
 
@@ -474,9 +537,9 @@ static void shm_reap(shm_space_t *space)
         pool_t             *part = pool_grow_have(&space->attach, slot);
         shm_id_t            id   = shm_attached_to(mark);
         owner                    = pool_owner_word(part, pool_grow_index(slot));
-        if (owner != last) dead = pool_owner_is_dead(part, owner);
-        last = owner;
-        if (dead && mark->transit == 0 && pool_grow_free(&space->attach, slot)) shm_drop_ref(space, id);
+        if (owner != last || mark->transit != 0) dead = !shm_is_attached(space, slot, boot);
+        last = mark->transit != 0 ? 0 : owner;
+        if (dead && pool_grow_free(&space->attach, slot)) shm_drop_ref(space, id);
     }
     __atomic_store_n(&not_before, now + 10 * (pool_lock_now() - now), __ATOMIC_RELAXED);
 }

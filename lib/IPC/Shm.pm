@@ -471,8 +471,9 @@ C<Size> is a block size, not a limit.
 
 Linux, 64-bit, Perl 5.22 or later. Threads are supported: each has its own view, and locks belong to the thread
 that took them. C<local> works on elements, not on whole shared arrays and hashes (perl cannot do that with tied ones).
-A name may have 490 bytes. A child made by C<system> or a pipe that runs another program may
-keep lexicals alive for ten seconds.
+A name may have 490 bytes. A process that becomes another program by C<exec> holds no locks from then on (nor if
+C<exec> fails), and keeps lexicals alive for ten seconds more; programs that C<system>, backticks and
+C<open> start hold nothing.
 
 =head1 SEE ALSO
 

@@ -1,0 +1,108 @@
+use strict;
+use warnings;
+use lib 't/lib';
+use ShmTest;
+use Test::More;
+use POSIX ();
+use IPC::Shm;
+
+# Children that become other programs: they hold no variable and no lock. A child
+# that goes on in Perl has what its parent had, however it was made.
+
+sub variables { IPC::Shm->recover; return IPC::Shm->stats->{variables} - 1 }
+our %keeper : shm;
+my (@sleepers, @pipes);    # closing a pipe waits for its program
+
+# A program that was made with exec holds what its process had for ten seconds, for
+# exec can fail. Begun first and looked at last: the ten seconds go by meanwhile.
+my $exec_pid;
+pipe my $in, my $out or die $!;
+{
+    my %t : shm = (a => 1);
+    $exec_pid = child(
+        sub {
+            (tied %t)->writelock;
+            (tied %keeper)->writelock;
+            open STDOUT, '>&', $out or die $!;
+            exec 'sh', '-c', 'echo up; exec sleep 100' or die "exec: $!";
+        }
+    );
+    sysread $in, my $up, 1;
+    is((tied %t)->writelock(60),      1, 'what becomes another program holds no lock');
+    is((tied %keeper)->writelock(60), 1, '… of any variable');
+    $_->unlock for tied %t, tied %keeper;
+}
+is variables(), 1, 'an attachment is kept for the case that exec fails';
+
+# The ways to run a command.
+{
+    my %t : shm = (a => 1);
+    my $program = "exec $^X -e 'sleep 100'";
+    push @sleepers, open(my $from,   '-|', $^X, '-e', '$| = 1; print "x\n"; sleep 100');
+    push @sleepers, open(my $to,     '|-', $program);
+    push @sleepers, open(my $two,    "$program |");
+    push @sleepers, open(my $spaces, " |  $program");
+    readline $from;
+    @pipes = ($from, $to, $two, $spaces);
+    system "$program & echo \$! > $ENV{IPC_SHM_NAMESPACE}.pid";
+    push @sleepers, `cat $ENV{IPC_SHM_NAMESPACE}.pid`;
+    push @sleepers, `$program > /dev/null & echo \$!`;
+    chomp @sleepers;
+    unlink "$ENV{IPC_SHM_NAMESPACE}.pid";
+    is scalar(grep { kill 0 => $_ } @sleepers), 6, 'six programs run';
+}
+is variables(), 1, '… and hold no variable';
+
+# A pipe to a child that goes on in Perl.
+for my $open (sub { open $_[0], '-|' }, sub { open $_[0], '-|', '-' }, sub { open $_[0], ' - |' }) {
+    pipe my $go, my $tell or die $!;
+    my $fh;
+    {
+        my %t : shm = (a => 'mine');
+        my $pid = $open->($fh) // die "fork: $!";
+        if (!$pid) {
+            close $tell;
+            sysread $go, my $byte, 1;
+            print "$t{a}\n";
+            close STDOUT;
+            POSIX::_exit(0);
+        }
+    }
+    is variables(), 2, 'a child at the other end of a pipe keeps what its parent lets go';
+    close $tell;
+    is readline $fh, "mine\n", '… and uses it';
+    close $fh;
+    is variables(), 1, '… until it ends';
+}
+
+# exec that fails leaves everything as it was, but for the locks.
+{
+    pipe my $go,  my $tell or die $!;
+    pipe my $say, my $told or die $!;
+    my $pid;
+    {
+        my $t : shm = 'still here';
+        $pid = child(
+            sub {
+                no warnings 'exec';
+                exec '/nonexistent/program';
+                syswrite $told, 'x';
+                sysread $go, my $byte, 1;
+                syswrite $told, $t;
+            }
+        );
+    }
+    sysread $say, my $byte, 1;
+    is variables(), 2, 'after an exec that failed the variable is held';
+    syswrite $tell, 'x';
+    sysread $say, my $text, 100;
+    is $text, 'still here', '… and used';
+    ok finish($pid), '… as before';
+}
+
+# The ten seconds are over.
+ok until_true(sub { variables() == 0 }), 'what became another program holds nothing';
+ok kill(0 => $exec_pid),                 '… though its process is there';
+kill KILL => $exec_pid, @sleepers;
+waitpid $exec_pid, 0;
+done_testing;
