@@ -201,8 +201,8 @@ static SV *shm_describe(pTHX_ shm_space_t *space, uint64_t slot)
 
     for (tries = 0; !shm_read_state(record, &serial, &state) && tries < 1000; tries++) pool_lock_pause();
     for (name_slot = pool_grow_next(&space->names, 0); record->named && name_slot != POOL_NONE; name_slot = pool_grow_next(&space->names, name_slot + 1)) {
-        const shm_name_t *entry = (const shm_name_t *)pool_grow_ptr(&space->names, name_slot);
-        if (entry->variable != id.slot || entry->generation != id.generation || entry->length > sizeof entry->text) continue;
+        const shm_name_t *entry = shm_name_at(space, name_slot);
+        if (entry == NULL || entry->variable != id.slot || entry->generation != id.generation || entry->length > sizeof entry->text) continue;
         sv_setpvn(name, entry->text, entry->length);
         if (is_utf8_string((const U8 *)entry->text, entry->length)) sv_utf8_decode(name);
         break;
@@ -347,9 +347,10 @@ _names(path, is_private, block_size, mode)
   PPCODE:
     shm_registry_lock(space);
     for (slot = pool_grow_next(&space->names, 0); slot != POOL_NONE; slot = pool_grow_next(&space->names, slot + 1)) {
-        const shm_name_t *name = (const shm_name_t *)pool_grow_ptr(&space->names, slot);
-        uint32_t          length = name->length <= sizeof name->text ? name->length : 0;
-        SV               *sv = sv_2mortal(newSVpvn(name->text, length));
+        const shm_name_t *name = shm_name_at(space, slot);
+        SV               *sv;
+        if (name == NULL) continue;
+        sv = sv_2mortal(newSVpvn(name->text, name->length <= sizeof name->text ? name->length : 0));
         sv_utf8_decode(sv);
         XPUSHs(sv);
     }

@@ -151,9 +151,10 @@ static void shm_mark_roots(shm_marks_t *marks)
     shm_id_t     id;
 
     for (slot = pool_grow_next(names, 0); slot != POOL_NONE; slot = pool_grow_next(names, slot + 1)) {
-        const shm_name_t *name = (const shm_name_t *)pool_grow_ptr(names, slot);
-        id.slot                = name->variable;
-        id.generation          = name->generation;
+        const shm_name_t *name = shm_name_at(marks->space, slot);
+        if (name == NULL) continue;
+        id.slot       = name->variable;
+        id.generation = name->generation;
         shm_mark(marks, id);
     }
     for (slot = pool_grow_next(attach, 0); slot != POOL_NONE; slot = pool_grow_next(attach, slot + 1)) {
@@ -348,8 +349,8 @@ static void shm_remove_name(shm_space_t *space, shm_id_t id)
     uint64_t slot;
     shm_registry_lock(space);
     for (slot = pool_grow_next(&space->names, 0); slot != POOL_NONE; slot = pool_grow_next(&space->names, slot + 1)) {
-        const shm_name_t *name = (const shm_name_t *)pool_grow_ptr(&space->names, slot);
-        if (name->variable != id.slot || name->generation != id.generation) continue;
+        const shm_name_t *name = shm_name_at(space, slot);
+        if (name == NULL || name->variable != id.slot || name->generation != id.generation) continue;
         pool_grow_free(&space->names, slot);
         shm_drop_ref(space, id);
         break;

@@ -151,13 +151,24 @@ static void shm_take_refs(pTHX_ shm_space_t *space, const shm_buffer_t *ids)
 
 /* --- names (the registry lock is held) ----------------------------------- */
 
+/* The name in a slot; NULL: it was not published, and never will be, for its maker
+ * died first; recovery frees the slot. The acquire in pool_is_allocated() pairs
+ * with pool_disown() in shm_add_name(). */
+static const shm_name_t *shm_name_at(shm_space_t *space, uint64_t slot)
+{
+    pool_t  *part  = pool_grow_have(&space->names, slot);
+    uint64_t index = pool_grow_index(slot);
+    if (part == NULL || pool_owner_word(part, index) != POOL_I_NOBODY || !pool_is_allocated(part, index)) return NULL;
+    return (const shm_name_t *)pool_ptr(part, index);
+}
+
 /* The slot of a name, or SHM_NONE. */
 static uint64_t shm_find_name(shm_space_t *space, const char *text, size_t length)
 {
     uint64_t slot;
     for (slot = pool_grow_next(&space->names, 0); slot != POOL_NONE; slot = pool_grow_next(&space->names, slot + 1)) {
-        const shm_name_t *name = (const shm_name_t *)pool_grow_ptr(&space->names, slot);
-        if (name->length == length && memcmp(name->text, text, length) == 0) return slot;
+        const shm_name_t *name = shm_name_at(space, slot);
+        if (name != NULL && name->length == length && memcmp(name->text, text, length) == 0) return slot;
     }
     return SHM_NONE;
 }
