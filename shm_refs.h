@@ -28,16 +28,18 @@ static bool shm_create(shm_space_t *space, uint32_t type, shm_id_t *id, pool_err
     return true;
 }
 
-/* Take the variable's blocks and slot away. First they become ours: who dies
- * here leaves them to recovery. */
+/* Take the variable's blocks and slot away. First the slot becomes ours: who dies
+ * here leaves it to recovery. The blocks go as those of an old chain do, after
+ * nothing is published in its place: a record that outlives them must not lead to
+ * blocks that are another variable's by the time that recovery looks. */
 static void shm_destroy(shm_space_t *space, shm_id_t id)
 {
-    shm_record_t *record = shm_record(space, id.slot);
-    shm_state_t   state  = record->state[record->serial & 1];
+    shm_draft_t nothing;
+    memset(&nothing, 0, sizeof nothing);
+    nothing.state.head = nothing.state.tail = SHM_NONE;
+    nothing.state.removed                   = 1;
     pool_grow_adopt(&space->vars, id.slot);
-    shm_each_block(space, &state, shm_adopt_block);
-    shm_prepare();
-    shm_each_block(space, &state, shm_free_block);
+    shm_publish(space, shm_record(space, id.slot), &nothing);
     pool_grow_free(&space->vars, id.slot);
 }
 
