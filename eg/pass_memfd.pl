@@ -16,11 +16,12 @@ my %CALLS      = (x86_64 => { sendmsg => 46, recvmsg => 47 }, aarch64 => { sendm
 my ($machine)  = $Config{archname} =~ /^(x86_64|aarch64)/ or die "the numbers of system calls are not known here: $Config{archname}\n";
 
 # struct msghdr { name, its length, one iovec, 1, control, its length, flags }; struct
-# cmsghdr { length, level, type } and a descriptor. What is packed as P must live on.
+# cmsghdr { length, level, type } and a descriptor. What is packed as P must live on,
+# and be the caller's own string, not a copy: the kernel writes there.
 sub message_call {
     my ($call, $socket, $byte, $control) = @_;
-    my $vector  = pack 'P Q', $byte, 1;
-    my $message = pack 'Q L x4 P Q P Q i x4', 0, 0, $vector, 1, $control, length $control, 0;
+    my $vector  = pack 'P Q', ${$byte}, 1;
+    my $message = pack 'Q L x4 P Q P Q i x4', 0, 0, $vector, 1, ${$control}, length ${$control}, 0;
     my $result  = syscall $CALLS{$machine}{$call}, fileno $socket, $message, 0;
     die "$call: $!\n" if $result != 1;
     return;
@@ -28,15 +29,16 @@ sub message_call {
 
 sub send_descriptor {
     my ($socket, $fd) = @_;
-    message_call('sendmsg', $socket, 'x', pack 'Q i i i x4', 20, SOL_SOCKET, $SCM_RIGHTS, $fd);
+    my $control = pack 'Q i i i x4', 20, SOL_SOCKET, $SCM_RIGHTS, $fd;
+    message_call('sendmsg', $socket, \'x', \$control);
     return;
 }
 
 sub receive_descriptor {
     my ($socket) = @_;
-    my $byte     = "\0";
-    my $control  = "\0" x 24;    # the kernel writes into both
-    message_call('recvmsg', $socket, $byte, $control);
+    my ($byte, $control) = ('', '');
+    vec($byte, 0, 8) = vec($control, 23, 8) = 0;    # buffers of their own: a constant's are shared
+    message_call('recvmsg', $socket, \$byte, \$control);
     my ($length, $level, $type, $fd) = unpack 'Q i i i', $control;
     die "no descriptor came\n" if $length != 20 || $level != SOL_SOCKET || $type != $SCM_RIGHTS;
     return $fd;

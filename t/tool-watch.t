@@ -27,7 +27,7 @@ $ENV{PATH} = temp_folder() . ":$ENV{PATH}";
 # also if that is killed.
 $ENV{TMUX_TMPDIR} = temp_folder();
 delete @ENV{qw(TMUX NO_COLOR ENV)};
-END { tmux('kill-server') if $main == $$ }
+END { tmux('kill-server') if ($main // 0) == $$ }    # not if all was skipped
 
 sub tmux {
     my @words = @_;
