@@ -364,7 +364,9 @@ static void shm_fork_child(void)
     shm_transits.length = 0;
     shm_batch_forget();
     pthread_mutex_unlock(&shm_table_lock);
-    if (aTHX == NULL) return;
+#ifdef MULTIPLICITY
+    if (aTHX == NULL) return; /* a thread of C */
+#endif
     if (PL_op != NULL && PL_op->op_type == OP_FORK) shm_adopt();
     if (shm_child) {
         if (PL_signalhook != shm_signalhook) shm_old_signalhook = PL_signalhook;
