@@ -666,6 +666,7 @@ DELETE(self, key)
     HE        *entry;
     SV        *old;
   PPCODE:
+    key = shm_key(aTHX_ key);
     shm_key_record(aTHX_ SHM_DELETE, key, var);
     shm_begin(aTHX_ var);
     entry = hv_fetch_ent((HV *)var->cache, key, 0, 0);

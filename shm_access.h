@@ -49,11 +49,18 @@ static inline void shm_ahead_string(const HE *entry)
     __builtin_prefetch(HeVAL(entry)->sv_u.svu_pv);
 }
 
+/* An undefined key is the empty one; perl has warned of it before it asks us. */
+static SV *shm_key(pTHX_ SV *key)
+{
+    return SvOK(key) || SvGMAGICAL(key) ? key : &PL_sv_no;
+}
+
 static SV *shm_hash_fetch(pTHX_ shm_var_t *var, SV *key)
 {
     HE *entry;
     SV *value;
     shm_refresh(aTHX_ var);
+    key = shm_key(aTHX_ key);
     do {
         entry = hv_fetch_ent((HV *)var->cache, key, 0, 0);
         value = entry != NULL ? shm_present(aTHX_ var, HeVAL(entry)) : &PL_sv_undef;
@@ -64,7 +71,7 @@ static SV *shm_hash_fetch(pTHX_ shm_var_t *var, SV *key)
 static bool shm_hash_exists(pTHX_ shm_var_t *var, SV *key)
 {
     shm_refresh(aTHX_ var);
-    return cBOOL(hv_exists_ent((HV *)var->cache, key, 0));
+    return cBOOL(hv_exists_ent((HV *)var->cache, shm_key(aTHX_ key), 0));
 }
 
 /* Begin a record about a key. Reading the key may run the user's code, before
@@ -73,8 +80,10 @@ static bool shm_hash_exists(pTHX_ shm_var_t *var, SV *key)
 static U32 shm_key_record(pTHX_ enum shm_op op, SV *key, const shm_var_t *var)
 {
     STRLEN      length;
-    const char *text = SvPV_const(key, length);
     U32         hash = 0;
+    const char *text;
+    key  = shm_key(aTHX_ key);
+    text = SvPV_const(key, length);
     if (length > I32_MAX / 2) croak("A key of %" UVuf " bytes is too long", (UV)length);
     if (!SvUTF8(key)) {
         PERL_HASH(hash, text, length);
@@ -93,7 +102,7 @@ static void shm_hash_store(pTHX_ shm_var_t *var, SV *key, SV *value)
     hash   = shm_key_record(aTHX_ SHM_SET, key, var);
     entry  = shm_ahead_entry((const HV *)var->cache, hash);
     serial = var->at.serial;
-    shm_encode(aTHX_ &shm_work.record, value);
+    shm_encode(aTHX_ & shm_work.record, value);
     entry = shm_ahead_value(entry, hash);
     shm_begin(aTHX_ var);
     if (var->at.serial == serial) shm_ahead_string(entry); /* else the entry may be no more */

@@ -3,9 +3,9 @@
  * change; one look.
  *
  * `%h = (…)` reaches a tied hash as a call of CLEAR and many of STORE. To publish
- * them together, the three operators that work like this on a whole variable
- * (list assignment, sort and reverse in place) are wrapped: what they do to one
- * shared variable is a batch. It is opened by the first change, and published
+ * them together, the operators that work like this (list assignment, split to an
+ * array, sort and reverse in place, delete of a slice) are wrapped: what they do to
+ * one shared variable is a batch. It is opened by the first change, and published
  * when the operator is done; if the operator dies, nothing of it happened.
  *
  * `my %copy = %h` reaches it as FIRSTKEY, NEXTKEY, … and, later, many FETCH. The
@@ -94,6 +94,40 @@ static OP *shm_batch_reverse(pTHX)
     return shm_in_place(aTHX_ OPpREVERSE_INPLACE) ? shm_batch_run(aTHX_ OP_REVERSE) : shm_pp[OP_REVERSE](aTHX);
 }
 
+/* Not what the operator makes local or declares: that must outlast the batch. */
+static bool shm_introduces(pTHX)
+{
+    return (PL_op->op_private & OPpLVAL_INTRO) != 0;
+}
+
+/* `@a = split …` is one operator, which clears the array and pushes the parts. Each
+ * perl tells in another way which array; a batch of nothing costs little. */
+static OP *shm_batch_split(pTHX)
+{
+#ifdef OPpSPLIT_ASSIGN
+    bool assigns = (PL_op->op_private & OPpSPLIT_ASSIGN) != 0;
+#else
+    bool assigns = true;
+#endif
+    return assigns && !shm_introduces(aTHX) ? shm_batch_run(aTHX_ OP_SPLIT) : shm_pp[OP_SPLIT](aTHX);
+}
+
+#ifdef OPpKVSLICE
+#define SHM_MANY (OPpSLICE | OPpKVSLICE)
+#else
+#define SHM_MANY OPpSLICE
+#endif
+
+/* `delete @h{…}` deletes one element after the other. */
+static OP *shm_batch_delete(pTHX)
+{
+    SV *sv = *PL_stack_sp;
+    if ((PL_op->op_private & SHM_MANY) != 0 && !shm_introduces(aTHX) && SvTYPE(sv) >= SVt_PVAV && POOL_UNLIKELY(SvRMAGICAL(sv))
+        && shm_is_ours(aTHX_ sv))
+        return shm_batch_run(aTHX_ OP_DELETE);
+    return shm_pp[OP_DELETE](aTHX);
+}
+
 /* --- reading -------------------------------------------------------------- */
 
 static void shm_thaw(pTHX_ void *var)
@@ -132,13 +166,20 @@ static OP *shm_read_run(pTHX_ int number, SV *container, SSize_t from)
     return next;
 }
 
-/* Is it read as a list, and nothing else? */
-#define SHM_READS_LIST() ((PL_op->op_flags & (OPf_MOD | OPf_REF)) == 0 && GIMME_V == SHM_G_LIST)
+/* Is it read as a list, and nothing else? Not as what a sub returns that may be
+ * assigned to, nor before a `for (reverse @a)`, whose list has no mark of that. */
+static bool shm_reads_list(pTHX)
+{
+    const OP *next = PL_op->op_next;
+    if ((PL_op->op_flags & (OPf_MOD | OPf_REF)) != 0 || (PL_op->op_private & OPpMAYBE_LVSUB) != 0) return false;
+    if (next != NULL && next->op_type == OP_ENTERITER && (next->op_private & OPpITER_REVERSED) != 0) return false;
+    return GIMME_V == SHM_G_LIST;
+}
 
 static OP *shm_read_pad(pTHX_ int number)
 {
     SV *sv = PAD_SV(PL_op->op_targ);
-    if (POOL_UNLIKELY(SvRMAGICAL(sv)) && SHM_READS_LIST()) return shm_read_run(aTHX_ number, sv, PL_stack_sp - PL_stack_base + 1);
+    if (POOL_UNLIKELY(SvRMAGICAL(sv)) && shm_reads_list(aTHX)) return shm_read_run(aTHX_ number, sv, PL_stack_sp - PL_stack_base + 1);
     return shm_pp[number](aTHX);
 }
 
@@ -150,7 +191,7 @@ static OP *shm_read_rv(pTHX_ int number, bool hash)
         sv = SvRV(sv);
     else if (isGV_with_GP(sv))
         sv = hash ? (SV *)GvHV((GV *)sv) : (SV *)GvAV((GV *)sv);
-    if (sv != NULL && SvTYPE(sv) == (hash ? SVt_PVHV : SVt_PVAV) && POOL_UNLIKELY(SvRMAGICAL(sv)) && SHM_READS_LIST())
+    if (sv != NULL && SvTYPE(sv) == (hash ? SVt_PVHV : SVt_PVAV) && POOL_UNLIKELY(SvRMAGICAL(sv)) && shm_reads_list(aTHX))
         return shm_read_run(aTHX_ number, sv, PL_stack_sp - PL_stack_base);
     return shm_pp[number](aTHX);
 }
@@ -160,7 +201,7 @@ static OP *shm_read_rv(pTHX_ int number, bool hash)
 static OP *shm_read_top(pTHX_ int number, bool slice)
 {
     SV *sv = *PL_stack_sp;
-    if (sv != NULL && SvTYPE(sv) >= SVt_PVAV && POOL_UNLIKELY(SvRMAGICAL(sv)) && SHM_READS_LIST())
+    if (sv != NULL && SvTYPE(sv) >= SVt_PVAV && POOL_UNLIKELY(SvRMAGICAL(sv)) && shm_reads_list(aTHX))
         return shm_read_run(aTHX_ number, sv, slice ? *PL_markstack_ptr + 1 : PL_stack_sp - PL_stack_base);
     return shm_pp[number](aTHX);
 }
@@ -196,6 +237,18 @@ static OP *shm_read_hslice(pTHX)
 static OP *shm_read_aslice(pTHX)
 {
     return shm_read_top(aTHX_ OP_ASLICE, true);
+}
+static OP *shm_read_avalues(pTHX)
+{
+    return shm_read_top(aTHX_ OP_AVALUES, false);
+}
+static OP *shm_read_kvhslice(pTHX)
+{
+    return shm_read_top(aTHX_ OP_KVHSLICE, true);
+}
+static OP *shm_read_kvaslice(pTHX)
+{
+    return shm_read_top(aTHX_ OP_KVASLICE, true);
 }
 
 /* --- one element -------------------------------------------------------------- */
@@ -349,6 +402,11 @@ static const struct {
     { OP_TIE, shm_tie_operator },
     { OP_HELEM, shm_read_helem },
     { OP_MULTIDEREF, shm_read_multideref },
+    { OP_SPLIT, shm_batch_split },
+    { OP_DELETE, shm_batch_delete },
+    { OP_AVALUES, shm_read_avalues },
+    { OP_KVHSLICE, shm_read_kvhslice },
+    { OP_KVASLICE, shm_read_kvaslice },
 };
 
 /* Code that was compiled before this module was loaded has the old operators. */
