@@ -52,7 +52,7 @@ static inline uint64_t shm_find_reader(const shm_locker_t *locker, uint64_t who)
     uint64_t     slot;
     for (slot = pool_grow_next(row, 0); slot != POOL_NONE; slot = pool_grow_next(row, slot + 1)) {
         pool_t       *part = pool_grow_have(row, slot);
-        shm_attach_t *mark = (shm_attach_t *)pool_grow_ptr(row, slot);
+        shm_attach_t *mark = (shm_attach_t *)pool_ptr(part, pool_grow_index(slot));
         uint64_t      owner;
         if (__atomic_load_n(&mark->reading, __ATOMIC_SEQ_CST) == 0 || slot == locker->attach) continue;
         if (mark->variable != locker->id.slot || mark->generation != locker->id.generation) continue;
