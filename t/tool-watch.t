@@ -4,23 +4,20 @@ use warnings;
 use utf8;
 use Test::More;
 use lib 't/lib';
-use Cwd         ();
 use POSIX       ();
-use PoolTest    qw(temp_folder temp_path wait_until write_file read_file);
+use PoolTest    qw(perl temp_folder temp_path wait_until write_file read_file);
 use Time::HiRes qw(sleep);
+use ToolTest    qw(shmpool_in_shell leave_stale);
 use Data::Pool::Shared;
 
 grep { -x "$_/tmux" } split /:/, $ENV{PATH} or plan skip_all => 'needs tmux, which is not installed';
 binmode $_, ':encoding(UTF-8)' for map { Test::More->builder->$_ } qw(output failure_output todo_output);
 
-my $utf8    = POSIX::setlocale(POSIX::LC_CTYPE(), 'C.UTF-8') && 'C.UTF-8';
-my $main    = $$;
-my $socket  = "shmpool-test-$$";
-my $program = Cwd::abs_path((grep {-e} 'blib/script/shmpool', 'script/shmpool')[0]);
-my $shmpool = join ' ', $^X, (map { '-I' . Cwd::abs_path($_) } grep { !ref && -d } @INC), $program;
-
+my $utf8   = POSIX::setlocale(POSIX::LC_CTYPE(), 'C.UTF-8') && 'C.UTF-8';
+my $main   = $$;
+my $socket = "shmpool-test-$$";
 # What is typed is short: the terminal is narrow.
-chmod 0755, write_file(temp_path('shmpool'), qq{#!/bin/sh\nexec $shmpool "\$@"\n}) or die $!;
+chmod 0755, write_file(temp_path('shmpool'), qq{#!/bin/sh\nexec @{[shmpool_in_shell()]} "\$@"\n}) or die $!;
 $ENV{PATH} = temp_folder() . ":$ENV{PATH}";
 
 # The server of tmux has its socket in the test's folder, and ends with the test,
@@ -110,14 +107,6 @@ sub is_restored {
     shows(qr/status $status\n\Q$was\E\nafter/, "$name: status $status, and the terminal's settings are as before");
     is tmux('display-message', '-p', '-t', $session, '#{cursor_flag} #{alternate_on}'), "1 0\n", "$name: the cursor is visible";
     return;
-}
-
-sub leave_stale {
-    my ($pool, $slots) = @_;
-    my $pid = fork // die "fork: $!";
-    if (!$pid) { $pool->alloc_n($slots); kill KILL => $$ }
-    waitpid $pid, 0;
-    return $pid;
 }
 
 my $watch = "shmpool watch --interval 0.1";
@@ -283,8 +272,7 @@ subtest 'whatever ends it, the terminal is given back' => sub {
 
 subtest 'cleanup asks on a terminal' => sub {
     my $namespace = temp_path('namespace');
-    my @perl      = ($^X, (map { '-I' . Cwd::abs_path($_) } grep { !ref && -d } @INC));
-    { local $ENV{IPC_SHM_NAMESPACE} = $namespace; system(@perl, '-e', 'use IPC::Shm; our $here : shm = 1') == 0 or die $? }
+    { local $ENV{IPC_SHM_NAMESPACE} = $namespace; system(perl(), '-e', 'use IPC::Shm; our $here : shm = 1') == 0 or die $? }
     new_shell(80, 24, IPC_SHM_NAMESPACE => $namespace);
     for my $no ('n', '') {
         type('shmpool cleanup', 'Enter');

@@ -2,70 +2,25 @@
 use strict;
 use warnings;
 use Test::More;
-use Config;
-use File::Temp   ();
 use JSON::PP     ();
 use Pod::Checker ();
 use lib 't/lib';
-use PoolTest qw(perl_command unshare_command);
+use PoolTest qw(in_child perl_command read_file temp_folder unshare_command write_file);
 use POSIX    ();
+use ToolTest qw(shmpool_in_shell shmpool succeeds json fails leave_stale);
 use Data::Pool::Shared;
 use Data::Pool::Shared::Tool;
 
-my $folder   = File::Temp->newdir('shmpool-XXXXXX', TMPDIR => 1);
-my ($script) = grep {-e} 'blib/script/shmpool', 'script/shmpool';
-my @shmpool  = ($^X, (map {"-I$_"} grep { !ref } @INC), $script);
-
-# Run shmpool: (exit status or the signal's name, standard output, standard error).
-sub shmpool {
-    my @words = @_;
-    my $pid   = fork // die "fork: $!";
-    if (!$pid) {
-        open STDOUT, '>', "$folder/out" or die;
-        open STDERR, '>', "$folder/err" or die;
-        open STDIN,  '<', '/dev/null'   or die;
-        exec @shmpool, @words or die;
-    }
-    waitpid $pid, 0;
-    my $status = $? & 127 ? (split ' ', $Config{sig_name})[ $? & 127 ] : $? >> 8;
-    return ($status, map { slurp("$folder/$_") } qw(out err));
-}
-
-sub slurp {
-    my ($path) = @_;
-    open my $file, '<:raw', $path or die "$path: $!";
-    local $/;
-    return readline($file) // '';
-}
-
-sub succeeds {
-    my @words = @_;
-    my ($status, $out, $err) = shmpool(@words);
-    is "$status$err", '0', "shmpool @words: succeeds, and complains about nothing";
-    return $out;
-}
-
-sub json { return JSON::PP->new->utf8->decode(succeeds(@_, '--json')) }
-
-# Errors are one line on standard error and status 2.
-sub fails {
-    my ($words, $message) = @_;
-    my ($status, $out, $err) = shmpool(@$words);
-    is $status, 2, "shmpool @$words: status 2";
-    like $err, qr/\Ashmpool: [^\n]*$message[^\n]*\n\z/, 'one line that says what is wrong';
-    return $out;
-}
-
-# Slots of a process that is dead.
-sub leave_stale {
-    my ($pool, $slots) = @_;
-    my $pid = fork // die "fork: $!";
-    if (!$pid) { $pool->alloc_n($slots); kill KILL => $$ }
-    waitpid $pid, 0;
-    return $pid;
-}
+my $folder = temp_folder();
 
 my $name_of_test = do { open my $comm, '<', '/proc/self/comm' or die $!; readline($comm) =~ s/\n//r };
+
+sub has_utf8_locale {
+    my $before = POSIX::setlocale(POSIX::LC_CTYPE());
+    my $has    = POSIX::setlocale(POSIX::LC_CTYPE(), 'C.UTF-8');
+    POSIX::setlocale(POSIX::LC_CTYPE(), $before);
+    return $has;
+}
 
 subtest 'info' => sub {
     my $pool = Data::Pool::Shared::Str->new("$folder/info", 200, 28, { mode => 0640 });
@@ -166,10 +121,7 @@ subtest 'slots: values by type' => sub {
         is_deeply [ map { (split ' ', $_, 6)[5] } @lines ], $text_of{$variant}, "$variant: as text";
     }
     SKIP: {
-        my $before = POSIX::setlocale(POSIX::LC_CTYPE());
-        my $has    = POSIX::setlocale(POSIX::LC_CTYPE(), 'C.UTF-8');
-        POSIX::setlocale(POSIX::LC_CTYPE(), $before);
-        skip 'no locale C.UTF-8', 2 if !$has;
+        skip 'no locale C.UTF-8', 2 if !has_utf8_locale();
         local $ENV{LC_ALL} = 'C.UTF-8';
         like succeeds('slots', "$folder/Str"), qr/"\xe2\x98\xba \\"wide\\"\\n"/, 'wide characters where the locale has them';
     }
@@ -201,6 +153,48 @@ subtest 'slots: who holds them' => sub {
 
     my $empty = Data::Pool::Shared::I64->new("$folder/empty", 3);
     is_deeply json('slots', "$folder/empty"), [], 'an empty pool';
+};
+
+subtest 'slots: more than are kept' => sub {
+    my $pool = Data::Pool::Shared::I64->new("$folder/more", 3000);
+    $pool->alloc_set($_) for 1 .. 2500;
+    my $expected = [ map { $pool->get($_) } @{ $pool->allocated_slots } ];
+    is_deeply [ map { $_->{value} } @{ json('slots', "$folder/more") } ], $expected, 'JSON has all';
+    my ($heading, @lines) = split /\n/, succeeds('slots', "$folder/more");
+    is_deeply [ map { (split)[5] } @lines ],                 $expected, 'text, too';
+    is_deeply [ grep { length != length $heading } @lines ], [],        'in columns';
+};
+
+# Text from outside reaches the terminal as text, and JSON as characters.
+subtest 'names of files and processes' => sub {
+    my $file  = "$folder/\e[31mcaf\xc3\xa9\n";
+    my $pool  = Data::Pool::Shared::I64->new($file, 3);
+    my $child = in_child {
+        my ($parent) = @_;
+        write_file('/proc/self/comm', "\e[1m\xc3\xa9");
+        $pool->alloc;
+        $parent->say('ready');
+        $parent->hear;
+    };
+    $child->hear;
+    is json('info',    $file)->[0]{path},    "$folder/\e[31mcaf\x{e9}\n", 'info';
+    is json('slots',   $file)->[0]{command}, "\e[1m\x{e9}",               'slots';
+    is json('recover', $file)->{path},       "$folder/\e[31mcaf\x{e9}\n", 'recover';
+    my $look = json('watch', '--count', 1, $file);
+    is $look->{path},                "$folder/\e[31mcaf\x{e9}\n", 'watch';
+    is $look->{holders}[0]{command}, "\e[1m\x{e9}",               'and its process';
+
+    for my $locale ('C', has_utf8_locale() ? 'C.UTF-8' : ()) {
+        local $ENV{LC_ALL} = $locale;
+        my $e = $locale eq 'C' ? '\xe9' : "\xc3\xa9";
+        like succeeds('info',  $file), qr/\A\Q$folder\E\/\\x1b\[31mcaf\Q$e\E\\n\n/, "$locale: info";
+        like succeeds('slots', $file), qr/ \\x1b\[1m\Q$e\E /,                       "$locale: slots";
+    }
+    my $bytes = Data::Pool::Shared::I64->new("$folder/\xff", 3);
+    is json('info', $bytes->path)->[0]{path}, "$folder/\xff", 'bytes that are no UTF-8';
+    fails([ 'info', "$folder/caf\xc3\xa8" ], "caf\xc3\xa8: No such file");
+    $child->say('go');
+    $child->result;
 };
 
 subtest 'an owner in another PID namespace' => sub {
@@ -302,9 +296,9 @@ subtest 'errors' => sub {
 
     SKIP: {
         skip 'no /dev/full', 2 if !-c '/dev/full';
-        my $status = system "@shmpool --version >/dev/full 2>$folder/err";
-        is $status >> 8,         2,                                                             'output that cannot be written: status 2';
-        is slurp("$folder/err"), "shmpool: cannot write the output: No space left on device\n", 'and why';
+        my $status = system shmpool_in_shell() . " --version >/dev/full 2>$folder/err";
+        is $status >> 8,             2, 'output that cannot be written: status 2';
+        is read_file("$folder/err"), "shmpool: cannot write the output: No space left on device\n", 'and why';
     }
 };
 
@@ -320,7 +314,7 @@ subtest 'help and manual' => sub {
     }
     my $checker = Pod::Checker->new;
     open my $sink, '>', \my $problems or die;
-    $checker->parse_from_file($script, $sink);
+    $checker->parse_from_file('script/shmpool', $sink);
     is $checker->num_errors + $checker->num_warnings, 0, 'the manual\'s POD is right' or diag $problems;
 };
 

@@ -21,7 +21,7 @@ use Data::Pool::Shared;
 
 our @EXPORT = qw(
     classes backings make dies_with warnings_of lives temp_folder temp_path write_file read_file
-    in_child wait_until perl_command unshare_command compile
+    in_child wait_until perl perl_command unshare_command compile
 );
 
 my $HUNG = 60;    # seconds after which a test is taken to hang
@@ -199,10 +199,14 @@ sub result {
 
 # ---- other programs
 
-# This perl running a program, with the library under test.
+# The words that run this perl with the library under test.
+sub perl {
+    return ($^X, map { '-I' . Cwd::abs_path($_) } grep { !ref && -d } @INC);
+}
+
 sub perl_command {
     my ($program, @arguments) = @_;
-    return ($^X, (map { '-I' . Cwd::abs_path($_) } grep { !ref && -d } @INC), '-MData::Pool::Shared', '-e', $program, @arguments);
+    return (perl(), '-MData::Pool::Shared', '-e', $program, @arguments);
 }
 
 # The words that run a command with unshare(1), or nothing where that is not allowed.

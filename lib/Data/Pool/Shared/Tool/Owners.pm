@@ -34,6 +34,7 @@ sub _command {
     my $name = readline $file;
     return undef if !defined $name;                      # it ended just now
     chomp $name;
+    utf8::decode($name);                                 # what a program has called itself
     return $name;
 }
 

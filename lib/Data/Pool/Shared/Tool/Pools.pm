@@ -7,7 +7,8 @@ use Fcntl    qw(S_IMODE);
 use JSON::PP ();
 use Data::Pool::Shared;
 use Data::Pool::Shared::Tool::Owners;
-use Data::Pool::Shared::Tool::Text qw(one_line json_text bytes duration exact_number json_number quoted table);
+use Data::Pool::Shared::Tool::Text qw(one_line path_text json_text print_json_list
+    bytes duration exact_number json_number printable quoted print_table);
 
 my $LONGEST_VALUE = 60;    # characters shown of a value; --json has all
 
@@ -40,7 +41,7 @@ sub _about {
     my $mode   = (stat $path)[2] // die "$path: $!\n";
     my $about  = $pool->stats;
     $about->{size}           = delete $about->{mmap_size};
-    $about->{path}           = $path;
+    $about->{path}           = path_text($path);
     $about->{variant}        = $pool->variant;
     $about->{stale}          = stale_count($pool);
     $about->{mode}           = sprintf '%04o', S_IMODE($mode);
@@ -63,44 +64,60 @@ sub _info_text {
         [ 'mode',     $is{mode} ],
         [ 'format',   "version $is{format_version}" ],
     );
-    return "$is{path}\n" . join '', map { sprintf "  %-8s  %s\n", @$_ } @lines;
+    return printable($is{path}) . "\n" . join '', map { sprintf "  %-8s  %s\n", @$_ } @lines;
 }
 
 # ---- slots
 
 sub slots {
     my ($options, $path) = @_;
-    my $pool   = Data::Pool::Shared->attach($path);
+    my $pool = Data::Pool::Shared->attach($path);
+    my $rows = _rows($pool);
+    return $options->{json} ? _slots_json($pool, $rows) : _slots_text($pool, $rows);
+}
+
+# Code that returns what is known of the next allocated slot; undef after the last.
+sub _rows {
+    my ($pool) = @_;
     my $owners = Data::Pool::Shared::Tool::Owners->new($pool);
-    my @rows;
-    for my $slot (@{ $pool->allocated_slots }) {
-        my $word  = $pool->owner_word($slot);
-        my $value = eval { $pool->get($slot) };
-        next if $word == 0 || !defined $value;    # freed just now
-        push @rows, { %{ $owners->of($word) }, slot => $slot, value => $value };
-    }
-    print $options->{json} ? _slots_json($pool, @rows) : _slots_text($pool, @rows);
-    return;
+    my $slots  = $pool->allocated_slots;
+    my $at     = 0;
+    return sub {
+        while ($at < @$slots) {
+            my $slot  = $slots->[ $at++ ];
+            my $word  = $pool->owner_word($slot);
+            my $value = eval { $pool->get($slot) };
+            return { %{ $owners->of($word) }, slot => $slot, value => $value } if $word != 0 && defined $value;    # else freed just now
+        }
+        return;
+    };
 }
 
 sub _slots_json {
-    my ($pool, @rows) = @_;
-    for my $row (@rows) {
-        $row->{value} = json_number($row->{value})       if $pool->variant eq 'F64';
-        $row->{age}   = sprintf('%.2f', $row->{age}) + 0 if defined $row->{age};
-    }
-    return json_text(\@rows);
+    my ($pool, $rows) = @_;
+    my $number = $pool->variant eq 'F64';
+    return print_json_list(
+        sub {
+            my $row = $rows->() // return;
+            $row->{value} = json_number($row->{value})       if $number;
+            $row->{age}   = sprintf('%.2f', $row->{age}) + 0 if defined $row->{age};
+            return $row;
+        }
+    );
 }
 
 sub _slots_text {
-    my ($pool, @rows) = @_;
+    my ($pool, $rows) = @_;
     my $variant = $pool->variant;
     my $number  = $variant =~ /^[IF]/;
-    my @lines   = map {
-        my $pid = $_->{pid} || '-';
-        [ $_->{slot}, $pid, $_->{state}, duration($_->{age}), $_->{command} // '-', _value($variant, $_->{value}) ]
-    } @rows;
-    return table([ '>SLOT', '>PID', 'STATE', '>AGE', 'COMMAND', $number ? '>VALUE' : 'VALUE' ], @lines);
+    return print_table(
+        [ '>SLOT', '>PID', 'STATE', '>AGE', 'COMMAND', $number ? '>VALUE' : 'VALUE' ],
+        sub {
+            my $row = $rows->() // return;
+            my @who = ($row->{pid} || '-', $row->{state}, duration($row->{age}), printable($row->{command} // '-'));
+            return [ $row->{slot}, @who, _value($variant, $row->{value}) ];
+        }
+    );
 }
 
 sub _value {
@@ -119,8 +136,10 @@ sub recover {
     my $dry   = $options->{'dry-run'};
     my $count = $dry        ? stale_count($pool) : $pool->recover_stale;
     my $slots = $count == 1 ? '1 stale slot'     : "$count stale slots";
-    if ($options->{json}) { print json_text({ path => $path, slots => $count, dry_run => $dry ? JSON::PP::true : JSON::PP::false }) }
-    else                  { print $dry ? "$slots would be recovered\n" : "$slots recovered\n" }
+    if ($options->{json}) {
+        print json_text({ path => path_text($path), slots => $count, dry_run => $dry ? JSON::PP::true : JSON::PP::false });
+    }
+    else { print $dry ? "$slots would be recovered\n" : "$slots recovered\n" }
     return;
 }
 

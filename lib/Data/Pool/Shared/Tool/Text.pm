@@ -8,30 +8,54 @@ use I18N::Langinfo ();
 use JSON::PP       ();
 use POSIX          ();
 
-our @EXPORT_OK = qw(one_line use_locale is_utf8_locale json_line json_text bytes duration exact_number json_number quoted table);
+our @EXPORT_OK = qw(one_line use_locale is_utf8_locale path_text json_line json_text print_json_list
+    bytes duration exact_number json_number printable quoted print_table);
 
 my $utf8 = 0;    # may we print more than ASCII?
 
+# What is not ASCII is left out by those who write, where the locale has no UTF-8.
 sub use_locale {
     POSIX::setlocale(POSIX::LC_CTYPE(), '');
     $utf8 = I18N::Langinfo::langinfo(I18N::Langinfo::CODESET()) =~ /^utf-?8$/i;
-    binmode STDOUT, ':encoding(UTF-8)' if $utf8;
+    binmode STDOUT, ':encoding(UTF-8)';
     return;
 }
 
 sub is_utf8_locale { return $utf8 }
 
-# An exception as one line without the place in the code.
+# An exception as one line of bytes without the place in the code. Names of
+# variables come as characters, paths as bytes.
 sub one_line {
     my ($message) = @_;
+    utf8::encode($message) if utf8::is_utf8($message);
     chomp $message;
     $message =~ s/(.*) at .+? line \d+\.?\n?.*\z/$1/s;
     return $message =~ s/[\x00-\x1f\x7f]/?/gr;
 }
 
+# The bytes of a path as the text that a person sees in them.
+sub path_text {
+    my ($path) = @_;
+    utf8::decode($path);    # or it stays as it is
+    return $path;
+}
+
 # JSON in ASCII is right in any locale.
 sub json_line { my ($data) = @_; return JSON::PP->new->ascii->canonical->allow_nonref->allow_bignum->encode($data) . "\n" }
 sub json_text { my ($data) = @_; return JSON::PP->new->ascii->canonical->allow_nonref->allow_bignum->pretty->encode($data) }
+
+# A list of which the code returns the next element, or undef at the end; an element
+# a line. There may be millions, so none is kept.
+sub print_json_list {
+    my ($next)  = @_;
+    my $json    = JSON::PP->new->ascii->canonical->allow_bignum;
+    my $between = "[\n";
+    while (my $element = $next->()) {
+        print $between, $json->encode($element) or return;
+        $between = ",\n";
+    }
+    return print $between eq ",\n" ? "\n]\n" : "[]\n";
+}
 
 sub bytes {
     my ($number) = @_;
@@ -56,7 +80,7 @@ sub duration {
 # A double with as many digits as it takes to read the same one back.
 sub exact_number {
     my ($number) = @_;
-    my $text = "$number";
+    my $text     = $number == 0 ? sprintf '%.1g', $number : "$number";    # perl leaves the sign of -0 out
     for my $digits (15 .. 17) {
         last if $text == $number || $number != $number;
         $text = sprintf "%.${digits}g", $number;
@@ -74,32 +98,53 @@ sub json_number {
     return Math::BigFloat->new(exact_number($number));
 }
 
+# Text with escapes for what cannot be printed here, so that it does nothing else
+# to a terminal.
+sub printable {
+    my ($text) = @_;
+    my $odd = $utf8 ? qr/[^[:print:]]/ : qr/[^\x20-\x7e]/;
+    return $text =~ s/($odd)/_escape($1)/ger;
+}
+
+my %ESCAPE = ("\n" => '\\n', "\t" => '\\t', '"' => '\\"', '\\' => '\\\\');
+
+sub _escape { my ($character) = @_; return $ESCAPE{$character} // sprintf ord $character < 256 ? '\\x%02x' : '\\x{%x}', ord $character }
+
 # A string as a person reads it best: in quotes, what cannot be printed as an
 # escape, no longer than `most` characters. `bytes`: it is no text, but bytes.
 sub quoted {
     my ($string, $most, $bytes) = @_;
     my $cut = defined $most && length $string > $most;
     $string = substr $string, 0, $most if $cut;
-    my $odd = $utf8 && !$bytes ? qr/[^[:print:]]/ : qr/[^\x20-\x7e]/;
-    $string =~ s/(["\\])/\\$1/g;
-    $string =~ s/\n/\\n/g;
-    $string =~ s/\t/\\t/g;
-    $string =~ s/($odd)/sprintf ord $1 < 256 ? '\\x%02x' : '\\x{%x}', ord $1/ge;
+    my $odd = $utf8 && !$bytes ? qr/["\\]|[^[:print:]]/ : qr/["\\]|[^\x20-\x7e]/;
+    $string =~ s/($odd)/_escape($1)/ge;
     return qq{"$string"} . ($cut ? '...' : '');
 }
 
-# Rows as text in columns; a column whose heading starts with ">" is flush right.
-# The last column is not padded.
-sub table {
-    my ($headings, @rows) = @_;
-    my @right  = map { /^>/ ? 1 : 0 } @$headings;
-    my @titles = map {s/^>//r} @$headings;
-    my @width  = map {length} @titles;
-    for my $row (@rows) {
-        for my $i (0 .. $#width) { $width[$i] = length $row->[$i] if length $row->[$i] > $width[$i] }
-    }
-    my $format = join '  ', map { $right[$_] ? "%$width[$_]s" : $_ == $#width ? '%s' : "%-$width[$_]s" } 0 .. $#width;
-    return join '', map { sprintf "$format\n", @$_ } \@titles, @rows;
+my $MEASURED = 1000;
+
+# Rows as text in columns; the code returns the next row, or undef at the end. A
+# column whose heading starts with ">" is flush right, the last one not padded. There
+# may be millions of rows: those after the first thousand are not kept, and a
+# wider one among them moves what is right of it.
+sub print_table {
+    my ($headings, $next) = @_;
+    my @right = map { /^>/ ? 1 : 0 } @$headings;
+    my @first = ([ map {s/^>//r} @$headings ]);
+    while (@first <= $MEASURED and my $row = $next->()) { push @first, $row }
+    my @width = map { _width($_, @first) } 0 .. $#right;
+    my $format =
+        join('  ', map { $right[$_] ? "%$width[$_]s" : $_ == $#width ? '%s' : "%-$width[$_]s" } 0 .. $#width) . "\n";
+    printf $format, @$_ or return for @first;
+    while (my $row = $next->()) { printf $format, @$row or return }
+    return 1;
+}
+
+sub _width {
+    my ($column, @rows) = @_;
+    my $width = 0;
+    for my $row (@rows) { $width = length $row->[$column] if length $row->[$column] > $width }
+    return $width;
 }
 
 1;
@@ -114,23 +159,29 @@ Data::Pool::Shared::Tool::Text - how shmpool writes numbers, times, values and e
 
 =head1 SYNOPSIS
 
-    use Data::Pool::Shared::Tool::Text qw(bytes duration quoted table);
-    print table([ 'NAME', '>SIZE' ], [ quoted($name), bytes($size) ]);
+    use Data::Pool::Shared::Tool::Text qw(bytes quoted print_table);
+    my @rows = ([ quoted($name), bytes($size) ]);
+    print_table([ 'NAME', '>SIZE' ], sub { shift @rows });
 
 =head1 FUNCTIONS
 
 =head2 use_locale, is_utf8_locale
 
-Look at the user's locale, and make standard output UTF-8 where that is its encoding;
-whether it was so.
+Look at the user's locale, and make standard output UTF-8; whether UTF-8 is the encoding of the
+locale. Where it is not, only ASCII is to be printed.
 
 =head2 one_line
 
-An exception's message on one line, without "at FILE line N".
+An exception's message on one line, as bytes, without "at FILE line N".
 
-=head2 json_line, json_text
+=head2 path_text
 
-Data as JSON on one line, or indented for reading; in ASCII, keys sorted.
+The bytes of a path as characters, if they are UTF-8.
+
+=head2 json_line, json_text, print_json_list
+
+Data as JSON on one line, or indented for reading; in ASCII, keys sorted. The last one prints a list,
+an element a line; it calls a sub for each element until that returns C<undef>.
 
 =head2 bytes, duration
 
@@ -141,6 +192,10 @@ A number of bytes with its unit; seconds as "2m05s".
 A double with all the digits it needs; the same as a value for JSON, where what is no
 number becomes one of the strings "NaN", "Infinity", "-Infinity".
 
+=head2 printable
+
+Text with escapes for what cannot be printed in this locale.
+
 =head2 quoted
 
     my $text = quoted($string, $most, $bytes);
@@ -148,11 +203,12 @@ number becomes one of the strings "NaN", "Infinity", "-Infinity".
 The string in double quotes, with escapes for what cannot be printed, and cut after
 C<$most> characters if that is given. If C<$bytes> is true, only ASCII is printed as such.
 
-=head2 table
+=head2 print_table
 
-    my $text = table(\@headings, \@row, ...);
+    print_table(\@headings, sub { ... });
 
-Columns of text. A heading that begins with ">" makes its column flush right.
+Prints columns of text. The sub returns the next row, a reference to an array, and C<undef> at the
+end. A heading that begins with ">" makes its column flush right.
 
 =head1 LICENSE
 

@@ -6,9 +6,11 @@ use warnings;
 use Data::Dumper ();
 use JSON::PP     ();
 use POSIX        ();
-use IPC::Shm     ();
+use Scalar::Util qw(blessed);
+use Data::Pool::Shared;
+use IPC::Shm ();
 use Data::Pool::Shared::Tool::Plain;
-use Data::Pool::Shared::Tool::Text qw(bytes json_text one_line table);
+use Data::Pool::Shared::Tool::Text qw(bytes json_text one_line path_text printable print_table quoted);
 
 my $PATIENCE = 10;    # seconds to wait for somebody's lock
 
@@ -61,10 +63,8 @@ sub vars {
     } IPC::Shm->list;
     @variables = sort { ($a->{name} // '~') cmp($b->{name} // '~') } @variables;
     my $stats = IPC::Shm->stats;
-    print $options->{json}
-        ? json_text({ %$stats, namespace => $namespace, list => \@variables })
-        : _vars_text($namespace, $stats, @variables);
-    return;
+    return print json_text({ %$stats, namespace => path_text($namespace), list => \@variables }) if $options->{json};
+    return _vars_text(path_text($namespace), $stats, @variables);
 }
 
 # Without this process: it uses no variable, but whoever started it may have been
@@ -78,15 +78,16 @@ sub _vars_text {
     my ($namespace, $stats, @variables) = @_;
     my @rows = map {
         [
-            $_->{name} // '(anonymous)',
+            printable($_->{name} // '(anonymous)'),
             lc $_->{type},
             @$_{qw(elements bytes serial)},
             _lock_text($_),
             join(',', @{ $_->{attached} }) || '-'
         ]
     } @variables;
-    my $text = sprintf "%s: %d variables, %s used\n", $namespace, $stats->{variables}, bytes($stats->{bytes_used});
-    return $text . (@rows ? table([ 'NAME', 'TYPE', '>ELEMENTS', '>BYTES', '>SERIAL', 'LOCK', 'PROCESSES' ], @rows) : '');
+    printf "%s: %d variables, %s used\n", printable($namespace), $stats->{variables}, bytes($stats->{bytes_used});
+    print_table([ 'NAME', 'TYPE', '>ELEMENTS', '>BYTES', '>SERIAL', 'LOCK', 'PROCESSES' ], sub { shift @rows }) if @rows;
+    return;
 }
 
 sub _lock_text {
@@ -173,7 +174,7 @@ sub gc {
     my $freed     = IPC::Shm->recover;
     my $after     = IPC::Shm->stats;
     my $variables = $before->{variables} - $after->{variables};
-    my %result    = (namespace => $namespace, freed => $freed, variables => $variables > 0 ? $variables : 0);
+    my %result    = (namespace => path_text($namespace), freed => $freed, variables => $variables > 0 ? $variables : 0);
     print $options->{json} ? json_text(\%result) : "$freed slots freed, $result{variables} variables among them\n";
     return;
 }
@@ -184,7 +185,7 @@ sub cleanup {
     my $count     = IPC::Shm->stats->{variables};
     my $removed   = $options->{yes} || _is_meant("Remove all $count variables of $namespace?");
     IPC::Shm->cleanup if $removed;
-    if ($options->{json}) { print json_text({ namespace => $namespace, removed => $removed ? $count + 0 : 0 }) }
+    if ($options->{json}) { print json_text({ namespace => path_text($namespace), removed => $removed ? $count + 0 : 0 }) }
     else                  { print $removed ? "$count variables removed\n" : "nothing was removed\n" }
     return;
 }

@@ -6,17 +6,16 @@ use warnings;
 use POSIX ();
 use Data::Pool::Shared::Tool::Map;
 use Data::Pool::Shared::Tool::Screen;
-use Data::Pool::Shared::Tool::Text qw(bytes duration is_utf8_locale);
+use Data::Pool::Shared::Tool::Text qw(bytes duration is_utf8_locale path_text);
 
 my %BLOCKS = (free => "\x{b7}", stale => "\x{259a}", levels => [ map { chr 0x2580 + $_ } 1 .. 8 ]);
 my %ASCII  = (free => '.',      stale => 'X',        levels => [ '-', '+', '#', '@' ]);
 
 sub new {
     my ($class, $pool, $path) = @_;
-    my $glyphs = is_utf8_locale() ? \%BLOCKS : \%ASCII;
-    utf8::decode($path) if is_utf8_locale();
-    $path =~ s/[^\x20-\x7e\xa0-\x{10ff}]/?/g;    # what surely is one column wide
-    return bless { pool => $pool, path => $path, glyphs => $glyphs, colour_of => {} }, $class;
+    my $glyphs = is_utf8_locale() ? \%BLOCKS                      : \%ASCII;
+    my $odd    = is_utf8_locale() ? qr/[^\x20-\x7e\xa0-\x{10ff}]/ : qr/[^\x20-\x7e]/;    # what may not be one column wide
+    return bless { pool => $pool, path => path_text($path) =~ s/$odd/?/gr, glyphs => $glyphs, colour_of => {} }, $class;
 }
 
 # The whole view for a screen of that size.

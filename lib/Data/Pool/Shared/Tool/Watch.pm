@@ -8,7 +8,7 @@ use Time::HiRes ();
 use Data::Pool::Shared;
 use Data::Pool::Shared::Tool::Sample;
 use Data::Pool::Shared::Tool::Screen;
-use Data::Pool::Shared::Tool::Text qw(json_line);
+use Data::Pool::Shared::Tool::Text qw(json_line path_text);
 use Data::Pool::Shared::Tool::View;
 
 my $SHORTEST   = 0.05;                          # seconds between two looks
@@ -43,7 +43,8 @@ sub _lines {
 
 sub _json {
     my ($sample, undef, $watch) = @_;
-    my %line = (%{ $sample->{counts} }, path => $watch->{path}, stale => $sample->{stale}, rates => $sample->{rates}, time => time);
+    my %line =
+        (%{ $sample->{counts} }, path => path_text($watch->{path}), stale => $sample->{stale}, rates => $sample->{rates}, time => time);
     $line{size}    = delete $line{mmap_size};
     $line{holders} = [
         map {
