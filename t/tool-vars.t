@@ -3,50 +3,15 @@ use strict;
 use warnings;
 use Test::More;
 use lib 't/lib';
-use JSON::PP ();
-use POSIX    ();
-use PoolTest qw(temp_path in_child write_file read_file);
+use JSON::PP     ();
+use PoolTest     qw(perl temp_path in_child write_file);
+use Scalar::Util qw(blessed refaddr);
+use ToolTest     qw(shmpool_reads succeeds json fails);
 use IPC::Shm namespace => temp_path('namespace');
 
 my $namespace = temp_path('namespace');
 my $me        = $$;
-my ($script)  = grep {-e} 'blib/script/shmpool', 'script/shmpool';
-my @shmpool   = ($^X, (map {"-I$_"} grep { !ref } @INC), $script);
 $ENV{IPC_SHM_NAMESPACE} = $namespace;
-
-# Run shmpool with something on standard input: (status, standard output, standard error).
-sub shmpool_reads {
-    my ($input, @words) = @_;
-    my $in  = write_file(temp_path('in'), $input);
-    my $pid = fork // die "fork: $!";
-    if (!$pid) {
-        open STDIN,  '<', $in              or POSIX::_exit(3);
-        open STDOUT, '>', temp_path('out') or POSIX::_exit(3);
-        open STDERR, '>', temp_path('err') or POSIX::_exit(3);
-        exec @shmpool, @words or POSIX::_exit(3);
-    }
-    waitpid $pid, 0;
-    return ($?, map { read_file(temp_path($_)) } qw(out err));
-}
-
-sub succeeds {
-    my @words = @_;
-    my ($status, $out, $err) = shmpool_reads('', @words);
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    is "$status$err", '0', "shmpool @words: succeeds";
-    return $out;
-}
-
-sub json { my @words = @_; return JSON::PP->new->utf8->allow_nonref->decode(succeeds(@words)) }
-
-sub fails {
-    my ($words, $message) = @_;
-    my ($status, $out, $err) = shmpool_reads('', @$words);
-    local $Test::Builder::Level = $Test::Builder::Level + 1;
-    is $status >> 8, 2, "shmpool @$words: status 2";
-    like $err, qr/\Ashmpool: [^\n]*$message[^\n]*\n\z/, 'one line that says what is wrong';
-    return $out;
-}
 
 subtest 'looking makes no namespace' => sub {
     local $ENV{IPC_SHM_NAMESPACE} = my $missing = temp_path('missing');
@@ -58,15 +23,33 @@ subtest 'looking makes no namespace' => sub {
     write_file(temp_path('other') . '/precious', 'x');
     fails([ 'cleanup', '--yes', '--namespace', temp_path('other') ], 'there is no namespace');
     ok -e temp_path('other') . '/precious', 'a folder that is none is not cleaned up';
+
+    # What is left of one whose maker was killed right away: IPC::Shm would finish it.
+    my @begun = ('--namespace', my $begun = temp_path('begun'));
+    mkdir $begun or die $!;
+    write_file("$begun/namespace", '');
+    fails([ @$_, @begun ], 'an empty file, not a pool') for ['vars'], [ 'dump', '%x' ], ['gc'];
+    is_deeply [ map { -s $_ } glob "$begun/*" ], [0], 'nor is one finished';
+
+    symlink 'loop', temp_path('loop') or die $!;
+    fails([ 'vars', temp_path('loop') ], 'cannot open namespace .*loop: Too many levels of symbolic links');
 };
 
 our %config : shm;
 our @list : shm;
-our $number : shm = 0.1 + 0.2;
+our $number : shm   = 0.1 + 0.2;
+our $negative : shm = -0.0;
 {
 
     package Other;
+    use utf8;
     our %loop : shm;
+    our @twice : shm = ([7]);
+    $twice[1] = $twice[0];
+    our %object : shm;
+    $object{me} = bless \%object, 'Some\'s @class';
+    $object{in} = bless [], 'Café';
+    our $café : shm = 3;
 }
 %config = (
     integer             => -9223372036854775808,
@@ -84,18 +67,20 @@ our $number : shm = 0.1 + 0.2;
 $Other::loop{self} = \%Other::loop;
 
 subtest 'vars' => sub {
-    my $all = json('vars', '--json');
+    my $all = json('vars');
     is $all->{namespace}, $namespace, 'namespace';
-    is $all->{variables}, 4 + 6,      'how many there are: the named ones, and what they refer to';
+    is $all->{variables}, 8 + 8,      'how many there are: the named ones, and what they refer to';
     my %variable = map { ($_->{name} // '') => $_ } @{ $all->{list} };
-    is_deeply [ sort grep { $_ ne '' } keys %variable ], [ '$main::number', '%Other::loop', '%main::config', '@main::list' ], 'names';
+    is_deeply [ sort grep { $_ ne '' } keys %variable ],
+        [ "\$Other::caf\x{e9}", qw($main::negative $main::number %Other::loop %Other::object %main::config @Other::twice @main::list) ],
+        'names';
     is $variable{'%main::config'}{elements}, 10,      'elements';
     is $variable{'@main::list'}{type},       'ARRAY', 'type';
     is_deeply $variable{'@main::list'}{attached}, [$$], 'who has it';
     cmp_ok $variable{'%main::config'}{bytes}, '>', 50, 'bytes';
 
     my $text = succeeds('vars', $namespace);
-    like $text, qr/\A\Q$namespace\E: 10 variables, [\d.]+ \w+ used\n *NAME +TYPE +ELEMENTS +BYTES +SERIAL +LOCK +PROCESSES\n/, 'heading';
+    like $text, qr/\A\Q$namespace\E: 16 variables, [\d.]+ \w+ used\n *NAME +TYPE +ELEMENTS +BYTES +SERIAL +LOCK +PROCESSES\n/, 'heading';
     like $text, qr/^\@main::list +array +5 +\d+ +\d+ +- +$me$/m, 'a line a variable';
     like $text, qr/^\(anonymous\) +hash +/m,                     'also without a name';
 
@@ -127,20 +112,53 @@ subtest 'dump' => sub {
     is_deeply json('dump', '@list'), [ 1, undef, 'Infinity', '-Infinity', 1e300 ], 'an array';
     is json('dump', '$number'), 0.1 + 0.2, 'a scalar, to the last bit';
 
-    my $perl = succeeds('dump', '--perl', '%config');
-    my %copy = do { no strict 'vars'; local %Copy::config; eval $perl =~ s/%main::config/%Copy::config/r or die $@; %Copy::config };
-    $copy{fraction} += 0;
-    is_deeply \%copy, \%config, 'Perl syntax: evaluated, the same';
-    is ref $copy{object}, 'Some::Class', 'with classes';
-    ok $copy{fraction} == 0.1 + 0.2, 'and exact numbers';
-    like succeeds('dump', '--perl', '$number'),      qr/\A\$main::number = .*;\n\z/, 'a scalar';
-    like succeeds('dump', '--perl', '%Other::loop'), qr/"self" => \\%Other::loop/,   'a variable that refers to itself';
     fails([ 'dump', '%Other::loop' ], 'refers to itself.*use --perl');
 
     fails([ 'dump', '%missing' ], 'there is no variable %main::missing');
     fails([ 'dump', 'config' ],   '"config" is no name of a variable');
     fails([ 'dump', '%a b' ],     '"%a b" is no name of a variable');
     fails(['dump'], 'usage: shmpool dump \[OPTIONS\] VAR');
+};
+
+# What `dump --perl` prints makes the variable again: a reference to that, with
+# another package in place of the variable's own.
+sub evaluated {
+    my ($name) = @_;
+    my $perl = succeeds('dump', '--perl', $name);
+    my ($sigil, $package) = $name =~ /\A(.)(\w+)::/;
+    eval $perl =~ s/\b${package}::/Copy::/gr . '; 1' or return fail("$name: $@ in $perl");
+    utf8::decode($name);
+    return eval $name =~ s/\A.\w+/\\${sigil}Copy/r;
+}
+
+subtest 'dump --perl' => sub {
+    my $copy = evaluated('%main::config');
+    ok $copy->{fraction} == 0.1 + 0.2, 'exact numbers';
+    is_deeply { %$copy, fraction => $config{fraction} }, \%config, 'evaluated, it is the same';
+    is ref $copy->{object}, 'Some::Class', 'with classes';
+    is_deeply evaluated('@main::list'), \@list, 'an array';
+    ok ${ evaluated('$main::number') } == $number, 'a scalar';
+    is_deeply evaluated('$main::negative'), \'-0', 'a zero keeps its sign';
+
+    $copy = evaluated('%Other::loop');
+    is $copy->{self}, $copy, 'a variable that refers to itself';
+    $copy = evaluated('@Other::twice');
+    is $copy->[0], $copy->[1], 'what is referred to twice is one thing';
+    is_deeply $copy->[0], [7], 'with its content';
+    $copy = evaluated('%Other::object');
+    is blessed $copy,       'Some\'s @class', 'a variable that is an object';
+    is $copy->{me},         $copy,            'and refers to itself';
+    is blessed $copy->{in}, "Caf\x{e9}",      'a class outside ASCII';
+    is_deeply evaluated("\$Other::caf\xc3\xa9"), \3, 'and such a name';
+    local $ENV{LC_ALL} = 'C';
+    is_deeply evaluated("\$Other::caf\xc3\xa9"), \3, 'in any locale';
+};
+
+subtest 'names outside ASCII' => sub {
+    like succeeds('vars'), qr/^\$Other::caf\xc3\xa9 /m, 'are shown';
+    fails([ 'dump', "\$Other::caf\xc3\xa8" ], "there is no variable \\\$Other::caf\xc3\xa8\$");
+    local $ENV{LC_ALL} = 'C';
+    like succeeds('vars'), qr/^\$Other::caf\\xe9 /m, 'or spelled, as the locale has it';
 };
 
 subtest 'set' => sub {
@@ -151,11 +169,21 @@ subtest 'set' => sub {
     succeeds('set', '$number', '"caf' . "\xc3\xa9" . '"');
     is $number, "caf\x{e9}", 'a scalar';
     succeeds('set', '$number', '{"deep":[1]}');
-    is_deeply $number,                               { deep => [1] },             'a scalar that refers to more';
-    is_deeply json('set', '--json', '$number', '7'), { name => '$main::number' }, 'as JSON';
+    is_deeply $number,                     { deep => [1] },             'a scalar that refers to more';
+    is_deeply json('set', '$number', '7'), { name => '$main::number' }, 'as JSON';
 
     my ($status) = shmpool_reads('[1,2,3]', 'set', '@list', '-');
     is_deeply [ $status, \@list ], [ 0, [ 1, 2, 3 ] ], 'from standard input';
+
+    for my $words ([ '$number', '-5' ], [ '--wait', 1, '$number', '-7.5e3' ], [ '$number', '--', '-0.25' ]) {
+        succeeds('set', @$words);
+        is $number, 0 + $words->[-1], 'a negative number is no option';
+    }
+
+    succeeds('set', '%main::ENV',      '{"a":"1"}');
+    succeeds('set', '@UNIVERSAL::ISA', '["No::Such"]');
+    is_deeply json('dump', '%ENV'), { a => 1 }, 'no variable of the program itself is meant';
+    succeeds('rm', '%ENV', '@UNIVERSAL::ISA');
 
     succeeds('set', '%Fresh::table', '{"new":1}');
     is_deeply json('dump', '%Fresh::table'), { new => 1 }, 'a new variable';
@@ -177,9 +205,10 @@ subtest 'a lock of somebody else' => sub {
         $parent->hear;
     };
     $child->hear;
-    fails([ 'dump', '--wait', 0.1, '%config' ], '%main::config is locked by another process for more than 0.1 seconds');
+    fails([ 'dump', '--wait', 0.1, '%config' ],      '%main::config is locked by another process for more than 0.1 seconds');
     fails([ 'set', '--wait', 0.1, '%config', '{}' ], '%main::config is locked by another process');
-    fails([ 'set', '--wait', -1,  '%config', '{}' ], 'to wait must not be negative');
+    fails([ 'set', '--wait', -1, '%config', '{}' ],  'to wait must not be negative');
+    fails([ 'rm', '--wait', 0, '%config' ],          '%main::config is locked by another process');
     $child->say('go on');
     $child->result;
     is_deeply json('dump', '%config')->{c}, 1, 'when it is unlocked: the value';
@@ -188,7 +217,7 @@ subtest 'a lock of somebody else' => sub {
 subtest 'rm' => sub {
     succeeds('rm', '%Fresh::table');
     fails([ 'dump', '%Fresh::table' ], 'there is no variable %Fresh::table');
-    my $out = fails([ 'rm', '--json', '%nope', '@list', '$nope' ], 'there is no variable %main::nope, \$main::nope');
+    my $out = fails([ 'rm', '--json', '%nope', '@list', '$nope' ], 'there is no variable %main::nope; there is no variable \$main::nope');
     is_deeply(JSON::PP->new->decode($out), { removed => ['@main::list'] }, 'those that are there among those that are not');
     fails([ 'dump', '@list' ], 'there is no variable @main::list');
     fails(['rm'],              'usage: shmpool rm \[OPTIONS\] VAR\.\.\.');
@@ -199,22 +228,22 @@ subtest 'gc' => sub {
     my $cycles    = 'use IPC::Shm; our $named : shm; my %first : shm; my %second : shm; %first = (o => \%second); %second = (o => \%first)';
     {
         local $ENV{IPC_SHM_NAMESPACE} = $other;
-        system($^X, (map {"-I$_"} grep { !ref } @INC), '-e', $cycles) == 0 or die $?
+        system(perl(), '-e', $cycles) == 0 or die $?
     }
-    is json('vars', '--json', @elsewhere)->{variables}, 3, 'a cycle that nothing leads to, and a variable with a name';
-    my $result = json('gc', '--json', @elsewhere);
+    is json('vars', @elsewhere)->{variables}, 3, 'a cycle that nothing leads to, and a variable with a name';
+    my $result = json('gc', @elsewhere);
     is $result->{namespace}, $other, 'the namespace';
     is $result->{variables}, 2,      'the cycle is freed';
     cmp_ok $result->{freed}, '>=', 2, 'and what it was made of';
-    is json('vars', '--json', @elsewhere)->{variables}, 1,                                         'the variable with a name is there';
-    is succeeds('gc', @elsewhere),                      "0 slots freed, 0 variables among them\n", 'a second time there is nothing to do';
+    is json('vars', @elsewhere)->{variables}, 1,                                         'the variable with a name is there';
+    is succeeds('gc', @elsewhere),            "0 slots freed, 0 variables among them\n", 'a second time there is nothing to do';
 };
 
 subtest 'cleanup' => sub {
     fails(['cleanup'], 'cleanup removes everything: say --yes \(there is no terminal to ask\)');
     ok -e $namespace, 'nothing is removed';
-    my $count = json('vars', '--json')->{variables};
-    is_deeply json('cleanup', '--yes', '--json'), { namespace => $namespace, removed => $count }, 'with --yes';
+    my $count = json('vars')->{variables};
+    is_deeply json('cleanup', '--yes'), { namespace => $namespace, removed => $count }, 'with --yes';
     ok !-e $namespace, 'the namespace is gone';
     fails(['vars'], 'there is no namespace');
 };

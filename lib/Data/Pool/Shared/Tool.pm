@@ -22,7 +22,7 @@ my %COMMANDS  = (
     vars    => [ $VARIABLES, '[NAMESPACE]', 'namespace=s' ],
     dump    => [ $VARIABLES, 'VAR',         'namespace=s', 'wait=f', 'perl' ],
     set     => [ $VARIABLES, 'VAR JSON',    'namespace=s', 'wait=f' ],
-    rm      => [ $VARIABLES, 'VAR...',      'namespace=s' ],
+    rm      => [ $VARIABLES, 'VAR...',      'namespace=s', 'wait=f' ],
     gc      => [ $VARIABLES, '',            'namespace=s' ],
     cleanup => [ $VARIABLES, '',            'namespace=s', 'yes' ],
 );
@@ -50,6 +50,7 @@ sub _command {
     die "there is no command \"$name\" (see shmpool --help)\n" if defined $name && !$COMMANDS{$name};
 
     my ($module, $takes, @specs) = defined $name ? @{ $COMMANDS{$name} } : (undef, '', 'version');
+    _hide_numbers(\@words) if $takes =~ /JSON/;
     my $options = _options(\@words, 'help|h', 'json', @specs);
     return _help($name)                           if $options->{help};
     return print "shmpool $VERSION\n"             if $options->{version};
@@ -66,6 +67,14 @@ sub _fits {
     my @takes = split ' ', $takes;
     my $least = grep { !/^\[/ } @takes;
     return $count >= $least && ($count <= @takes || $takes =~ /\.\.\.$/);
+}
+
+# A negative number is JSON and no option, unless it follows one. JSON may begin
+# with a blank, an option does not.
+sub _hide_numbers {
+    my ($words) = @_;
+    for my $i (1 .. $#$words) { $words->[$i] =~ s/^-(?=\d)/ -/ if $words->[ $i - 1 ] !~ /^-/ }
+    return;
 }
 
 sub _options {

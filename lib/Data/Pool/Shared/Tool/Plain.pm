@@ -9,10 +9,11 @@ use Scalar::Util                   qw(blessed refaddr reftype);
 use Data::Pool::Shared::Tool::Text qw(exact_number json_number);
 
 # Shared data as plain data of this process, of the same shape: what is referred to
-# twice still is, objects keep their class. `seen` holds the originals, too, so that
-# no address in it is given to another one meanwhile.
+# twice still is, objects keep their class, but for the outermost. `seen` holds the
+# originals, too, so that no address in it is given to another one meanwhile.
 sub copy {
     my ($value, $seen) = @_;
+    my $class = $seen ? blessed $value : undef;
     $seen //= {};
     my $type  = reftype $value // return _is_fraction($value) ? exact_number($value) : $value;
     my $known = $seen->{ refaddr $value };
@@ -23,7 +24,7 @@ sub copy {
     if    ($type eq 'HASH')  { $copy->{$_} = copy($value->{$_}, $seen) for keys %$value }
     elsif ($type eq 'ARRAY') { push @$copy, copy($value->[$_], $seen) for 0 .. $#$value }
     else                     { $$copy = copy($$value, $seen) }
-    bless $copy, blessed $value if blessed $value;
+    bless $copy, $class if defined $class;
     return $copy;
 }
 
@@ -84,8 +85,8 @@ Data::Pool::Shared::Tool::Plain - shared data as plain data, for JSON and for Pe
 
 =head2 copy
 
-A copy of the same shape, with classes, and with what refers to itself. Numbers that need
-more than fifteen digits are strings of as many as they need.
+A copy of the same shape, and with what refers to itself. Objects in it keep their class; the
+outermost does not. Doubles are strings of as many digits as they need.
 
 =head2 for_json
 

@@ -138,8 +138,9 @@ sub recover {
     my $slots = $count == 1 ? '1 stale slot'     : "$count stale slots";
     if ($options->{json}) {
         print json_text({ path => path_text($path), slots => $count, dry_run => $dry ? JSON::PP::true : JSON::PP::false });
+    } else {
+        print $dry ? "$slots would be recovered\n" : "$slots recovered\n";
     }
-    else { print $dry ? "$slots would be recovered\n" : "$slots recovered\n" }
     return;
 }
 

@@ -22,18 +22,19 @@ sub _namespace {
     $given //= $options->{namespace};
     IPC::Shm->import(namespace => $given) if defined $given;
     my $namespace = IPC::Shm->namespace;
-    die "there is no namespace $namespace\n" if !-e "$namespace/namespace";
+    my $file      = "$namespace/namespace";
+    if (!-e $file) { die $!{ENOENT} || $!{ENOTDIR} ? "there is no namespace $namespace\n" : "cannot open namespace $namespace: $!\n" }
+    Data::Pool::Shared->attach($file);    # dies of what is left of one whose maker was killed: IPC::Shm would finish it
     return $namespace;
 }
 
-# A variable's full name: sigil, package, name.
+# A variable's full name, and its sigil.
 sub _full_name {
     my ($name) = @_;
     utf8::decode($name);
     my ($sigil, $package, $short) = $name =~ /\A([\$\@%])((?:[^\W\d]\w*::)*)([^\W\d]\w*)\z/
         or die "\"$name\" is no name of a variable, as '%main::config' is one (quote it for the shell)\n";
-    $package = 'main::' if $package eq '';
-    return ("$sigil$package$short", $sigil, $package =~ s/::\z//r, $short);
+    return ($sigil . ($package || 'main::') . $short, $sigil);
 }
 
 sub _existing {
@@ -101,48 +102,41 @@ sub _lock_text {
 sub dump {
     my ($options, $given) = @_;
     _namespace($options);
-    my ($name, undef, $package, $short) = _full_name($given);
+    my ($name)    = _full_name($given);
     my $reference = _existing($name);
     my $locked    = _lock($reference, 'read', $name, $options->{wait});
-    if ($options->{perl}) {
-        my $copy   = Data::Pool::Shared::Tool::Plain::copy($reference);
-        my $scalar = $name =~ /^\$/;
-        my $dumper = Data::Dumper->new([ $scalar ? $$copy : $copy ], [ ($scalar ? '' : '*') . "${package}::$short" ]);
-        print $dumper->Indent(1)->Sortkeys(1)->Useqq(1)->Dump;
-    } else {
-        print json_text(Data::Pool::Shared::Tool::Plain::for_json($reference));
-    }
+    if ($options->{perl}) { print _perl_text($name, $reference) }
+    else                  { print json_text(Data::Pool::Shared::Tool::Plain::for_json($reference)) }
     return;
+}
+
+# A program that makes the variable again, with what its parts have in common.
+# Useperl: Data::Dumper's C has no names and classes outside ASCII.
+sub _perl_text {
+    my ($name, $reference) = @_;
+    my $copy   = Data::Pool::Shared::Tool::Plain::copy($reference);
+    my @dumped = $name =~ /^\$(.*)/ ? ([$$copy], [$1]) : ([$copy], [ $name =~ s/^./*/r ]);
+    my $text   = Data::Dumper->new(@dumped)->Indent(1)->Sortkeys(1)->Useqq(1)->Useperl(1)->Purity(1)->Dump;
+    $text .= "bless \\$name, " . quoted(blessed $reference) =~ s/\@/\\\@/gr . ";\n" if blessed $reference;
+    return $text =~ /[^\x00-\x7f]/ ? "use utf8;\n$text" : $text;
 }
 
 # The variable is made if need be.
 sub set {
     my ($options, $given, $json) = @_;
     _namespace($options);
-    my ($name, $sigil, $package, $short) = _full_name($given);
+    my ($name, $sigil) = _full_name($given);
     my $data = _decode($json eq '-' ? do { local $/; readline(STDIN) // '' } : $json);
     my $type = $sigil eq '%' ? 'HASH' : $sigil eq '@' ? 'ARRAY' : '';
     die "$name takes a JSON " . ($type eq 'HASH' ? 'object' : 'array') . "\n" if $type && ref $data ne $type;
 
-    my $reference = $IPC::Shm::NAMEVARS{$name} // _new_variable($sigil, $package, $short);
+    my $reference = IPC::Shm::_reference(IPC::Shm::_named($name));
     my $locked    = _lock($reference, 'write', $name, $options->{wait});
     if    ($type eq 'HASH')  { %$reference = %$data }
     elsif ($type eq 'ARRAY') { @$reference = @$data }
     else                     { $$reference = $data }
     print json_text({ name => $name }) if $options->{json};
     return;
-}
-
-# Share our own variable of that name, as its declaration would.
-sub _new_variable {
-    my ($sigil, $package, $short) = @_;
-    my ($kind, $reference) = do {
-        no strict 'refs';    ## no critic (a name is all we have)
-        my $name = "${package}::$short";
-        $sigil eq '%' ? (HASH => \%$name) : $sigil eq '@' ? (ARRAY => \@$name) : (SCALAR => \$$name);
-    };
-    IPC::Shm::Attribute::share($kind, $package, $reference);
-    return $reference;
 }
 
 sub _decode {
@@ -155,14 +149,24 @@ sub rm {
     my ($options, @given) = @_;
     _namespace($options);
     my @names = map { (_full_name($_))[0] } @given;
-    my (@removed, @missing);
+    my (@removed, @wrong);
     for my $name (@names) {
-        if   (delete $IPC::Shm::NAMEVARS{$name}) { push @removed, $name }
-        else                                     { push @missing, $name }
+        if (eval { _remove($name, $options->{wait}) }) {
+            push @removed, $name;
+        } else {
+            push @wrong, one_line($@);
+        }
     }
-    print json_text({ removed => \@removed })                 if $options->{json};
-    die 'there is no variable ' . join(', ', @missing) . "\n" if @missing;
+    print json_text({ removed => \@removed }) if $options->{json};
+    die join('; ', @wrong), "\n" if @wrong;
     return;
+}
+
+sub _remove {
+    my ($name, $wait) = @_;
+    my $reference = _existing($name);
+    my $locked    = _lock($reference, 'write', $name, $wait);
+    return _tied($reference)->remove;
 }
 
 # ---- gc, cleanup
