@@ -7,20 +7,13 @@ use Pod::Checker ();
 use lib 't/lib';
 use PoolTest qw(in_child perl_command read_file temp_folder unshare_command write_file);
 use POSIX    ();
-use ToolTest qw(shmpool_in_shell shmpool succeeds json fails leave_stale);
+use ToolTest qw(shmpool_in_shell shmpool succeeds json fails leave_stale has_utf8_locale);
 use Data::Pool::Shared;
 use Data::Pool::Shared::Tool;
 
 my $folder = temp_folder();
 
 my $name_of_test = do { open my $comm, '<', '/proc/self/comm' or die $!; readline($comm) =~ s/\n//r };
-
-sub has_utf8_locale {
-    my $before = POSIX::setlocale(POSIX::LC_CTYPE());
-    my $has    = POSIX::setlocale(POSIX::LC_CTYPE(), 'C.UTF-8');
-    POSIX::setlocale(POSIX::LC_CTYPE(), $before);
-    return $has;
-}
 
 subtest 'info' => sub {
     my $pool = Data::Pool::Shared::Str->new("$folder/info", 200, 28, { mode => 0640 });
@@ -69,8 +62,9 @@ subtest 'info' => sub {
     is_deeply [ map { $_->{variant} } @$both ], [ 'raw', 'Str' ], 'several files, in order';
     ok $both->[0]{sparse}, 'a sparse one';
 
-    my $out = fails([ 'info', '--json', "$folder/sparse", '/etc/passwd', "$folder/info", "$folder/none" ],
-        'passwd is invalid: not a pool; .*none: No such file');
+    write_file("$folder/other", 'something else');
+    my $out = fails([ 'info', '--json', "$folder/sparse", "$folder/other", "$folder/info", "$folder/none" ],
+        'other is invalid: not a pool; .*none: No such file');
     is @{ JSON::PP->new->utf8->decode($out) }, 2, 'the good ones among bad ones are shown';
 };
 

@@ -12,7 +12,7 @@ use POSIX    ();
 use PoolTest qw(perl temp_path write_file read_file);
 use Test::More;
 
-our @EXPORT_OK = qw(shmpool_in_shell shmpool shmpool_reads succeeds json fails leave_stale);
+our @EXPORT_OK = qw(shmpool_in_shell shmpool shmpool_reads succeeds json fails leave_stale has_utf8_locale);
 
 # The words that run it with the library under test.
 sub _words {
@@ -70,6 +70,14 @@ sub leave_stale {
     if (!$pid) { $pool->alloc_n($slots); kill KILL => $$ }
     waitpid $pid, 0;
     return $pid;
+}
+
+# Is there a locale in which shmpool may print more than ASCII?
+sub has_utf8_locale {
+    my $before = POSIX::setlocale(POSIX::LC_CTYPE());
+    my $has    = POSIX::setlocale(POSIX::LC_CTYPE(), 'C.UTF-8');
+    POSIX::setlocale(POSIX::LC_CTYPE(), $before);
+    return $has;
 }
 
 1;
