@@ -8,7 +8,7 @@ use IPC::Shm::Attribute;
 use IPC::Shm::Names;
 use IPC::Shm::Tied;
 
-our $VERSION = $Data::Pool::Shared::VERSION;
+our $VERSION = '0.01';
 
 IPC::Shm::_boot(__PACKAGE__);
 IPC::Shm::Attribute->install;

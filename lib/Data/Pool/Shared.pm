@@ -17,6 +17,7 @@ XSLoader::load(__PACKAGE__, $VERSION);
 @Data::Pool::Shared::I32::ISA     = 'Data::Pool::Shared::Integer';
 @Data::Pool::Shared::F64::ISA     = 'Data::Pool::Shared::Number';
 @Data::Pool::Shared::Str::ISA     = __PACKAGE__;
+for my $class (qw(I64 I32 F64 Str)) { no strict 'refs'; ${ __PACKAGE__ . "::${class}::VERSION" } = $VERSION }
 
 # Called from XS for a value that is longer than its slot, before it is written.
 # The frame of an XSUB is invisible, so our caller is the statement that stores.

@@ -2,6 +2,8 @@ package IPC::Shm::Attribute;
 use strict;
 use warnings;
 
+our $VERSION = '0.01';
+
 # The attribute `shm` of variables. perl asks MODIFY_HASH_ATTRIBUTES and so on of
 # the package that a declaration is in. A package that says `use IPC::Shm` gets
 # them, in front of those that it has; all others inherit ours from UNIVERSAL,

@@ -3,6 +3,8 @@ use strict;
 use warnings;
 use Carp ();
 
+our $VERSION = '0.01';
+
 # %IPC::Shm::NAMEVARS: the named variables of the namespace. A value is a
 # reference to the variable; deleting a name removes the variable.
 

@@ -4,6 +4,8 @@ use warnings;
 use Carp ();
 use IPC::Shm::Guard;
 
+our $VERSION = '0.01';
+
 @IPC::Shm::Scalar::ISA = @IPC::Shm::Array::ISA = @IPC::Shm::Hash::ISA = __PACKAGE__;
 
 my $mode = 0660;

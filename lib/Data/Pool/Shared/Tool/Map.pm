@@ -4,6 +4,8 @@ use 5.022;
 use strict;
 use warnings;
 
+our $VERSION = '0.01';
+
 my $LABELLED = 40;    # narrower maps have no slot numbers at the left
 
 # How to lay a pool out on width x height characters: as few slots a cell as

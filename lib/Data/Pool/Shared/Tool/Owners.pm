@@ -4,6 +4,8 @@ use 5.022;
 use strict;
 use warnings;
 
+our $VERSION = '0.01';
+
 sub new {
     my ($class, $pool) = @_;
     return bless { pool => $pool, known => {} }, $class;

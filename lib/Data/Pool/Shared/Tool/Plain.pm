@@ -8,6 +8,8 @@ use JSON::PP                       ();
 use Scalar::Util                   qw(blessed refaddr reftype);
 use Data::Pool::Shared::Tool::Text qw(exact_number json_number);
 
+our $VERSION = '0.01';
+
 # Shared data as plain data of this process, of the same shape: what is referred to
 # twice still is, objects keep their class, but for the outermost. `seen` holds the
 # originals, too, so that no address in it is given to another one meanwhile.

@@ -10,6 +10,8 @@ use Data::Pool::Shared::Tool::Owners;
 use Data::Pool::Shared::Tool::Text qw(one_line path_text json_text print_json_list
     bytes duration exact_number json_number printable quoted print_table);
 
+our $VERSION = '0.01';
+
 my $LONGEST_VALUE = 60;    # characters shown of a value; --json has all
 
 # ---- info

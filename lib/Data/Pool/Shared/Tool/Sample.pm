@@ -6,6 +6,8 @@ use warnings;
 use Time::HiRes ();
 use Data::Pool::Shared::Tool::Owners;
 
+our $VERSION = '0.01';
+
 my %COUNTER = (alloc => 'allocs', free => 'frees', wait => 'waits', timeout => 'timeouts', recovery => 'recoveries');
 
 sub take {

@@ -12,6 +12,8 @@ use IPC::Shm ();
 use Data::Pool::Shared::Tool::Plain;
 use Data::Pool::Shared::Tool::Text qw(bytes json_text one_line path_text printable print_table quoted);
 
+our $VERSION = '0.01';
+
 my $PATIENCE = 10;    # seconds to wait for somebody's lock
 
 # ---- names and places
