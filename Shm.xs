@@ -448,7 +448,7 @@ writelock(self, timeout = NULL)
         shm_locker_t locker = shm_locker(var);
         code = shm_write_lock(&locker, deadline);
         if (code != POOL_INTERRUPTED) break;
-        SHM_ASYNC_CHECK();
+        shm_run_handlers(aTHX_ var);
     }
     if (code == SHM_DEADLOCK) shm_deadlock(aTHX_ var);
     if (code == POOL_TIMEOUT) XSRETURN_UNDEF;
@@ -476,7 +476,7 @@ readlock(self, timeout = NULL)
         shm_locker_t locker = shm_locker(var);
         code = shm_read_lock(&locker, deadline);
         if (code != POOL_INTERRUPTED) break;
-        SHM_ASYNC_CHECK();
+        shm_run_handlers(aTHX_ var);
     }
     if (code == POOL_TIMEOUT) XSRETURN_UNDEF;
     var->read_held = true;
@@ -533,7 +533,7 @@ wait_change(self, timeout = NULL)
         uint32_t seen = pool_lock_announce(&var->record->lock, POOL_LOCK_WAIT_CHANGE);
         if (__atomic_load_n(&var->record->serial, __ATOMIC_SEQ_CST) != var->at.serial) break;
         code = pool_lock_sleep(&var->record->lock, seen, deadline, POOL_LOCK_WAIT_CHANGE);
-        if (code == POOL_INTERRUPTED) SHM_ASYNC_CHECK();
+        if (code == POOL_INTERRUPTED) shm_run_handlers(aTHX_ var);
     }
     RETVAL = __atomic_load_n(&var->record->serial, __ATOMIC_ACQUIRE) != var->at.serial;
     if (RETVAL) shm_refresh(aTHX_ var);

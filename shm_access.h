@@ -49,18 +49,30 @@ static inline void shm_ahead_string(const HE *entry)
     __builtin_prefetch(HeVAL(entry)->sv_u.svu_pv);
 }
 
-/* An undefined key is the empty one; perl has warned of it before it asks us. */
-static SV *shm_key(pTHX_ SV *key)
+/* A key as text, good until the end of the statement. To find it may run the user's
+ * code, so that is done once, and before anything is locked. An undefined key is the
+ * empty one; perl has warned of it. */
+static SV *shm_text_key(pTHX_ SV *key)
 {
-    return SvOK(key) || SvGMAGICAL(key) ? key : &PL_sv_no;
+    STRLEN      length;
+    const char *text;
+    SvGETMAGIC(key);
+    if (!SvOK(key)) return &PL_sv_no;
+    text = SvPV_nomg_const(key, length);
+    return newSVpvn_flags(text, length, SVs_TEMP | (SvUTF8(key) ? SVf_UTF8 : 0));
+}
+
+static inline SV *shm_key(pTHX_ SV *key)
+{
+    return POOL_LIKELY(SvOK(key) && !SvROK(key) && !SvGMAGICAL(key)) ? key : shm_text_key(aTHX_ key);
 }
 
 static SV *shm_hash_fetch(pTHX_ shm_var_t *var, SV *key)
 {
     HE *entry;
     SV *value;
-    shm_refresh(aTHX_ var);
     key = shm_key(aTHX_ key);
+    shm_refresh(aTHX_ var);
     do {
         entry = hv_fetch_ent((HV *)var->cache, key, 0, 0);
         value = entry != NULL ? shm_present(aTHX_ var, HeVAL(entry)) : &PL_sv_undef;
@@ -70,13 +82,13 @@ static SV *shm_hash_fetch(pTHX_ shm_var_t *var, SV *key)
 
 static bool shm_hash_exists(pTHX_ shm_var_t *var, SV *key)
 {
+    key = shm_key(aTHX_ key);
     shm_refresh(aTHX_ var);
-    return cBOOL(hv_exists_ent((HV *)var->cache, shm_key(aTHX_ key), 0));
+    return cBOOL(hv_exists_ent((HV *)var->cache, key, 0));
 }
 
-/* Begin a record about a key. Reading the key may run the user's code, before
- * there is a record. Returns the hash of the key; 0: not known, for characters may
- * be stored as bytes, with the hash of those. */
+/* Begin a record about a key that shm_key() returned. Returns the hash of the key;
+ * 0: not known, for characters may be stored as bytes, with the hash of those. */
 static U32 shm_key_record(pTHX_ enum shm_op op, SV *key, const shm_var_t *var)
 {
     STRLEN      length;
@@ -99,7 +111,7 @@ static void shm_hash_store(pTHX_ shm_var_t *var, SV *key, SV *value)
     uint64_t  serial;
     U32       hash;
     value  = shm_ready(aTHX_ var, value);
-    hash   = shm_key_record(aTHX_ SHM_SET, key, var);
+    hash   = shm_key_record(aTHX_ SHM_SET, shm_key(aTHX_ key), var);
     entry  = shm_ahead_entry((const HV *)var->cache, hash);
     serial = var->at.serial;
     shm_encode(aTHX_ & shm_work.record, value);

@@ -38,8 +38,9 @@ typedef struct shm_delta {
 /* The work space of a thread: the records that are being made, and the batch. */
 typedef struct shm_work {
     shm_buffer_t record, values, copy, snapshot, entries, pending;
-    shm_buffer_t dropped; /* shm_id_t: variables that the change no longer refers to */
-    shm_buffer_t added;   /* shm_id_t: variables that a record refers to */
+    shm_buffer_t dropped;     /* shm_id_t: variables that the change no longer refers to */
+    shm_buffer_t added;       /* shm_id_t: variables that a record refers to */
+    shm_buffer_t batch_added; /* likewise, the pending records */
     shm_draft_t  draft;
     shm_var_t   *batch; /* locked, with records pending */
     uint32_t     batching;
@@ -643,17 +644,50 @@ static void shm_report(pTHX_ shm_var_t *var, enum shm_news news)
     }
 }
 
-/* Run signal handlers; they may die. */
-#define SHM_ASYNC_CHECK()                       \
-    do {                                        \
-        if (PL_sig_pending) PERL_ASYNC_CHECK(); \
-    } while (0)
+static void shm_work_free(shm_work_t *work)
+{
+    shm_buffer_free(&work->record);
+    shm_buffer_free(&work->values);
+    shm_buffer_free(&work->copy);
+    shm_buffer_free(&work->snapshot);
+    shm_buffer_free(&work->entries);
+    shm_buffer_free(&work->pending);
+    shm_buffer_free(&work->dropped);
+    shm_buffer_free(&work->added);
+    shm_buffer_free(&work->batch_added);
+    shm_buffer_free(&work->draft.taken);
+}
+
+static void shm_work_restore(pTHX_ void *outer)
+{
+    PERL_UNUSED_CONTEXT;
+    shm_work_free(&shm_work);
+    shm_work = *(shm_work_t *)outer;
+    Safefree(outer);
+}
+
+/* Run signal handlers; they may die. An operation on `var` is waiting, with its record
+ * made: handlers that use shared variables have a work space of their own meanwhile,
+ * and the variable lives on if they let go of it. */
+static void shm_run_handlers(pTHX_ shm_var_t *var)
+{
+    shm_work_t *outer;
+    if (!PL_sig_pending) return;
+    sv_2mortal(SvREFCNT_inc(var->object));
+    ENTER;
+    Newx(outer, 1, shm_work_t);
+    *outer = shm_work;
+    Zero(&shm_work, 1, shm_work_t);
+    SAVEDESTRUCTOR_X(shm_work_restore, outer);
+    PERL_ASYNC_CHECK();
+    LEAVE;
+}
 
 /* Another process holds a write lock: wait until it does not. */
 static void shm_wait_readable(pTHX_ shm_var_t *var)
 {
     shm_locker_t locker = shm_locker(var);
-    while (shm_await_readable(&locker, POOL_FOREVER) != POOL_OK) SHM_ASYNC_CHECK();
+    while (shm_await_readable(&locker, POOL_FOREVER) != POOL_OK) shm_run_handlers(aTHX_ var);
 }
 
 static inline bool shm_excluded(const shm_var_t *var)
@@ -672,11 +706,17 @@ static void shm_check(pTHX_ shm_var_t *var)
     }
 }
 
-/* Acquire pairs with shm_publish(). */
+static void shm_batch_commit(pTHX);
+
+/* Acquire pairs with shm_publish(). Who waits holds no lock of a batch on another
+ * variable: its holder may be waiting for that. */
 static void shm_refresh_slow(pTHX_ shm_var_t *var)
 {
     shm_check(aTHX_ var);
-    while (shm_excluded(var)) shm_wait_readable(aTHX_ var);
+    while (shm_excluded(var)) {
+        if (shm_work.batch != NULL) shm_batch_commit(aTHX);
+        shm_wait_readable(aTHX_ var);
+    }
     if (__atomic_load_n(&var->record->serial, __ATOMIC_ACQUIRE) != var->at.serial) shm_report(aTHX_ var, shm_catch_up(aTHX_ var));
 }
 
@@ -720,7 +760,7 @@ static void shm_lock_slow(pTHX_ shm_var_t *var)
     int          code;
     while ((code = shm_write_lock(&locker, POOL_FOREVER)) != POOL_OK) {
         if (code == SHM_DEADLOCK) shm_deadlock(aTHX_ var);
-        SHM_ASYNC_CHECK();
+        shm_run_handlers(aTHX_ var);
         locker = shm_locker(var);
     }
 }
@@ -744,8 +784,6 @@ static void shm_registry_leave(shm_space_t *space)
     shm_registry_unlock(space);
 }
 
-static void shm_batch_commit(pTHX);
-
 /* Become the writer, with a current copy. Dies holding nothing. */
 static void shm_begin(pTHX_ shm_var_t *var)
 {
@@ -763,7 +801,7 @@ static void shm_begin(pTHX_ shm_var_t *var)
     if (shm_work.batching > 0) {
         shm_work.batch          = var;
         shm_work.replaced       = false;
-        shm_work.pending.length = shm_work.dropped.length = 0;
+        shm_work.pending.length = shm_work.dropped.length = shm_work.batch_added.length = 0;
         memset(&shm_work.delta, 0, sizeof shm_work.delta);
     }
 }
@@ -852,6 +890,7 @@ static void shm_write(pTHX_ shm_var_t *var, shm_buffer_t *record, AV *removed)
             shm_buffer_put(&shm_work.pending, record->data, record->length);
         shm_work.hash = hash;
         shm_apply(aTHX_ var, record->data, record->length, removed, &shm_work.delta);
+        shm_buffer_put(&shm_work.batch_added, shm_work.added.data, shm_work.added.length);
         shm_work.added.length = 0;
         shm_registry_leave(var->space);
         return;
@@ -887,7 +926,8 @@ static void shm_write(pTHX_ shm_var_t *var, shm_buffer_t *record, AV *removed)
 
 /* --- batches ------------------------------------------------------------ */
 
-/* Throw away what the batch did: the copy is read anew. */
+/* Throw away what the batch did: the copy is read anew, and what its records would
+ * have referred to is let go. */
 static void shm_batch_abort(pTHX)
 {
     shm_var_t *var = shm_work.batch;
@@ -895,6 +935,11 @@ static void shm_batch_abort(pTHX)
     if (var == NULL) return;
     shm_work.batch          = NULL;
     shm_work.dropped.length = 0;
+    if (shm_work.batch_added.length > 0) {
+        shm_registry_enter(var->space);
+        shm_drop_refs(var->space, &shm_work.batch_added);
+        shm_registry_leave(var->space);
+    }
     shm_cursor_reset(&var->at);
     var->at.serial = UINT64_MAX;
     shm_unlock(var);

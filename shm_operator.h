@@ -69,12 +69,27 @@ static bool shm_is_ours(pTHX_ SV *sv)
     return false;
 }
 
+/* Fetch what will be assigned, before anything is changed or locked: it may be
+ * something of the user's, or a variable that has to be waited for. */
+static void shm_fetch_right(pTHX)
+{
+    SSize_t i, last = PL_markstack_ptr[0];
+    for (i = PL_markstack_ptr[-1] + 1; i <= last; i++) {
+        SV *sv = PL_stack_base[i];
+        if (sv == NULL || !SvGMAGICAL(sv)) continue;
+        sv               = sv_mortalcopy(sv); /* may move the stack */
+        PL_stack_base[i] = sv;
+    }
+}
+
 static OP *shm_batch_aassign(pTHX)
 {
     SV **left = PL_stack_base + *PL_markstack_ptr + 1;
     for (; left <= PL_stack_sp; left++)
-        if (*left != NULL && SvTYPE(*left) >= SVt_PVMG && POOL_UNLIKELY(SvMAGICAL(*left)) && shm_is_ours(aTHX_ * left))
+        if (*left != NULL && SvTYPE(*left) >= SVt_PVMG && POOL_UNLIKELY(SvMAGICAL(*left)) && shm_is_ours(aTHX_ * left)) {
+            shm_fetch_right(aTHX);
             return shm_batch_run(aTHX_ OP_AASSIGN);
+        }
     return shm_pp[OP_AASSIGN](aTHX);
 }
 

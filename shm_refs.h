@@ -147,7 +147,7 @@ static void shm_take_refs(pTHX_ shm_space_t *space, const shm_buffer_t *ids)
     PERL_UNUSED_CONTEXT;
     for (i = 0; i < ids->length; i += sizeof id) {
         memcpy(&id, ids->data + i, sizeof id);
-        shm_record(space, id.slot)->refs++;
+        if (shm_exists(space, id)) shm_record(space, id.slot)->refs++; /* not if a signal handler let it go meanwhile */
     }
 }
 

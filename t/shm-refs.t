@@ -167,6 +167,24 @@ is(IPC::Shm->stats->{variables}, $before - 1, '… and frees it');
         %h = (%h, x => sub {1});
     };
     is $h{old}, 'old', 'a list assignment that dies leaves the old hash';
+    my $count = IPC::Shm->stats->{variables};
+
+    for my $assign (
+        sub {
+            %h = (x => [1], y => sub {1});
+        },
+        sub {
+            @h{qw(x y)} = ({}, sub {1});
+        },
+        sub {
+            @a = ([1], [2], sub {1});
+        }
+        )
+    {
+        eval { $assign->() };
+        my @looked = ($h{old}, scalar @a);
+    }
+    is(IPC::Shm->stats->{variables}, $count, '… and keeps no variable that was made for it');
 }
 
 # Everything goes when the last reference goes.

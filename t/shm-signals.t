@@ -1,0 +1,159 @@
+use strict;
+use warnings;
+use lib 't/lib';
+use ShmTest;
+use Test::More;
+use Time::HiRes ();
+use IPC::Shm;
+
+# A signal handler comes while an operation waits, and uses shared variables itself.
+# Neither may disturb the other.
+
+our %h : shm;
+our @a : shm;
+our $s : shm;
+our %seen : shm;    # what handlers write to
+
+my %operation = (
+    'a store'            => sub { $h{a} = 'mine'; $h{a} },
+    'a list assignment'  => sub { %h = (l => 1, m => [2]); join ',', sort keys %h },
+    'a slice'            => sub { @h{qw(p q)} = (1, 2); join ',', @h{qw(p q)} },
+    'delete'             => sub { delete $h{n} },
+    'clear'              => sub { %h    = ();                   scalar keys %h },
+    'a nested structure' => sub { $h{x} = { deep => [ 1, 2 ] }; $h{x}{deep}[1] },
+    'push'               => sub { push @a, 4, [5]; scalar @a },
+    'splice'             => sub { join ',', splice(@a, 0, 1, 7, 8), @a },
+    'shift'              => sub { shift @a },
+    'sort in place'      => sub {
+        @a = sort { $b <=> $a } @a;
+        "@a";
+    },
+    'a scalar store' => sub { $s = 'scalar'; $s },
+    'add'            => sub { (tied $s)->add(2) },
+    'a copy'         => sub { my %copy = %h; join ',', sort keys %copy },
+);
+
+sub refill { %h = (n => 1, a => 0); @a = (1, 2, 3); $s = 1; %seen = (); return }
+
+sub content {
+    return join ' ', map({ defined $_ ? ref $_ ? 'ref' : $_ : 'undef' } map({ $_, $h{$_} } sort keys %h), @a, $s);
+}
+
+# Run the code while another process has all locks; it lets go when the handler has run.
+sub interrupted {
+    my ($code, $handler) = @_;
+    pipe my $ready, my $to_me  or die $!;
+    pipe my $go,    my $to_him or die $!;
+    my $holder = child(
+        sub {
+            close $to_him;
+            my @guards = map { $_->lock_guard } tied(%h), tied(@a), tied($s);
+            syswrite $to_me, 'x';
+            sysread $go, my $byte, 1;
+        }
+    );
+    close $go;
+    sysread $ready, my $byte, 1;
+    local $SIG{ALRM} = sub { syswrite $to_him, 'x'; $handler->() };
+    Time::HiRes::alarm(0.05);
+    my $got = eval { $code->() };
+    my $why = $@;
+    Time::HiRes::sleep(0.01) until !Time::HiRes::alarm(0) || $why ne '';
+    finish($holder);
+    return ($got, $why);
+}
+
+sub use_shared {
+    $seen{$_} = { list => [ 1, 2, 3 ], text => 'handler ' x 20 } for 1 .. 3;
+    push @{ $seen{list} }, 1, 2;
+    %seen = (%seen, more => 1);
+    delete $seen{2};
+    my @inner = sort { $b <=> $a } @{ $seen{list} };
+    return;
+}
+
+for my $what (sort keys %operation) {
+    refill();
+    my $before   = content();
+    my $expected = $operation{$what}->();
+    my $left     = content();
+    refill();
+    my ($got) = interrupted($operation{$what}, \&use_shared);
+    is $got,                               $expected,       "$what that waits returns the same where a handler has used shared variables";
+    is content(),                          $left,           '… and leaves the same';
+    is join(',', sort keys %seen),         '1,3,list,more', '… and the handler has done its work';
+    is $seen{1}{list}[2] . $seen{list}[1], '32',            '… all of it';
+
+    refill();
+    ($got, my $why) = interrupted($operation{$what}, sub { use_shared(); die "out\n" });
+    is $why,      "out\n", "$what that waits is left where a handler dies";
+    is content(), $before, '… and has changed nothing';
+    is in_child(
+        sub {
+            join ',', map { $_->writelock(10) } tied(%h), tied(@a), tied($s);
+        }
+        ),
+        '1,1,1', '… and holds nothing';
+}
+
+# Handlers that wait themselves, and are interrupted.
+{
+    refill();
+    my $depth = 0;
+    local @SIG{qw(ALRM USR1 USR2)} = (sub { $depth++; $h{"depth$depth"} = $depth }) x 3;
+    pipe my $ready, my $to_me or die $!;
+    my $holder = child(
+        sub {
+            my $guard = (tied %h)->lock_guard;
+            syswrite $to_me, 'x';
+            for my $signal (qw(ALRM USR1 USR2)) { Time::HiRes::sleep(0.15); kill $signal => getppid }
+            Time::HiRes::sleep(0.15);
+        }
+    );
+    sysread $ready, my $byte, 1;
+    $h{outer} = 'outer';
+    finish($holder);
+    is join(',', map {"$_=$h{$_}"} grep { $_ ne 'a' && $_ ne 'n' } sort keys %h), 'depth1=1,depth2=2,depth3=3,outer=outer',
+        'handlers that wait inside of each other';
+}
+
+# A handler that lets go of what the operation waits for.
+{
+    my %lexical : shm = (n => 1);
+    my $tied = \%lexical;
+    pipe my $ready, my $to_me or die $!;
+    my $holder = child(sub { my $guard = (tied %lexical)->lock_guard; syswrite $to_me, 'x'; Time::HiRes::sleep(0.5) });
+    sysread $ready, my $byte, 1;
+    local $SIG{ALRM} = sub { no warnings 'untie'; untie %lexical };
+    Time::HiRes::alarm(0.05);
+    eval { $lexical{a} = { b => 1 } };
+    ok !tied %lexical, 'a handler can untie the variable that is waited for';
+    finish($holder);
+}
+is in_child(sub { $h{still} = 'works'; $h{still} }), 'works', '… and all goes on';
+
+# A list assignment whose right side has to wait holds nothing meanwhile.
+{
+    refill();
+    our %g : shm = (x => 1, y => 2);
+    pipe my $ready, my $to_me or die $!;
+    my $holder = child(
+        sub {
+            my $guard = (tied %g)->lock_guard;
+            syswrite $to_me, 'x';
+            Time::HiRes::sleep(0.2);
+            $h{z} = 1;    # waits for ever if the other has this one
+            $g{y} = 3;
+        }
+    );
+    sysread $ready, my $byte, 1;
+    local $SIG{ALRM} = sub { die "deadlock\n" };
+    alarm 60;
+    eval { ($h{x}, $h{y}) = ($g{x}, $g{y}) };
+    alarm 0;
+    is $@, '', 'two processes that need what the other has, in one assignment, do not block each other';
+    ok finish($holder), '… neither of them';
+    is join(',', map { $h{$_} // 'undef' } qw(x y z)), '1,3,1', '… and both are done';
+}
+IPC::Shm->cleanup;
+done_testing;
