@@ -96,6 +96,15 @@ static void shm_splice(pTHX_ shm_var_t *var, uint64_t offset, uint64_t length, u
     shm_write(aTHX_ var, record, removed);
 }
 
+/* Offset or length as perl takes it: undef is 0, and warned of. */
+static IV shm_splice_argument(pTHX_ SV *sv)
+{
+    SvGETMAGIC(sv);
+    if (SvOK(sv)) return SvIV_nomg(sv);
+    Perl_ck_warner(aTHX_ packWARN(WARN_UNINITIALIZED), "Use of uninitialized value in splice");
+    return 0;
+}
+
 /* What was removed, to be returned. A stand-in that is left leads nowhere. */
 static SV *shm_present_removed(pTHX_ SV *sv)
 {
@@ -204,7 +213,7 @@ static SV *shm_describe(pTHX_ shm_space_t *space, uint64_t slot)
         const shm_name_t *entry = shm_name_at(space, name_slot);
         if (entry == NULL || entry->variable != id.slot || entry->generation != id.generation || entry->length > sizeof entry->text) continue;
         sv_setpvn(name, entry->text, entry->length);
-        if (is_utf8_string((const U8 *)entry->text, entry->length)) sv_utf8_decode(name);
+        sv_utf8_decode(name);
         break;
     }
     shm_describe_attached(aTHX_ space, id, attached, readers);
@@ -886,12 +895,8 @@ SPLICE(self, ...)
     bool       whole = items < 3, past = false;
     AV        *removed;
   PPCODE:
-    offset = items > 1 ? SvIV(ST(1)) : 0;
-    if (items > 2) {
-        SvGETMAGIC(ST(2));
-        if (!SvOK(ST(2))) whole = true;
-        else length = SvIV_nomg(ST(2));
-    }
+    offset = items > 1 ? shm_splice_argument(aTHX_ ST(1)) : 0;
+    length = items > 2 ? shm_splice_argument(aTHX_ ST(2)) : 0;
     shm_encode_list(aTHX_ var, ax + 3, count);
     removed = (AV *)sv_2mortal((SV *)newAV());
     shm_begin(aTHX_ var);

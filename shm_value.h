@@ -195,12 +195,18 @@ static inline const char *shm_get_bytes(shm_reader_t *in, uint64_t length)
     return (const char *)at;
 }
 
+/* is_utf8_string() takes a length of 0 for "up to the next NUL". */
+static inline bool shm_is_utf8(const char *text, size_t length)
+{
+    return length == 0 || is_utf8_string((const U8 *)text, length);
+}
+
 static inline const char *shm_get_text(shm_reader_t *in, size_t *length, bool *utf8)
 {
     uint64_t    head = shm_get_varint(in);
     const char *text = shm_get_bytes(in, head >> 1);
     *length          = in->bad ? 0 : (size_t)(head >> 1);
-    *utf8            = (head & 1) != 0 && is_utf8_string((const U8 *)text, *length);
+    *utf8            = (head & 1) != 0 && shm_is_utf8(text, *length);
     return text;
 }
 
@@ -292,7 +298,7 @@ static inline bool shm_get_value(pTHX_ shm_reader_t *in, SV *sv)
         text   = shm_get_bytes(in, length);
         if (in->bad) break;
         sv_setpvn(sv, text, length);
-        if (tag == SHM_T_CHARS && is_utf8_string((const U8 *)text, length))
+        if (tag == SHM_T_CHARS && shm_is_utf8(text, length))
             SvUTF8_on(sv);
         else
             SvUTF8_off(sv);

@@ -88,6 +88,66 @@ my @array_operations = (
         my ($x) = @_;
         join ' ', map { defined $x->[$_] ? 1 : 0 } 0 .. $#$x;
     },
+    sub { my ($x) = @_; $x->[ -1 - @$x - draw(3) ] },
+    sub { my ($x, @v) = @_; $x->[ -1 - @$x - draw(3) ] = $v[0] },
+    sub { my ($x) = @_; my $i = -1 - draw(@$x + 3);   (exists $x->[$i], exists $x->[ -$i ]) },
+    sub { my ($x) = @_; my $i = -1 - draw(@$x + 3);   delete $x->[$i] },
+    sub { my ($x) = @_; my @i = (draw(12), draw(12)); delete @$x[@i] },
+    sub { my ($x) = @_; my @i = (draw(@$x + 1));      %$x[ @i, 0 ] },
+    sub { my ($x, @v) = @_; splice @$x, -1 - @$x - draw(3), 1, @v },
+    sub { my ($x, @v) = @_; splice @$x, @$x + draw(3), draw(3), @v },
+    sub { my ($x, @v) = @_; my @r = splice @$x, draw(@$x + 1), -draw(@$x + 4), @v; (scalar @r, @r) },
+    sub { my ($x) = @_; draw(10) ? () : splice @$x },
+    sub { my ($x, @v) = @_; my $n = push @$x, @v; my $m = unshift @$x, @v[ 1 .. $#v ]; ($n, $m) },
+    sub { my ($x, @v) = @_; my ($first, @rest) = @$x; ($first, scalar @rest) },
+    sub { my ($x, @v) = @_; return if @$x < 2; @$x[ 0, 1 ] = @$x[ 1, 0 ]; @$x[ 0, 1 ] },
+    sub { my ($x, @v) = @_; my $n = (($x->[0], $x->[1]) = @v); ($n, $x->[1]) },
+    sub { my ($x, @v) = @_; my $n = () = (@$x = @v); $n },
+    sub { my ($x) = @_; undef $x->[ draw(6) ]; scalar @$x },
+    sub { my ($x) = @_; draw(20) ? 1 : undef @$x },
+    sub {
+        my ($x) = @_;
+        no warnings 'uninitialized';
+        $_ .= '+' for grep { !ref } @$x;
+        1;
+    },
+    sub { my ($x) = @_; no warnings 'uninitialized'; s/x+/x/ for @$x; scalar @$x },
+    sub {
+        my ($x, @v) = @_;
+        no warnings 'uninitialized';
+        my $copy = join ',', map {"$_"} @$x;
+        length $copy;
+    },
+    sub { my ($x, @v) = @_; my $r = \$x->[ draw(8) ]; $$r = $v[0]; scalar @$x },
+    sub {
+        my ($x, @v) = @_;
+        { local @$x[ 0, 1 ] = @v; }
+        scalar @$x;
+    },
+    sub {
+        my ($x, @v) = @_;
+        return if !@$x;
+        { delete local $x->[0]; }
+        scalar @$x;
+    },
+    sub { my ($x) = @_; my $i = draw(5); $x->[$i] //= 'default'; $x->[$i] ||= 'true'; $x->[$i] &&= 'both'; $x->[$i] },
+    sub {
+        my ($x) = @_;
+        my $n = 0;
+        while (defined(my $v = shift @$x)) { last if ++$n > 2 }
+        $n;
+    },
+    sub {
+        my ($x) = @_;
+        @$x = grep {defined} @$x;
+        scalar @$x;
+    },
+    sub {
+        my ($x) = @_;
+        @$x = map { ($_, $_) } @$x[ 0 .. ($#$x > 3 ? 3 : $#$x) ];
+        scalar @$x;
+    },
+    sub { my ($x) = @_; return if !@$x; @$x = @$x[ reverse 0 .. $#$x ]; $x->[0] },
 );
 
 my @hash_operations = (
@@ -132,6 +192,85 @@ my @hash_operations = (
     sub { my ($h) = @_; no warnings 'uninitialized'; $_ .= '.' for values %$h; 1 },
     sub { my ($h) = @_; draw(20) ? 1 : (%$h = ()) },
     sub { my ($h) = @_; keys(%$h) = 64; 1 },
+    sub {
+        my ($h)  = @_;
+        my @keys = (key(), key());
+        my %got  = %$h{@keys};
+        map { $_, $got{$_} } sort keys %got;
+    },
+    sub {
+        my ($h)  = @_;
+        my @keys = (key(), key());
+        my %got  = delete %$h{@keys};
+        map { $_, $got{$_} } sort keys %got;
+    },
+    sub { my ($h, @v) = @_; my $n = (%$h = (a => 1, b => 2, a => $v[0])); my $m = () = %$h; ($n, $m) },
+    sub { my ($h, @v) = @_; my ($k) = sort keys %$h; my ($x, %rest) = (1, %$h); scalar keys %rest },
+    sub {
+        my ($h, @v) = @_;
+        my @k = (key(), key());
+        { local @$h{@k} = @v; }
+        join ',', map { exists $h->{$_} ? 1 : 0 } @k;
+    },
+    sub {
+        my ($h) = @_;
+        my $k = key();
+        { delete local $h->{$k}; }
+        exists $h->{$k};
+    },
+    sub {
+        my ($h) = @_;
+        while (my ($k) = each %$h) { delete $h->{$k} if $k =~ /1/ }
+        scalar keys %$h;
+    },
+    sub { my ($h) = @_; my $k = key(); undef $h->{$k}; (exists $h->{$k}, defined $h->{$k}) },
+    sub { my ($h) = @_; draw(20) ? 1 : undef %$h },
+    sub { my ($h) = @_; my $k = key(); no warnings; chop $h->{$k}  if exists $h->{$k}; $h->{$k} },
+    sub { my ($h) = @_; my $k = key(); no warnings; chomp $h->{$k} if exists $h->{$k}; $h->{$k} },
+    sub { my ($h) = @_; my $k = key(); no warnings; $h->{$k} = "$h->{$k}"; substr($h->{$k}, 0, 1) = 'S'; $h->{$k} },
+    sub { my ($h) = @_; my $k = key(); return if !defined $h->{$k}; my $n = $h->{$k} =~ tr/a-c/A-C/;   ($n, $h->{$k}) },
+    sub { my ($h) = @_; my $k = key(); return if !defined $h->{$k}; my $n = $h->{$k} =~ s/[xyz]/<$&>/; ($n, $h->{$k}) },
+    sub { my ($h, @v) = @_; my $r = \$h->{ key() }; $$r = $v[0]; $$r },
+    sub { my ($h, @v) = @_; my $k = key(); $h->{$k} ||= $v[0]; $h->{$k} &&= 'and'; $h->{$k} },
+    sub { my ($h, @v) = @_; no warnings; my $k = key(); my $copy = $h->{$k}; return if abs $copy > 1e15; $h->{$k} += draw(5); $h->{$k} },
+    sub { my ($h) = @_; ($h->{one}, $h->{two}) = ($h->{two}, $h->{one}); ($h->{one}, $h->{two}) },
+    sub {
+        my ($h) = @_;
+        %$h = map { $_ => $h->{$_} } grep { length > 1 } keys %$h;
+        scalar %$h;
+    },
+    sub { my ($h) = @_; !%$h },
+);
+
+my @scalar_operations = (
+    (sub { my ($s, @v) = @_; $$s = $v[0] }) x 6,
+    sub { my ($s) = @_; $$s },
+    sub { my ($s, @v) = @_; no warnings; $$s .= 'abc'; $$s },
+    sub { my ($s) = @_; no warnings; $$s++ },
+    sub { my ($s) = @_; no warnings; --$$s },
+    sub { my ($s) = @_; no warnings; my $c = chop $$s; ($c, $$s) },
+    sub { my ($s) = @_; no warnings; $$s = "$$s\n"; my $c = chomp $$s; ($c, $$s) },
+    sub { my ($s) = @_; no warnings; $$s = "$$s";   substr($$s, 0, 1) = 'S'; substr $$s, -1, 1, 'E' },
+    sub { my ($s) = @_; no warnings; my $n   = $$s =~ tr/a-m/A-M/; ($n, $$s) },
+    sub { my ($s) = @_; no warnings; my @got = $$s =~ /(.)(.)/;    $$s =~ s/b/B/g; (@got, $$s) },
+    sub { my ($s) = @_; no warnings; $$s = "$$s"; vec($$s, 0, 8) = 65 if !utf8::is_utf8($$s); $$s },
+    sub { my ($s, @v) = @_; $$s //= $v[0]; $$s ||= 'or'; $$s },
+    # (Whether the sum of integers beyond 2**53 is exact depends on what a plain variable held before.)
+    sub { my ($s) = @_; no warnings; my $copy = $$s; return if abs $copy > 1e15; $$s += 3; $$s *= 2; $$s },
+    sub { my ($s) = @_; no warnings; $$s x= 2 if length $$s < 500; length $$s },
+    sub { my ($s) = @_; undef $$s;   defined $$s },
+    sub { my ($s, @v) = @_; my ($x, @rest) = (1, 2); ($$s, $x) = ($x, $$s); $x },
+    sub {
+        my ($s, @v) = @_;
+        { local $$s = $v[0]; }
+        $$s;
+    },
+    sub {
+        my ($s, @v) = @_;
+        for my $alias ($$s) { $alias = $v[0] }
+        $$s;
+    },
+    sub { my ($s) = @_; no warnings; my $copy = $$s; ($$s eq '0', $copy == 0, !$$s, length $$s, "$$s", $$s lt 'b') },
 );
 
 # Run one operation on a variable; everything that it gives, as text. The random
@@ -151,6 +290,7 @@ sub run {
 # and perl itself then forgets the difference.
 sub whole {
     my ($v) = @_;
+    return show($$v)                                    if ref $v eq 'SCALAR';
     return show_all(map { $_, $v->{$_} } sort keys %$v) if ref $v eq 'HASH';
     my @copy = @$v;
     return show_all(scalar @copy, @copy, map { exists $v->[$_] ? 1 : 0 } 0 .. $#$v);
@@ -160,7 +300,7 @@ sub whole {
 # shifted and then lengthened often enough (not on a shared one).
 sub fresh {
     my ($old) = @_;
-    return $old if ref $old eq 'HASH';
+    return $old if ref $old ne 'ARRAY';
     my @new;
     for my $i (0 .. $#$old) { $new[$i] = $old->[$i] if exists $old->[$i] }
     $#new = $#$old;
@@ -238,25 +378,14 @@ sub alternating {
 }
 
 my $rounds = $ENV{SHM_ROUNDS} || 4000;
-{
-    my @shared : shm;
-    my @plain;
-    same_operations('array', \@shared, \@plain, \@array_operations, $rounds);
-}
-{
-    my %shared : shm;
-    my %plain;
-    same_operations('hash', \%shared, \%plain, \@hash_operations, $rounds);
-}
-{
-    my @shared : shm;
-    my @plain;
-    alternating('array', \@shared, \@plain, \@array_operations, $rounds / 2);
-}
-{
-    my %shared : shm;
-    my %plain;
-    alternating('hash', \%shared, \%plain, \@hash_operations, $rounds / 2);
+for my $walk (\&same_operations, \&alternating) {
+    my $count = $walk == \&alternating ? $rounds / 2 : $rounds;
+    my @array : shm;
+    my %hash : shm;
+    my $scalar : shm;
+    $walk->('array',  \@array,  [],         \@array_operations,  $count);
+    $walk->('hash',   \%hash,   {},         \@hash_operations,   $count);
+    $walk->('scalar', \$scalar, \my $plain, \@scalar_operations, $count);
 }
 IPC::Shm->recover;
 is(IPC::Shm->stats->{variables}, 0, 'nothing is left behind');

@@ -86,6 +86,12 @@ for my $i (0 .. $#names) {
 }
 ok utf8::is_utf8($h{characters}), 'characters are characters';
 ok !utf8::is_utf8($h{bytes}),     'bytes are bytes';
+{
+    (my $none = "\x{263a}") =~ s/.//;
+    %h = (%h, before => $none, after => "\xff" x 80);
+    ok utf8::is_utf8($h{before}),                   'no characters are characters';
+    ok in_child(sub { utf8::is_utf8($h{before}) }), '… in another process, too';
+}
 
 # Keys.
 {
