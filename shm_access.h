@@ -94,7 +94,6 @@ static U32 shm_key_record(pTHX_ enum shm_op op, SV *key, const shm_var_t *var)
     STRLEN      length;
     U32         hash = 0;
     const char *text;
-    key  = shm_key(aTHX_ key);
     text = SvPV_const(key, length);
     if (length > I32_MAX / 2) croak("A key of %" UVuf " bytes is too long", (UV)length);
     if (!SvUTF8(key)) {
