@@ -256,11 +256,13 @@ static void shm_magic_prepare(void)
 /* A container is tied to one of our objects: let its magic take the short way. */
 static void shm_quicken(pTHX_ SV *container)
 {
-    bool   scalar = shm_type_of(container) == SHM_SCALAR;
-    MAGIC *mg     = SvTYPE(container) >= SVt_PVMG ? mg_find(container, scalar ? PERL_MAGIC_tiedscalar : PERL_MAGIC_tied) : NULL;
-    if (mg == NULL || mg->mg_obj == NULL || shm_handle_of(aTHX_ mg->mg_obj) == NULL) return;
+    bool       scalar = shm_type_of(container) == SHM_SCALAR;
+    MAGIC     *mg     = SvTYPE(container) >= SVt_PVMG ? mg_find(container, scalar ? PERL_MAGIC_tiedscalar : PERL_MAGIC_tied) : NULL;
+    shm_var_t *var    = mg != NULL && mg->mg_obj != NULL ? shm_handle_of(aTHX_ mg->mg_obj) : NULL;
+    if (var == NULL) return;
     mg->mg_virtual = scalar ? &shm_element_vtbl : &shm_tied_vtbl;
     if (!scalar) mg->mg_flags |= MGf_COPY;
+    shm_know_container(aTHX_ var, container);
 }
 
 #endif /* SHM_ACCESS_H */

@@ -666,14 +666,33 @@ static void shm_work_restore(pTHX_ void *outer)
     Safefree(outer);
 }
 
+/* While perl is in a scalar's magic, that is switched off. Returns what was on, to
+ * be handed to the other one. */
+static U32 shm_magic_on(pTHX_ SV *container)
+{
+    U32 was = container != NULL ? SvMAGICAL(container) : 0;
+    if (container != NULL) mg_magical(container);
+    return was;
+}
+
+static void shm_magic_as_it_was(SV *container, U32 was)
+{
+    if (container == NULL) return;
+    SvMAGICAL_off(container);
+    SvFLAGS(container) |= was;
+}
+
 /* Run signal handlers; they may die. An operation on `var` is waiting, with its record
  * made: handlers that use shared variables have a work space of their own meanwhile,
- * and the variable lives on if they let go of it. */
+ * this variable is shared for them as well, and it lives on if they let go of it. */
 static void shm_run_handlers(pTHX_ shm_var_t *var)
 {
     shm_work_t *outer;
+    SV         *container = var->container;
+    U32         magic;
     if (!PL_sig_pending) return;
     sv_2mortal(SvREFCNT_inc(var->object));
+    magic = shm_magic_on(aTHX_ container);
     ENTER;
     Newx(outer, 1, shm_work_t);
     *outer = shm_work;
@@ -681,6 +700,7 @@ static void shm_run_handlers(pTHX_ shm_var_t *var)
     SAVEDESTRUCTOR_X(shm_work_restore, outer);
     PERL_ASYNC_CHECK();
     LEAVE;
+    if (var->container == container) shm_magic_as_it_was(container, magic); /* not if it is gone */
 }
 
 /* Another process holds a write lock: wait until it does not. */

@@ -513,7 +513,6 @@ static void shm_tie(pTHX_ shm_var_t *var, SV *container)
     sv_magic(container, object, var->type == SHM_SCALAR ? PERL_MAGIC_tiedscalar : PERL_MAGIC_tied, NULL, 0);
     SvREFCNT_dec_NN(object);
     shm_quicken(aTHX_ container);
-    shm_know_container(aTHX_ var, container);
 }
 
 static int shm_container_free(pTHX_ SV *sv, MAGIC *mg)

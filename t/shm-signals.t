@@ -117,6 +117,37 @@ for my $what (sort keys %operation) {
         'handlers that wait inside of each other';
 }
 
+# A handler that uses the very variable that is waited for.
+for my $how (
+    sub { $s = 'outer' },
+    sub { my $x = $s },
+    sub { $h{outer} = 1; $s = 'outer' },
+    sub { push @a, 'outer'; my $n = $#a; $s = 'outer' }
+    )
+{
+    refill();
+    my @before = map { $_->serial } tied($s), tied(@a), tied(%h);
+    interrupted($how, sub { $s = "$s, handler"; push @a, 'handler'; $h{handler} = 'handler' });
+    is in_child(
+        sub {
+            "$h{handler} " . join(',', grep {/handler/} @a);
+        }
+        ),
+        'handler handler', 'a handler changes what is waited for';
+    cmp_ok((tied $s)->serial, '>', $before[0], '… a scalar too');
+    is in_child(sub {$s}), "$s", '… which is as shared as before';
+}
+{
+    refill();
+    my $serial = (tied $s)->serial;
+    my ($got) = interrupted(sub { $s = 'outer' }, sub { $s = 'handler' });
+    is((tied $s)->serial - $serial, 2, 'the store of the handler is one, that of the operation another');
+    is in_child(sub {$s}), 'outer', '… which comes last';
+    refill();
+    ($got) = interrupted(sub { my $x = $s; $x }, sub { $s = 'handler' });
+    is $got, 'handler', 'a fetch that waited sees what the handler stored';
+}
+
 # A handler that lets go of what the operation waits for.
 {
     my %lexical : shm = (n => 1);
