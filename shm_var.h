@@ -57,10 +57,14 @@ static pthread_mutex_t shm_table_lock = PTHREAD_MUTEX_INITIALIZER;
 static shm_var_t      *shm_table[SHM_BUCKETS];
 static shm_space_t    *shm_spaces; /* open ones; shm_table_lock */
 
+/* The interpreter, where there can be several; and whether this thread is one of
+ * perl's, not of C. Without threads aTHX is no expression. */
 #ifdef MULTIPLICITY
-#define SHM_PERL aTHX
+#define SHM_PERL     aTHX
+#define SHM_HAS_PERL (aTHX != NULL)
 #else
-#define SHM_PERL NULL
+#define SHM_PERL     NULL
+#define SHM_HAS_PERL true
 #endif
 
 /* --- the table -------------------------------------------------------- */
@@ -242,7 +246,7 @@ static void shm_expire_transits(int64_t now)
 /* Is this fork for the sake of a command, so that the child never runs Perl code? */
 static bool shm_forks_command(pTHX)
 {
-    if (aTHX == NULL || PL_op == NULL) return false;
+    if (!SHM_HAS_PERL || PL_op == NULL) return false;
     return PL_op == shm_command || PL_op->op_type == OP_SYSTEM || PL_op->op_type == OP_BACKTICK;
 }
 
@@ -364,9 +368,7 @@ static void shm_fork_child(void)
     shm_transits.length = 0;
     shm_batch_forget();
     pthread_mutex_unlock(&shm_table_lock);
-#ifdef MULTIPLICITY
-    if (aTHX == NULL) return; /* a thread of C */
-#endif
+    if (!SHM_HAS_PERL) return;
     if (PL_op != NULL && PL_op->op_type == OP_FORK) shm_adopt();
     if (shm_child) {
         if (PL_signalhook != shm_signalhook) shm_old_signalhook = PL_signalhook;

@@ -102,6 +102,34 @@ while_changing(
     sub { my ($x, $y, $z) = @h{qw(x y z)}; return ($x, $x eq $y && $y eq $z ? undef : "$x $y $z") }
 );
 while_changing(
+    'a key/value slice',
+    sub { my ($i) = @_; @h{ 'a' .. 'z' } = ($i) x 26 },
+    sub { my %c = %h{ 'a' .. 'z' }; return ($c{a}, keys %c == 26 && all_equal(values %c) ? undef : join ' ', %c) }
+);
+while_changing(
+    'split to an array',
+    sub { my ($i) = @_; @a = split /,/, join ',', ($i) x (5 + $i % 7) },
+    sub { my @c = values @a; return ($c[0], @c >= 5 && all_equal(@c) ? undef : "@c") }
+);
+while_changing(
+    'a key/value slice of an array',
+    sub { my ($i) = @_; @a[ 0 .. 4 ] = ($i) x 5 },
+    sub { my %c = %a[ 0 .. 4 ]; return ($c{0}, keys %c == 5 && all_equal(values %c) ? undef : join ' ', %c) }
+);
+while_changing(
+    'deletion of a slice',
+    sub {
+        my ($i) = @_;
+        if ($i % 2) { @h{ 'k' .. 'o' } = ($i) x 5 }
+        else        { delete @h{ 'k' .. 'o' } }
+    },
+    sub {
+        my @c = @h{ 'k' .. 'o' };
+        my $n = grep {defined} @c;
+        return ($n . rand, $n % 5 ? "$n of 5" : undef);
+    }
+);
+while_changing(
     'push of a list',
     sub {
         my ($i) = @_;
@@ -128,6 +156,18 @@ while_changing(
     $before = (tied @a)->serial;
     @a      = (1 .. 500);
     is + (tied @a)->serial - $before, 1, '… of an array as well';
+    $before = (tied @a)->serial;
+    @a = split /,/, '1,2,3';
+    is + (tied @a)->serial - $before, 1, 'split to an array is one change';
+    $before = $t->serial;
+    delete @h{ 1 .. 100 };
+    is $t->serial - $before, 1, 'deletion of a slice is one change';
+    {
+        delete local @h{ 101 .. 110 };
+        is scalar(keys %h), 390, '… also for a while';
+    }
+    @h{ 1 .. 100 } = (1) x 100;
+    is scalar(keys %h), 500, '… which ends';
     (%h) = (%h, more => 1);
     is scalar(keys %h), 501, 'a hash in its own list assignment';
     my $count = () = (%h = (a => 1, a => 2, b => 3));
