@@ -245,18 +245,21 @@ static uint64_t shm_row_bytes(pool_grow_t *row, uint64_t *slots, uint64_t *reser
     return *slots * row->spec.elem_size;
 }
 
-/* The name of the package variable that this is, or NULL: it is a lexical. */
+/* The name of the package variable that this is, or NULL: it is a lexical. Of several
+ * that lead to it (an alias), the first in the alphabet: all programs agree on it. */
 static GV *shm_find_glob(pTHX_ SV *target, HV *stash)
 {
     HE   **buckets = HvARRAY(stash), *entry;
     STRLEN i, max = HvMAX(stash);
+    GV    *found = NULL;
     for (i = 0; buckets != NULL && i <= max; i++)
         for (entry = buckets[i]; entry != NULL; entry = HeNEXT(entry)) {
             GV *gv = (GV *)HeVAL(entry);
             if (gv == NULL || SvTYPE((SV *)gv) != SVt_PVGV || !isGV_with_GP(gv)) continue;
-            if ((SV *)GvSV(gv) == target || (SV *)GvAV(gv) == target || (SV *)GvHV(gv) == target) return gv;
+            if ((SV *)GvSV(gv) != target && (SV *)GvAV(gv) != target && (SV *)GvHV(gv) != target) continue;
+            if (found == NULL || strcmp(GvNAME(gv), GvNAME(found)) < 0) found = gv;
         }
-    return NULL;
+    return found;
 }
 
 MODULE = IPC::Shm  PACKAGE = IPC::Shm  
@@ -276,13 +279,14 @@ BOOT:
     }
 
 SV *
-_variable(path, is_private, block_size, mode, type, name)
+_variable(path, is_private, block_size, mode, type, name, create)
     SV *path
     bool is_private
     UV block_size
     UV mode
     UV type
     SV *name
+    bool create
   PREINIT:
     shm_space_t *space;
     shm_var_t   *var;
@@ -293,18 +297,20 @@ _variable(path, is_private, block_size, mode, type, name)
   CODE:
     if (SvOK(name)) {
         text = SvPVutf8(name, length);
+        if (length > sizeof(((shm_name_t *)0)->text) && !create) XSRETURN_UNDEF;
         if (length > sizeof(((shm_name_t *)0)->text)) croak("The name of a shared variable is too long: %" UVuf " bytes", (UV)length);
     }
     if (type < SHM_SCALAR || type > SHM_HASH) croak("Unknown type of variable");
     shm_adopt();
     for (;;) {
         space = shm_space_arg(aTHX_ path, is_private, block_size, mode);
-        var   = shm_open_variable(aTHX_ space, (uint32_t)type, text, length, &err);
+        var   = shm_open_variable(aTHX_ space, (uint32_t)type, text, length, create, &err);
         retry = var == NULL && (err.code == POOL_FULL || space->super->closed != 0); /* it was removed: there will be a new one */
         shm_space_release(space);
         if (!retry) break;
     }
-    if (var == NULL) croak("Cannot create a shared variable: %s", err.text);
+    if (var == NULL && err.code == POOL_OK) XSRETURN_UNDEF;
+    if (var == NULL) croak("Cannot %s a shared variable: %s", create ? "create" : "open", err.text);
     RETVAL = shm_object(aTHX_ var);
   OUTPUT:
     RETVAL
@@ -322,6 +328,16 @@ _tie(reference, object)
     if (shm_type_of(target) != var->type) croak("Not a variable of the right type");
     shm_untie(aTHX_ var, target);
     shm_tie(aTHX_ var, target);
+
+bool
+_is_shared(object)
+    SV *object
+  PREINIT:
+    shm_var_t *var = shm_handle_of(aTHX_ object);
+  CODE:
+    RETVAL = var != NULL && !var->removed && !var->record->state[var->record->serial & 1].removed;
+  OUTPUT:
+    RETVAL
 
 SV *
 _reference(object)

@@ -70,21 +70,32 @@ static inline pool_t *pool_grow_open(pool_grow_t *row, uint32_t k, bool create, 
     char        path[POOL_GROW_PATH + 16];
     pool_spec_t spec = row->spec;
     pool_t     *pool, *none = NULL;
+    int         saved = errno; /* of the caller's program, who did not ask for a system call */
 
     err->code = POOL_FULL;
     if (k >= POOL_GROW_PARTS) return NULL;
     if ((pool = __atomic_load_n(&row->part[k], __ATOMIC_ACQUIRE)) != NULL) return pool;
     snprintf(path, sizeof path, "%s.%u", row->path, (unsigned)k);
-    if (!create && access(path, F_OK) != 0) return NULL;
-    spec.capacity = POOL_GROW_FIRST << k;
-    do pool = pool_open(path, &spec, err);
-    while (pool == NULL && err->code == POOL_INTERRUPTED);
-    if (pool == NULL) return NULL;
-    if (!__atomic_compare_exchange_n(&row->part[k], &none, pool, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-        pool_close(pool);
-        pool = none;
+    if (create || access(path, F_OK) == 0) {
+        spec.capacity = POOL_GROW_FIRST << k;
+        do pool = pool_open(path, &spec, err);
+        while (pool == NULL && err->code == POOL_INTERRUPTED);
+        if (pool != NULL && !__atomic_compare_exchange_n(&row->part[k], &none, pool, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+            pool_close(pool);
+            pool = none;
+        }
     }
+    errno = saved;
     return pool;
+}
+
+/* Open all parts that there are. False with *err filled: one cannot be opened, so
+ * what is in it would be overlooked. */
+static inline bool pool_grow_open_all(pool_grow_t *row, pool_error_t *err)
+{
+    uint32_t k = 0;
+    while (pool_grow_open(row, k, false, err) != NULL) k++;
+    return err->code == POOL_FULL;
 }
 
 static inline void pool_grow_close(pool_grow_t *row)

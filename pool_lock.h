@@ -127,13 +127,15 @@ static inline int pool_lock_sleep(pool_lock_t *lock, uint32_t seen, int64_t dead
 {
     int64_t         now = pool_lock_now(), until = now + POOL_LOCK_SLICE_NS;
     struct timespec at;
+    int             saved = errno, why;
 
     if (deadline_ns != POOL_FOREVER && deadline_ns <= now) return POOL_TIMEOUT;
     if (deadline_ns != POOL_FOREVER && deadline_ns < until) until = deadline_ns;
     at.tv_sec  = (time_t)(until / INT64_C(1000000000));
     at.tv_nsec = (long)(until % INT64_C(1000000000));
-    if (syscall(SYS_futex, &lock->event, FUTEX_WAIT_BITSET, seen, &at, NULL, what) != 0 && (errno == EINTR || errno == ETIMEDOUT))
-        return until == deadline_ns && pool_lock_now() >= until ? POOL_TIMEOUT : POOL_INTERRUPTED;
+    why        = syscall(SYS_futex, &lock->event, FUTEX_WAIT_BITSET, seen, &at, NULL, what) == 0 ? 0 : errno;
+    errno      = saved;
+    if (why == EINTR || why == ETIMEDOUT) return until == deadline_ns && pool_lock_now() >= until ? POOL_TIMEOUT : POOL_INTERRUPTED;
     return POOL_FULL;
 }
 

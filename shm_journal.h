@@ -563,8 +563,10 @@ static const char *shm_label(const shm_var_t *var)
 static void shm_damaged(pTHX_ shm_var_t *var) __attribute__((noreturn));
 static void shm_damaged(pTHX_ shm_var_t *var)
 {
+    pool_error_t err;
     shm_cursor_reset(&var->at);
     var->at.serial = UINT64_MAX;
+    if (!pool_grow_open_all(&var->space->blocks, &err)) croak("Cannot read the shared %s: %s", shm_label(var), err.text);
     croak("The shared %s is damaged: what is stored of it makes no sense", shm_label(var));
 }
 
@@ -732,12 +734,14 @@ static void shm_batch_commit(pTHX);
  * variable: its holder may be waiting for that. */
 static void shm_refresh_slow(pTHX_ shm_var_t *var)
 {
+    dSAVE_ERRNO; /* the user only looks at a variable */
     shm_check(aTHX_ var);
     while (shm_excluded(var)) {
         if (shm_work.batch != NULL) shm_batch_commit(aTHX);
         shm_wait_readable(aTHX_ var);
     }
     if (__atomic_load_n(&var->record->serial, __ATOMIC_ACQUIRE) != var->at.serial) shm_report(aTHX_ var, shm_catch_up(aTHX_ var));
+    RESTORE_ERRNO;
 }
 
 /* Before every read: is the copy current? Two loads. Acquire pairs with shm_publish(). */
@@ -778,11 +782,13 @@ static void shm_lock_slow(pTHX_ shm_var_t *var)
 {
     shm_locker_t locker = shm_locker(var);
     int          code;
+    dSAVE_ERRNO;
     while ((code = shm_write_lock(&locker, POOL_FOREVER)) != POOL_OK) {
         if (code == SHM_DEADLOCK) shm_deadlock(aTHX_ var);
         shm_run_handlers(aTHX_ var);
         locker = shm_locker(var);
     }
+    RESTORE_ERRNO;
 }
 
 static void shm_unlock(shm_var_t *var)

@@ -49,6 +49,7 @@ static inline void shm_mark_readers(shm_record_t *record, uint64_t value)
 static inline uint64_t shm_find_reader(const shm_locker_t *locker, uint64_t who)
 {
     pool_grow_t *row = &locker->space->attach;
+    pool_error_t err;
     uint64_t     slot;
     for (slot = pool_grow_next(row, 0); slot != POOL_NONE; slot = pool_grow_next(row, slot + 1)) {
         pool_t       *part = pool_grow_have(row, slot);
@@ -60,7 +61,7 @@ static inline uint64_t shm_find_reader(const shm_locker_t *locker, uint64_t who)
         if (who != 0 && !shm_same_process(owner, who)) continue;
         if (owner != 0 && !pool_owner_is_dead(part, owner)) return owner;
     }
-    return 0;
+    return who != 0 || pool_grow_open_all(row, &err) ? 0 : UINT64_MAX; /* what cannot be seen may be a reader */
 }
 
 /* Has the writer, who is in record->lock, to wait for readers? When there are

@@ -299,13 +299,18 @@ static uint64_t shm_recover_row(pool_grow_t *row)
  * number of variables, attachments, names and blocks that were freed. */
 static uint64_t shm_recover(pTHX_ shm_space_t *space)
 {
-    shm_marks_t marks;
-    uint64_t    freed;
+    shm_marks_t  marks;
+    pool_error_t err;
+    uint64_t     freed;
 
     memset(&marks, 0, sizeof marks);
     shm_adopt();
     shm_release_cycles(aTHX);
     shm_registry_lock(space);
+    if (!shm_sees_all(space, &err)) {
+        shm_registry_unlock(space);
+        return 0; /* what cannot be seen cannot be marked */
+    }
     freed          = shm_recover_attachments(space) + shm_recover_row(&space->names);
     marks.space    = space;
     marks.capacity = pool_grow_capacity(&space->vars, NULL);

@@ -194,10 +194,12 @@ static bool shm_add_name(shm_space_t *space, const char *text, size_t length, sh
 
 /* --- attaching ----------------------------------------------------------- */
 
-/* The handle of a variable, which is found or made, and attached to unless this
- * interpreter has it already. name == NULL: a new, anonymous one. NULL with *err
- * filled; POOL_FULL: the namespace was removed meanwhile. */
-static shm_var_t *shm_open_variable(pTHX_ shm_space_t *space, uint32_t type, const char *name, size_t length, pool_error_t *err)
+/* The handle of a variable, which is found or, with `create`, made, and attached to
+ * unless this interpreter has it already. name == NULL: a new, anonymous one. NULL
+ * with *err filled; POOL_FULL: the namespace was removed meanwhile; POOL_OK: there is
+ * none of that name. */
+static shm_var_t *shm_open_variable(pTHX_ shm_space_t *space, uint32_t type, const char *name, size_t length, bool create,
+                                    pool_error_t *err)
 {
     shm_id_t   id   = { SHM_NONE, 0 };
     uint64_t   slot = SHM_NONE, attach = SHM_NONE;
@@ -206,7 +208,7 @@ static shm_var_t *shm_open_variable(pTHX_ shm_space_t *space, uint32_t type, con
 
     err->code = POOL_FULL;
     shm_registry_lock(space);
-    if (space->super->closed == 0) {
+    if (space->super->closed == 0 && shm_sees_all(space, err)) {
         if (name != NULL && (slot = shm_find_name(space, name, length)) != SHM_NONE) {
             const shm_name_t *found = (const shm_name_t *)pool_grow_ptr(&space->names, slot);
             id.slot                 = found->variable;
@@ -214,8 +216,12 @@ static shm_var_t *shm_open_variable(pTHX_ shm_space_t *space, uint32_t type, con
             if (!shm_exists(space, id) || shm_record(space, id.slot)->type != type)
                 ok = shm_fail(err, POOL_E_INVALID, 0, "is damaged: a name leads to no variable", space->path);
         }
-        else
+        else if (create)
             ok = made = shm_create(space, type, &id, err);
+        else {
+            ok        = false;
+            err->code = POOL_OK;
+        }
         if (ok) attach = shm_attach_new(space, id, 0, err);
         if (attach != SHM_NONE && made && name != NULL && !shm_add_name(space, name, length, id, err)) {
             shm_detach(space, id, attach); /* which destroys it */
@@ -521,7 +527,7 @@ static void shm_move_all(pTHX_ shm_move_t *move)
     SAVEFREEPV(vars);
     for (; ok && tied < count; tied++) {
         SV *target = SvRV(*av_fetch(move->targets, tied, 0));
-        vars[tied] = shm_open_variable(aTHX_ move->space, shm_type_of(target), NULL, 0, &err);
+        vars[tied] = shm_open_variable(aTHX_ move->space, shm_type_of(target), NULL, 0, true, &err);
         if (vars[tied] == NULL) {
             ok = false;
             if (err.code == POOL_FULL) shm_fail(&err, POOL_FULL, 0, "was removed", move->space->path);

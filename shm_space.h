@@ -165,6 +165,14 @@ static inline bool shm_exists(shm_space_t *space, shm_id_t id)
     return pool_grow_is_allocated(&space->vars, id.slot) && pool_grow_generation(&space->vars, id.slot) == id.generation;
 }
 
+/* Can this process look at all names, variables and attachments? Whoever concludes
+ * from not finding one that there is none has to ask, under the registry lock, under
+ * which their number grows. False with *err: a file cannot be opened. */
+static inline bool shm_sees_all(shm_space_t *space, pool_error_t *err)
+{
+    return pool_grow_open_all(&space->names, err) && pool_grow_open_all(&space->vars, err) && pool_grow_open_all(&space->attach, err);
+}
+
 static inline bool shm_fail(pool_error_t *err, int code, int sys_errno, const char *what, const char *path)
 {
     err->code      = code;
@@ -180,10 +188,12 @@ static inline bool shm_directory(const char *path, bool private_to_user, uint32_
 {
     struct stat st;
     uint32_t    bits = private_to_user ? 0700 : mode | (mode & 0444) >> 2 | 0700;
+    int         why  = mkdir(path, 0700) == 0 ? 0 : errno;
 
-    if (mkdir(path, 0700) == 0 && !private_to_user && chmod(path, bits) != 0)
+    if (why == 0 && !private_to_user && chmod(path, bits) != 0)
         return shm_fail(err, POOL_E_SYSTEM, errno, "cannot be given its mode", path);
-    if (lstat(path, &st) != 0) return shm_fail(err, POOL_E_SYSTEM, errno, "cannot be made a namespace", path);
+    if (lstat(path, &st) != 0)
+        return shm_fail(err, POOL_E_SYSTEM, why != 0 && why != EEXIST ? why : errno, "cannot be made a namespace", path);
     if (!private_to_user && S_ISLNK(st.st_mode) && stat(path, &st) != 0)
         return shm_fail(err, POOL_E_SYSTEM, errno, "cannot be a namespace", path);
     if (!S_ISDIR(st.st_mode)) return shm_fail(err, POOL_E_INVALID, 0, "cannot be a namespace: it is not a directory", path);
@@ -235,9 +245,14 @@ static inline void shm_space_free(shm_space_t *space)
     free(space);
 }
 
+/* Files that are added have the mode of those that are there, whoever adds them: all
+ * who may use the namespace have to be able to open them. */
 static inline void shm_open_rows(shm_space_t *space, uint32_t mode)
 {
-    char path[POOL_GROW_PATH];
+    char        path[POOL_GROW_PATH];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/namespace", space->path);
+    if (stat(path, &st) == 0) mode = st.st_mode & 0777;
     snprintf(path, sizeof path, "%s/vars", space->path);
     pool_grow_init(&space->vars, path, sizeof(shm_record_t), mode);
     snprintf(path, sizeof path, "%s/blocks", space->path);

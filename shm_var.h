@@ -552,6 +552,7 @@ static void shm_reap(shm_space_t *space)
 static void shm_handle_release(pTHX_ shm_var_t *var)
 {
     SV *cache = var->cache;
+    dSAVE_ERRNO; /* a scope ends */
 
     shm_adopt();
     shm_unlock_all(var);
@@ -572,6 +573,7 @@ static void shm_handle_release(pTHX_ shm_var_t *var)
     SvREFCNT_dec(cache);
     SvREFCNT_dec(var->left);
     var->left = NULL;
+    RESTORE_ERRNO;
 }
 
 static int shm_handle_free(pTHX_ SV *sv, MAGIC *mg)

@@ -111,5 +111,46 @@ program('use IPC::Shm; our %theirs : shm = (k => "v"); our $to : shm = \%theirs'
     }
 }
 
+# To look for a name makes none, also where others remove it at that moment.
+{
+    my $look = child(
+        sub {
+            while (1) {
+                my $variable = $IPC::Shm::NAMEVARS{'%main::brief'};
+                my $there    = exists $IPC::Shm::NAMEVARS{'%main::brief'};
+                my $deleted  = delete $IPC::Shm::NAMEVARS{'%main::brief'};
+                die "deleted: $deleted\n" if defined $deleted && $deleted != 1;
+            }
+        }
+    );
+    my $found = 0;
+    for my $round (1 .. 3000) {
+        eval 'our %brief : shm; 1' or die $@;
+        eval { (tied our %brief)->remove };
+        $found++ if grep { $_ eq '%main::brief' } keys %IPC::Shm::NAMEVARS;
+    }
+    is $found, 0, 'a name that is removed stays removed, however others look for it';
+    ok kill(KILL => $look), '(they did)';
+    waitpid $look, 0;
+    untie our %brief;
+}
+{
+    my @undefined =
+        ($IPC::Shm::NAMEVARS{'%main::none'}, $IPC::Shm::NAMEVARS{''}, $IPC::Shm::NAMEVARS{none}, $IPC::Shm::NAMEVARS{ '%' . 'x' x 600 });
+    is_deeply \@undefined, [ (undef) x 4 ], 'what is no name leads to nothing';
+    ok !exists $IPC::Shm::NAMEVARS{'%main::none'}, '… and none is made';
+    is_deeply [ delete @IPC::Shm::NAMEVARS{ '%main::none', 'x' } ], [ undef, undef ], '… nor can it be deleted';
+    is scalar(%IPC::Shm::NAMEVARS), scalar(keys %IPC::Shm::NAMEVARS), 'NAMEVARS in scalar context';
+    for my $change (
+        sub { $IPC::Shm::NAMEVARS{'%x'} = 1 },
+        sub { %IPC::Shm::NAMEVARS = () },
+        sub { undef %IPC::Shm::NAMEVARS },
+        sub { push @{ $IPC::Shm::NAMEVARS{'@new'} }, 1 }
+        )
+    {
+        ok !eval { $change->(); 1 } && $@ =~ /^%IPC::Shm::NAMEVARS is read-only; .* at \Q$0\E line/, 'it is read-only';
+    }
+}
+
 IPC::Shm->cleanup;
 done_testing;

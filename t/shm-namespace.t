@@ -66,6 +66,61 @@ SKIP: {
     like in_space("$top/no/such", 'use IPC::Shm; our $x : shm'), qr/cannot be made a namespace: No such file/,
         'a directory that cannot be made';
 }
+
+# Ways to the same directory.
+{
+    mkdir "$top/real";
+    symlink "$top/real", "$top/link" or die $!;
+    is in_space("$top/link", 'use IPC::Shm; our $x : shm = 8; print $x'),                8, 'a symbolic link to a directory';
+    is in_space("$top/real", 'use IPC::Shm; our $x : shm; print $x; IPC::Shm->cleanup'), 8, '… is that directory';
+    is in_space(
+        "$top/real/", "use IPC::Shm; our \$x : shm; use IPC::Shm namespace => '$top/./link/'; print IPC::Shm->namespace; IPC::Shm->cleanup"
+        ),
+        "$top/real", 'the directory that is in use may be named again, by any of its names';
+    is in_space('relative', "chdir '/'; require IPC::Shm; print IPC::Shm->namespace"), '/relative', 'relative to the root';
+    symlink "$top/nowhere", "$top/dangling" or die $!;
+    like in_space("$top/dangling", 'use IPC::Shm; our $x : shm'), qr/cannot be a namespace: No such file/, 'a symbolic link to nothing';
+}
+
+# Other users.
+SKIP: {
+    skip 'needs root, to be other users', 12 if $> != 0;
+    chmod 0755, $top;
+
+    # Loaded as root, and declared as that user: modules may lie where he cannot look.
+    my $as = sub {
+        my ($uid, $dir, $code, $umask) = @_;
+        return in_space($dir,
+                  'use POSIX (); require IPC::Shm; require Cwd; require Errno; IPC::Shm->import;'
+                . sprintf('umask 0%o; $) = "%d %d"; $( = %d; POSIX::setuid(%d) or die $!;', $umask // 022, ($uid) x 4)
+                . "eval q{$code; 1} or print \$\@");
+    };
+    mkdir "$top/closed";
+    like $as->(54321, "$top/closed/x", 'our $x : shm'), qr{/closed/x cannot be made a namespace: Permission denied},
+        'a directory where nothing may be made';
+    like $as->(54321, "$top/closed", 'our $x : shm'), qr{/closed/namespace: Permission denied}, '… or that cannot be written to';
+    mkdir "$top/open";
+    chmod 01777, "$top/open";
+    is $as->(54321, "$top/open/all", 'BEGIN { IPC::Shm::Tied->Mode(0666) } our %h : shm = (one => 1); print %h', 0777), 'one1',
+        'a namespace for all users, whatever the umask';
+    is mode("$top/open/all") . mode("$top/open/all/$_"), '07770666', "… $_" for qw(namespace vars.0 blocks.0 attach.0 names.0);
+    is $as->(
+        54322,
+        "$top/open/all",
+        'our (%h, %mine) : shm; { my $lock = (tied %h)->lock_guard; $h{two} = $h{one} + 1 } $mine{$_} = { n => $_ } for 1 .. 100; $h{large} = "x" x 500_000; print "done"'
+        ),
+        'done', 'another user reads, locks and stores';
+    is_deeply [ map { mode($_) } glob "$top/open/all/*.[1-9]" ], [ ('0666') x (() = glob "$top/open/all/*.[1-9]") ],
+        '… the files that this adds are for all, too, though his Mode is another';
+    is $as->(54321, "$top/open/all", 'our (%h, %mine) : shm; print "$h{two} ", length $h{large}, " $mine{100}{n}"'), '2 500000 100',
+        '… and the first user sees it';
+    $as->(54321, "$top/open/private", 'our %h : shm = (one => 1)');
+    like $as->(54322, "$top/open/private", 'our %h : shm'), qr/Permission denied/, 'by default other users are kept out';
+    $as->(54321, "$top/open/readable", 'BEGIN { IPC::Shm::Tied->Mode(0644) } our %h : shm = (one => 1)');
+    like $as->(54322, "$top/open/readable", 'our %h : shm; print %h'), qr/Permission denied/, 'to be allowed to read only is not enough';
+    in_space("$top/open/$_", 'use IPC::Shm; IPC::Shm->cleanup') for qw(all private readable);
+}
+
 # Format and damage.
 {
 

@@ -8,7 +8,8 @@ use IPC::Shm::Attribute;
 use IPC::Shm::Names;
 use IPC::Shm::Tied;
 
-our $VERSION = '0.01';
+our $VERSION  = '0.01';
+our @CARP_NOT = qw(IPC::Shm::Attribute IPC::Shm::Names IPC::Shm::Tied attributes);
 
 IPC::Shm::_boot(__PACKAGE__);
 IPC::Shm::Attribute->install;
@@ -19,11 +20,11 @@ my $namespace;                           # as given by `use IPC::Shm namespace =
 my $in_use;                              # where the first variable went
 
 sub import {
-    my ($class, %option) = @_;
-    my $caller = caller;
+    my ($class, @options) = @_;
+    Carp::croak("The options of $class are pairs of name and value") if @options % 2;
+    my %option = @options;
     for my $name (sort keys %option) { Carp::croak("Unknown option '$name' of $class") if $name ne 'namespace' }
     _set_namespace($option{namespace}) if exists $option{namespace};
-    IPC::Shm::Attribute->install_into($caller);
     return;
 }
 
@@ -31,7 +32,8 @@ sub _set_namespace {
     my ($dir) = @_;
     Carp::croak('namespace must be the path of a directory') unless defined $dir && length $dir && $dir !~ /\0/;
     $dir = _absolute($dir);
-    Carp::croak("The namespace $in_use is in use already; it cannot become $dir") if defined $in_use && $in_use ne $dir;
+    return                                                                        if defined $in_use && _is_same_directory($in_use, $dir);
+    Carp::croak("The namespace $in_use is in use already; it cannot become $dir") if defined $in_use;
     $namespace = $dir;
     return;
 }
@@ -42,7 +44,17 @@ sub _absolute {
     $dir =~ s{(?<=.)/+\z}{};
     return $dir if $dir =~ m{\A/};
     require Cwd;
-    return Cwd::getcwd() . "/$dir";
+    my $here = Cwd::getcwd();
+    Carp::croak("The relative namespace '$dir' cannot be found: there is no current directory") unless defined $here;
+    return $here eq '/' ? "/$dir" : "$here/$dir";
+}
+
+sub _is_same_directory {
+    my ($one, $other) = @_;
+    return 1 if $one eq $other;
+    my @one   = stat $one   or return 0;
+    my @other = stat $other or return 0;
+    return $one[0] == $other[0] && $one[1] == $other[1];
 }
 
 sub namespace {
@@ -60,26 +72,35 @@ sub _where {
     return ($path, $path eq "/dev/shm/ipc-shm-$>", IPC::Shm::Tied->Size, IPC::Shm::Tied->Mode);
 }
 
+# What XS dies of names the line that calls it, which is ours: let it be the caller's.
+# What a signal handler dies of is its own.
+sub _from_callers_line {
+    my ($code, @arguments) = @_;
+    my ($ok, $why, @result);
+    {
+        local $@;
+        $ok  = eval { @result = $code->(@arguments); 1 };
+        $why = $@;
+    }
+    return wantarray ? @result : $result[-1] if $ok;
+    Carp::croak($why) if !ref $why && $why =~ s{ at [^\n]*\bIPC/Shm(?:/\w+)?\.pm line \d+(?:, <[^>]*> \w+ \d+)?\.\n\z}{};
+    die $why;
+}
+
 # The object of a variable: a new one, or the one of that name.
-sub _new {
-    my ($type, $name) = @_;
-    my $object = eval { _variable(_where(), $type, $name) };
-    return $object if defined $object;
-    (my $why = $@) =~ s/ at \S+ line \d+\.?\n\z//;
-    return Carp::croak($why);
+sub _new { my ($type, $name) = @_; return scalar _from_callers_line(\&_variable, _where(), $type, $name, 1) }
+
+# The object of a variable that exists, by its name; or undef.
+sub _named {
+    my ($name) = @_;
+    my $type   = defined $name && length $name ? $type_of{ substr $name, 0, 1 } : undef;
+    return $type && scalar _from_callers_line(\&_variable, _where(), $type, $name, 0);
 }
 
-sub _named { my ($name) = @_; return _new($type_of{ substr $name, 0, 1 } || 0, $name) }
-
-sub cleanup {
-    my ($class) = @_;
-    _cleanup(_where());
-    return 1;
-}
-
-sub stats   { return _stats(_where()) }
-sub list    { return _list(_where()) }
-sub recover { return _recover(_where()) }
+sub cleanup { _from_callers_line(\&_cleanup, _where()); return 1 }
+sub stats   { return scalar _from_callers_line(\&_stats,   _where()) }
+sub recover { return scalar _from_callers_line(\&_recover, _where()) }
+sub list    { my @variables = _from_callers_line(\&_list, _where()); return @variables }
 
 1;
 
@@ -146,7 +167,8 @@ Leave the value out where a program that starts must not reset what others count
 A C<my> variable has no name that another program could use. It is shared with
 the processes that C<fork> makes from this one, and lives while one of them still
 has it in scope, or another shared variable refers to it. Then it is gone; also if
-its last users were killed. Each time the declaration is run makes a new variable.
+its last users were killed. Each time the declaration is run makes a new variable;
+only a C<state> variable stays the same one.
 
 C<tie my %h, 'IPC::Shm::Tied'> (or C<my @a>, C<my $s>) makes such a variable by hand.
 
@@ -218,7 +240,7 @@ list context. Time limits are seconds, with fractions; C<undef> or none at all m
 means "do not wait", and a negative one is an exception. While a process waits its signal handlers run, and may
 C<die> out of it; if they return, the rest of the time is waited for.
 
-Exceptions are strings that end with the file and line of the caller. Besides those of a call, any use of
+Exceptions are strings that end with the file and line of the caller. What goes well leaves C<$@> and C<$!> alone. Besides those of a call, any use of
 a variable may die with C<Cannot share ...> (a value that cannot be stored), C<Cannot store: ...> (no room),
 C<Deadlock on ...> (see L</writelock>), C<... was removed> and C<... is damaged> (somebody has written to the files). None of
 them changes the variable.
@@ -317,14 +339,16 @@ before the first variable is declared; the latter wins.
         IPC::Shm::Tied->Size(8192);
     }
 
-C<Mode> is the permission of the files that this process makes (default 0660; for a
-directory that you name, also that of the directory, with execute bits added). C<Size> is the block size
+C<Mode> is the permission of the files of a namespace that this process makes (default 0660; for a
+directory that you name, also that of the directory, with execute bits added), whatever the umask. Files that
+are added to a namespace later get the permission of those that are there. C<Size> is the block size
 of a namespace that this process creates (default 4096 bytes): variables grow block by block, as far as
 the filesystem has room. A store that does not fit dies; the variable stays as it was.
 
 Files belong to the user who makes them and to that user's group, which is whom the group bits of C<Mode> admit.
-To share variables between users, name a directory that all of them may enter, and set C<Mode> in each
-program. Whoever may write to the files can write anything there: nothing of it is executed, and damage is an
+To share variables between users, name a directory that all of them may enter, and set C<Mode> in the
+program that makes the namespace; who reads needs to be allowed to write as well. Where a group shares it, whose
+members have different primary groups, make the directory beforehand and set its set-group-ID bit (C<chmod g+s>). Whoever may write to the files can write anything there: nothing of it is executed, and damage is an
 exception, but do not share with those who must not see or change the values.
 
 =head2 namespace
@@ -360,7 +384,7 @@ C<bytes_used>, C<bytes_reserved> (taken on the filesystem) and C<bytes_total> (t
 
     printf "%s: %d bytes\n", $_->{name} // 'anonymous', $_->{bytes} for IPC::Shm->list;
 
-A list of hash references, one a variable: C<name> (or undef), C<type> (C<SCALAR>, C<ARRAY>, C<HASH>),
+A list of hash references, one a variable (in scalar context, their number): C<name> (or undef), C<type> (C<SCALAR>, C<ARRAY>, C<HASH>),
 C<elements>, C<bytes>, C<serial>, C<writer> (the process that holds a write lock, or undef), C<readers> and
 C<attached> (references to lists of process IDs), C<refs>, C<removed>.
 

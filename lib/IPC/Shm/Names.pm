@@ -8,34 +8,37 @@ our $VERSION = '0.01';
 # %IPC::Shm::NAMEVARS: the named variables of the namespace. A value is a
 # reference to the variable; deleting a name removes the variable.
 
-sub TIEHASH { my ($class) = @_; return bless { names => [] }, $class }
+our @CARP_NOT = qw(IPC::Shm);
 
-sub _exists {
-    my ($name) = @_;
-    return defined $name && grep { $_ eq $name } IPC::Shm::_names(IPC::Shm::_where());
-}
+sub TIEHASH { my ($class) = @_; return bless { names => [] }, $class }
 
 sub FETCH {
     my (undef, $name) = @_;
-    return _exists($name) ? IPC::Shm::_reference(IPC::Shm::_named($name)) : undef;
+    my $object = IPC::Shm::_named($name);
+    return $object && IPC::Shm::_reference($object);
 }
 
-sub EXISTS { my (undef, $name) = @_; return !!_exists($name) }
+sub EXISTS { my (undef, $name) = @_; return defined IPC::Shm::_named($name) }
 
 sub FIRSTKEY {
     my ($self) = @_;
-    $self->{names} = [ sort(IPC::Shm::_names(IPC::Shm::_where())) ];
+    $self->{names} = [ sort(IPC::Shm::_from_callers_line(\&IPC::Shm::_names, IPC::Shm::_where())) ];
     return shift @{ $self->{names} };
 }
 
 sub NEXTKEY { my ($self) = @_; return shift @{ $self->{names} } }
-sub SCALAR  { return scalar(() = IPC::Shm::_names(IPC::Shm::_where())) }
+sub SCALAR  { return scalar(() = IPC::Shm::_from_callers_line(\&IPC::Shm::_names, IPC::Shm::_where())) }
 
 sub DELETE {
-    my ($self, $name) = @_;
-    return undef unless _exists($name);    ## no critic (also in list context)
-    IPC::Shm::_named($name)->remove;
-    return 1;
+    my (undef, $name) = @_;
+    my $object = IPC::Shm::_named($name) or return undef;    ## no critic (also in list context)
+    return scalar IPC::Shm::_from_callers_line(\&_remove, $object);
+}
+
+# Somebody else may have removed it just now.
+sub _remove {
+    my ($object) = @_;
+    return eval { $object->remove } || ($@ =~ /was removed/ ? undef : die $@);
 }
 
 sub STORE { return Carp::croak('%IPC::Shm::NAMEVARS is read-only; declare a variable to name it') }

@@ -4,7 +4,8 @@ use warnings;
 use Carp ();
 use IPC::Shm::Guard;
 
-our $VERSION = '0.01';
+our $VERSION  = '0.01';
+our @CARP_NOT = qw(IPC::Shm);
 
 @IPC::Shm::Scalar::ISA = @IPC::Shm::Array::ISA = @IPC::Shm::Hash::ISA = __PACKAGE__;
 
@@ -32,21 +33,11 @@ sub TIESCALAR { return IPC::Shm::_new(1, undef) }
 sub TIEARRAY  { return IPC::Shm::_new(2, undef) }
 sub TIEHASH   { return IPC::Shm::_new(3, undef) }
 
-# What XS dies of names the line that calls it, which is ours: let it be the caller's.
-sub _from_callers_line {
-    my ($method, @arguments) = @_;
-    my $result;
-    return $result if eval { $result = $method->(@arguments); 1 };
-    my $error = $@;
-    Carp::croak($error) if !ref $error && $error =~ s/ at \Q@{[__FILE__]}\E line \d+\.\n\z//;
-    die $error;    # of a signal handler
-}
-
 sub lock_guard {
     my ($self, $kind, $timeout) = @_;
     $kind = 'write' unless defined $kind;
     Carp::croak("lock_guard takes 'read' or 'write', not '$kind'") unless $kind =~ /\A(?:read|write)\z/;
-    my $locked = _from_callers_line($kind eq 'read' ? $self->can('readlock') : $self->can('writelock'), $self, $timeout);
+    my $locked = IPC::Shm::_from_callers_line($kind eq 'read' ? $self->can('readlock') : $self->can('writelock'), $self, $timeout);
     return undef unless defined $locked;    ## no critic (a timeout: also in list context)
     return IPC::Shm::Guard->_new($self, $locked ? $kind : '');
 }
