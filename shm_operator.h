@@ -422,11 +422,6 @@ static const struct {
     { OP_TIE, shm_tie_operator },
     { OP_HELEM, shm_read_helem },
     { OP_MULTIDEREF, shm_read_multideref },
-    { OP_SPLIT, shm_batch_split },
-    { OP_DELETE, shm_batch_delete },
-    { OP_AVALUES, shm_read_avalues },
-    { OP_KVHSLICE, shm_read_kvhslice },
-    { OP_KVASLICE, shm_read_kvaslice },
 };
 
 /* Code that was compiled before this module was loaded has the old operators. */
