@@ -9,7 +9,7 @@
  *
  *     bool died;
  *     if (pool_lock_acquire(pool, &lock, POOL_FOREVER, &died) == POOL_OK) {
- *         if (died) { ... the last holder may have left work half done ... }
+ *         if (died) put_in_order(); // the last holder may have left work half done
  *         pool_lock_release(&lock);
  *     }
  *

@@ -88,9 +88,11 @@ Data::Pool::Shared::Tool::Map - a pool as a map of characters
 
 =head1 SYNOPSIS
 
+    use Data::Pool::Shared::Tool::Map;
+    use Data::Pool::Shared::Tool::Owners;
     my $map   = Data::Pool::Shared::Tool::Map->new($pool->capacity, $width, $height);
     my @cells = $map->cells($pool, Data::Pool::Shared::Tool::Owners->new($pool));
-    my @lines = $map->draw($glyphs, sub { my ($owner) = @_; ... }, @cells);
+    my @lines = $map->draw($glyphs, sub { my ($owner) = @_; return 'plain' }, @cells);
 
 =head1 METHODS
 

@@ -79,8 +79,8 @@ Data::Pool::Shared::Tool::Plain - shared data as plain data, for JSON and for Pe
 
 =head1 SYNOPSIS
 
-    my $data = Data::Pool::Shared::Tool::Plain::copy($reference);
-    my $data = Data::Pool::Shared::Tool::Plain::for_json($reference);
+    my $copy = Data::Pool::Shared::Tool::Plain::copy($reference);
+    my $tree = Data::Pool::Shared::Tool::Plain::for_json($reference);
     my $data = Data::Pool::Shared::Tool::Plain::from_json(JSON::PP->new->decode($text));
 
 =head1 FUNCTIONS

@@ -139,7 +139,7 @@ Data::Pool::Shared::Tool::Watch - shmpool's command that goes on looking at a po
 =head1 SYNOPSIS
 
     use Data::Pool::Shared::Tool::Watch;
-    Data::Pool::Shared::Tool::Watch::watch({ interval => 0.5 }, '/dev/shm/jobs');
+    Data::Pool::Shared::Tool::Watch::watch({ interval => 0.5, count => 2 }, '/dev/shm/jobs');
 
 =head1 FUNCTIONS
 
