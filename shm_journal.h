@@ -41,6 +41,7 @@ typedef struct shm_work {
     shm_buffer_t dropped;     /* shm_id_t: variables that the change no longer refers to */
     shm_buffer_t added;       /* shm_id_t: variables that a record refers to */
     shm_buffer_t batch_added; /* likewise, the pending records */
+    shm_buffer_t kept;        /* SV *, counted: what may lead to objects that this process has */
     shm_draft_t  draft;
     shm_var_t   *batch; /* locked, with records pending */
     uint32_t     batching;
@@ -48,12 +49,15 @@ typedef struct shm_work {
     U32          hash;     /* of the key of the record that is written; 0: not known */
     shm_delta_t  delta;
     bool         registry; /* the registry lock is held */
+    shm_var_t   *applying; /* whose copy records are carried out on; NULL: nobody's, it is only looked at */
 } shm_work_t;
 
 static __thread shm_work_t shm_work;
 
 static void shm_take_refs(pTHX_ shm_space_t *space, const shm_buffer_t *ids); /* shm_refs.h */
 static void shm_drop_refs(shm_space_t *space, shm_buffer_t *ids);
+static void shm_note_kept(pTHX_ const shm_var_t *var, SV *sv);
+static void shm_keep_objects(pTHX_ shm_var_t *var);
 
 static void shm_batch_forget(void)
 {
@@ -99,7 +103,10 @@ static SV *shm_replace(pTHX_ shm_reader_t *in, SV *old, shm_delta_t *delta)
         sv_2mortal(old);
         return NULL;
     }
-    if (*start == SHM_T_STANDIN) delta->standins++;
+    if (*start == SHM_T_STANDIN) {
+        delta->standins++;
+        if (shm_work.applying != NULL) shm_note_kept(aTHX_ shm_work.applying, old);
+    }
     return old;
 }
 
@@ -373,6 +380,7 @@ static bool shm_apply(pTHX_ shm_var_t *var, const uint8_t *data, size_t length, 
     in.end = data + length;
     in.bad = false;
     if (var->type == SHM_HASH && length > 0) shm_keep_iteration(aTHX_ var);
+    shm_work.applying = var->object != NULL ? var : NULL;
     while (in.at < in.end && !in.bad) {
         enum shm_op op = (enum shm_op)shm_get_byte(&in);
         if (var->type == SHM_HASH)
@@ -406,7 +414,8 @@ static void shm_put_value(pTHX_ shm_buffer_t *out, SV *sv)
         standin.id   = var->id;
         standin.type = var->type;
         if (SvOBJECT(target)) {
-            HEK *name = HvNAME_HEK(SvSTASH(target));
+            HEK *name    = HvNAME_HEK(SvSTASH(target));
+            var->blessed = SvSTASH(target);
             if (name != NULL) {
                 standin.class_name   = HEK_KEY(name);
                 standin.class_length = (size_t)HEK_LEN(name);
@@ -630,8 +639,9 @@ static enum shm_news shm_catch_up(pTHX_ shm_var_t *var)
     if (state.removed) return SHM_REMOVED;
     if (reload && var->type == SHM_HASH) shm_keep_iteration(aTHX_ var);
     if (reload) shm_clear_copy(aTHX_ var, &ignored);
-    var->at                 = to;
-    ok                      = shm_apply(aTHX_ var, shm_work.copy.data, shm_work.copy.length, NULL, &ignored);
+    var->at = to;
+    ok      = shm_apply(aTHX_ var, shm_work.copy.data, shm_work.copy.length, NULL, &ignored);
+    shm_keep_objects(aTHX_ var);
     shm_work.dropped.length = 0; /* who made the change has dropped them */
     shm_buffer_trim(&shm_work.copy);
     return ok ? SHM_CURRENT : SHM_DAMAGED;
@@ -657,6 +667,7 @@ static void shm_work_free(shm_work_t *work)
     shm_buffer_free(&work->dropped);
     shm_buffer_free(&work->added);
     shm_buffer_free(&work->batch_added);
+    shm_buffer_free(&work->kept);
     shm_buffer_free(&work->draft.taken);
 }
 
@@ -919,6 +930,7 @@ static void shm_write(pTHX_ shm_var_t *var, shm_buffer_t *record, AV *removed)
         shm_buffer_put(&shm_work.batch_added, shm_work.added.data, shm_work.added.length);
         shm_work.added.length = 0;
         shm_registry_leave(var->space);
+        shm_keep_objects(aTHX_ var);
         return;
     }
     shm_work.dropped.length = 0;
@@ -948,6 +960,7 @@ static void shm_write(pTHX_ shm_var_t *var, shm_buffer_t *record, AV *removed)
     shm_work.added.length = 0;
     shm_finish(aTHX_ var, &delta);
     shm_unlock(var);
+    shm_keep_objects(aTHX_ var);
 }
 
 /* --- batches ------------------------------------------------------------ */

@@ -270,6 +270,15 @@ static SV *shm_reference(pTHX_ shm_var_t *var)
     return newRV_noinc(container);
 }
 
+/* Bless what a stored reference leads to into the class that was stored with it. What
+ * the program has blessed anew meanwhile stays, until a reference says something new. */
+static void shm_bless(pTHX_ shm_var_t *var, SV *reference, const shm_standin_t *standin)
+{
+    HV *stash = gv_stashpvn(standin->class_name, (U32)standin->class_length, GV_ADD | (standin->class_utf8 ? SVf_UTF8 : 0));
+    if (stash != var->blessed || !SvOBJECT(SvRV(reference))) sv_bless(reference, stash);
+    var->blessed = stash;
+}
+
 /* Let a stand-in in the copy become a reference. False: what it stands for is
  * gone (err->code is POOL_FULL), so the copy must be out of date; or an error. */
 static bool shm_resolve(pTHX_ shm_var_t *var, SV *sv, pool_error_t *err)
@@ -282,12 +291,48 @@ static bool shm_resolve(pTHX_ shm_var_t *var, SV *sv, pool_error_t *err)
     target = shm_table_find(aTHX_ var->space, standin.id);
     if (target == NULL && (target = shm_attach_to(aTHX_ var->space, standin.id, standin.type, err)) == NULL) return false;
     reference = shm_reference(aTHX_ target);
-    if (standin.class_length > 0 && !SvOBJECT(SvRV(reference)))
-        sv_bless(reference, gv_stashpvn(standin.class_name, (U32)standin.class_length, GV_ADD | (standin.class_utf8 ? SVf_UTF8 : 0)));
+    if (standin.class_length > 0) shm_bless(aTHX_ target, reference, &standin);
     sv_unmagicext(sv, PERL_MAGIC_ext, &shm_standin_vtbl);
     sv_setsv(sv, reference);
     SvREFCNT_dec_NN(reference);
     return true;
+}
+
+/* An object that this process has, and that the copy refers to, is not let go, nor is
+ * what leads to it: its destructor would run. A stand-in that may be one is noted, and
+ * becomes a reference when the registry lock is not held any more. */
+static void shm_note_kept(pTHX_ const shm_var_t *var, SV *sv)
+{
+    shm_standin_t standin;
+    PERL_UNUSED_CONTEXT;
+    shm_standin_of(sv, &standin);
+    if (standin.class_length == 0 && !var->objects) return;
+    shm_buffer_put(&shm_work.kept, &sv, sizeof sv);
+    if (!shm_work.kept.failed) SvREFCNT_inc_simple_void_NN(sv);
+}
+
+static void shm_keep_object(pTHX_ shm_var_t *var, SV *sv)
+{
+    shm_standin_t standin;
+    shm_var_t    *target;
+    pool_error_t  err;
+    if (SvREFCNT(sv) == 1 || !shm_is_standin(sv)) return; /* the copy has let it go again */
+    shm_standin_of(sv, &standin);
+    target = shm_table_find(aTHX_ var->space, standin.id);
+    if (target != NULL && target->container != NULL && (target->objects || SvOBJECT(target->container))) shm_resolve(aTHX_ var, sv, &err);
+}
+
+static void shm_keep_objects(pTHX_ shm_var_t *var)
+{
+    size_t i;
+    for (i = 0; i < shm_work.kept.length; i += sizeof(SV *)) {
+        SV *sv;
+        memcpy(&sv, shm_work.kept.data + i, sizeof sv);
+        shm_keep_object(aTHX_ var, sv);
+        SvREFCNT_dec_NN(sv);
+    }
+    shm_work.kept.length = 0;
+    shm_work.kept.failed = false;
 }
 
 /* A value of the copy, ready for the user; NULL: it has to be looked up again,
@@ -314,6 +359,7 @@ typedef struct shm_move {
     shm_space_t *space;
     AV          *targets; /* containers that are not shared yet */
     HV          *seen;    /* address -> reference to it, or to its writable double */
+    bool         objects; /* some of them are blessed */
 } shm_move_t;
 
 static void shm_move_add(pTHX_ shm_move_t *move, SV *reference);
@@ -406,6 +452,7 @@ static void shm_move_add(pTHX_ shm_move_t *move, SV *reference)
     if (var == NULL) shm_check_container(aTHX_ target);
     known = var == NULL && SvREADONLY(target) ? newRV_noinc(newSVsv(target)) : newRV_inc(target);
     (void)hv_store(move->seen, (const char *)&target, sizeof target, known, 0);
+    move->objects = move->objects || SvOBJECT(target) || (var != NULL && var->objects);
     if (var == NULL)
         av_push(move->targets, newRV_inc(SvRV(known)));
     else
@@ -534,6 +581,7 @@ static void shm_move_all(pTHX_ shm_move_t *move)
             break;
         }
         shm_move_cache(aTHX_ move, vars[tied], target);
+        vars[tied]->objects = move->objects;
         shm_tie(aTHX_ vars[tied], target);
     }
     for (i = 0; ok && i < count; i++) {
@@ -573,16 +621,19 @@ static SV *shm_ready(pTHX_ shm_var_t *var, SV *sv)
     if (!SvREADONLY(target)) {
         shm_var_t *known_var = shm_handle_of_container(aTHX_ target, &foreign);
         if (known_var != NULL && known_var->space == var->space) {
+            var->objects = var->objects || known_var->objects || SvOBJECT(target);
             shm_know_container(aTHX_ known_var, target);
             return sv;
         }
     }
     ENTER;
     move.space   = var->space;
+    move.objects = false;
     move.targets = (AV *)sv_2mortal((SV *)newAV());
     move.seen    = (HV *)sv_2mortal((SV *)newHV());
     shm_move_add(aTHX_ & move, sv);
     for (i = 0; i <= av_len(move.targets); i++) shm_move_content(aTHX_ & move, SvRV(*av_fetch(move.targets, i, 0)));
+    var->objects = var->objects || move.objects;
     shm_move_all(aTHX_ & move);
     LEAVE;
     known = hv_fetch(move.seen, (const char *)&target, sizeof target, 0);

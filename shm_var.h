@@ -47,7 +47,9 @@ typedef struct shm_var {
     PerlInterpreter *perl;
     SV              *object;    /* not counted */
     HV              *stash;     /* of its class, as far as known; not counted */
+    HV              *blessed;   /* the class that a stored reference last named; not counted */
     SV              *container; /* the tied variable, not counted; NULL: unknown or gone */
+    bool             objects;   /* it, or what it refers to, was stored with objects in it */
     uint32_t         inner;     /* while cycles are looked for: references from caches, */
     bool             reached;   /* and whether anything else leads here */
     struct shm_var  *next, **link;

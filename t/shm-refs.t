@@ -71,6 +71,62 @@ $h{inner} = [ bless([ 1, 2 ], "W\x{ef}de\x{263a}"), scalar_object() ];
 is in_child(sub { (ref($h{inner}[0]) eq "W\x{ef}de\x{263a}" ? 'wide' : 'no') . ref($h{inner}[1]) . ${ $h{inner}[1] } }),
     'wideScalar::Object5', 'blessed arrays and scalars, inside of others';
 
+# The class is stored with the reference.
+{
+    my $object = bless { n => 1 }, 'First';
+    $h{object} = $object;
+    pipe my $go_r,  my $go_w  or die $!;
+    pipe my $say_r, my $say_w or die $!;
+    my $other = child(
+        sub {
+            for (1 .. 3) { syswrite $say_w, ref($h{object}) . "\n"; sysread $go_r, my $x, 1 }
+        }
+    );
+    is readline($say_r), "First\n", 'a class';
+    bless $object, 'Second';
+    is ref $h{object}, 'Second', 'an object that is blessed anew has its new class here';
+    $h{unrelated} = 1;
+    syswrite $go_w, 'x';
+    is readline($say_r), "First\n", '… and the stored one for others';
+    $h{object} = $object;
+    syswrite $go_w, 'x';
+    is readline($say_r), "Second\n", '… until it is stored anew: then they see it, though they had the object already';
+    is program('use IPC::Shm; our %h : shm; print ref $h{object}'), 'Second', '… in another program, too';
+    syswrite $go_w, 'x';
+    ok finish($other), '(the other ends)';
+}
+
+# A destructor runs when this process lets go of the object, not before.
+{
+
+    package Mortal;
+    our @gone;
+    sub new { my ($class, $n) = @_; return bless { n => $n }, $class }
+    sub DESTROY { my ($self) = @_; push @gone, $self->{n}; return }
+}
+{
+    @a = ();
+    $h{mortal} = Mortal->new('hash');
+    push @a, Mortal->new('array');
+    $s = Mortal->new('scalar');
+    %h = (%h, box => [ Mortal->new('inner') ]);
+    push @{ $h{late} }, Mortal->new('late');
+    is "@Mortal::gone", '', 'objects that were stored live, though nothing else holds them';
+    in_child(sub { $h{"other$_"} = 'x' x 1000 for 1 .. 200; delete $h{"other$_"} for 1 .. 200; @a = (@a, 1); @Mortal::gone = () });
+    is $h{mortal}{n} . $a[0]{n}, 'hasharray', '(others change the variables)';
+    is "@Mortal::gone",          '',          '… also while others change what they are stored in';
+    my $address = "$h{mortal}";
+    in_child(sub { %h = (%h, more => 1); });
+    is "$h{mortal}", $address, '… and stay where they are';
+    delete $h{mortal};
+    is "@Mortal::gone", 'hash', 'a destructor runs when the object is deleted';
+    in_child(sub { @a = (); $s = 1 });
+    is scalar(@a) . $s,               '01',                '(others let go of them)';
+    is join(' ', sort @Mortal::gone), 'array hash scalar', '… or when others have let go of it, at the next look';
+    delete @h{qw(box late)};
+    is scalar(@Mortal::gone), 5, '… or of what it was in';
+}
+
 # To bless a shared variable changes no value.
 {
     our $bless : shm = 5;
@@ -115,6 +171,25 @@ is in_child(sub { (ref($h{inner}[0]) eq "W\x{ef}de\x{263a}" ? 'wide' : 'no') . r
     ($a1->{other}, $b1->{other}) = ($b1, $a1);
     $h{pair} = $a1;
     is in_child(sub { $h{pair}{other}{other}{other}{n} }), 'b', 'two that refer to each other';
+}
+
+# Weak references.
+{
+    require Scalar::Util;
+    my $parent = { name => 'parent' };
+    my $kid    = { name => 'kid', parent => $parent };
+    Scalar::Util::weaken($kid->{parent});
+    $parent->{kid} = $kid;
+    $h{family} = $parent;
+    undef $parent;
+    undef $kid;
+    is in_child(sub { $h{family}{kid}{parent}{kid}{name} }), 'kid', 'a weak reference is stored';
+    is $h{family}{kid}{parent}
+    {name}, 'parent', '… and leads where it led';
+    my $count = IPC::Shm->stats->{variables};
+    delete $h{family};
+    IPC::Shm->recover;
+    is(IPC::Shm->stats->{variables}, $count - 2, '… and does not keep anything from recover');
 }
 IPC::Shm->recover;
 in_child(sub { $h{foreign_ring} = {}; $h{foreign_ring}{self} = $h{foreign_ring}; delete $h{foreign_ring} });

@@ -195,7 +195,10 @@ Two references to one thing stay two references to one thing.
 =item *
 
 A blessed reference comes back blessed. The class's code is not stored: the other
-program has to load it. C<DESTROY> runs in each process that lets its copy go.
+program has to load it. The name of the class is stored with the reference: to C<bless> an object
+anew is seen by others when it is stored again.
+C<DESTROY> runs in each process that has had the object, when that lets it go: after it was
+overwritten or deleted, by whomever, or at the end of the program.
 
 =item *
 
@@ -209,7 +212,8 @@ was there before stays.
 
 =item *
 
-Data may refer to itself. Such rings are freed by L</recover> or L</cleanup>.
+Data may refer to itself. Such rings are freed by L</recover> or L</cleanup>. A weak
+reference is stored as an ordinary one, so it makes a ring, too.
 
 =back
 
@@ -495,6 +499,7 @@ C<Size> is a block size, not a limit.
 
 Linux, 64-bit, Perl 5.22 or later. Threads are supported: each has its own view, and locks belong to the thread
 that took them. C<local> works on elements, not on whole shared arrays and hashes (perl cannot do that with tied ones).
+C<pos> of an element is forgotten at once, as with any tied one: match a copy where C<m//g> is in a loop.
 A name may have 490 bytes. A process that becomes another program by C<exec> holds no locks from then on (nor if
 C<exec> fails), and keeps lexicals alive for ten seconds more; programs that C<system>, backticks and
 C<open> start hold nothing.
