@@ -30,7 +30,7 @@ prints 'package Dog; sub new { } package main; use IPC::Shm; my Dog $s : shm = 5
 prints
     "use utf8; package Pak\x{c3}\x{a9}; use IPC::Shm; our \%\x{c3}\x{a9}t\x{c3}\x{a9} : shm = (a => 1); binmode STDOUT, ':utf8'; print $names",
     "\%Pak\x{c3}\x{a9}::\x{c3}\x{a9}t\x{c3}\x{a9}", 'names of characters';
-prints "package A'B; use IPC::Shm; our \$v : shm; print $names", '$A::B::v',                               'the old separator of packages';
+prints "no warnings; package A'B; use IPC::Shm; our \$v : shm; print $names", '$A::B::v',                  'the old separator of packages';
 prints 'require IPC::Shm; eval q{our $x : shm = 5; print tied $x ? "shared" : "not"} or die $@', 'shared', 'without import';
 prints
     'use IPC::Shm; use attributes (); our %h; my @l; attributes->import(__PACKAGE__, $_, "shm") for \%h, \@l; print tied %h && tied @l ? "shared" : "not"',

@@ -345,8 +345,7 @@ my $x={}; %h=($x); scalar keys %h
 %%
 $h{+undef}=1; [%h]
 %%
-# tied
-my $k; $h{$k}=1; exists $h{$k}; delete $h{$k}; [%h]
+my $k; $h{$k}=1; exists $h{$k}; { no warnings; delete $h{$k} } [%h]
 %%
 my $k; $a[$k]=1; $a["1x"]=2; @a
 %%

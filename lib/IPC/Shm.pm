@@ -90,6 +90,9 @@ sub _from_callers_line {
 # The object of a variable: a new one, or the one of that name.
 sub _new { my ($type, $name) = @_; return scalar _from_callers_line(\&_variable, _where(), $type, $name, 1) }
 
+# The object of a variable by its full name, which is made if need be.
+sub _declared { my ($name) = @_; return _new($type_of{ substr $name, 0, 1 }, $name) }
+
 # The object of a variable that exists, by its name; or undef.
 sub _named {
     my ($name) = @_;
