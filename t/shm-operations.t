@@ -133,7 +133,7 @@ keys(%h)=200; %h=(a=>1); keys(%h)
 %%
 %h ? 1 : 0
 %%
-%h=(a=>1); (!!%h, !%h, scalar(%h), (%h ? "t":"f"), (%h && 5), (%h || 7))
+%h=(a=>1); (!!%h, !%h, !!scalar(%h), (%h ? "t":"f"), (%h && 5), !!(%h || 7))
 %%
 %h=map {$_=>1} 1..50; my $n=0; while (my ($k)=each %h) { delete $h{$k}; $n++ } ($n, scalar keys %h)
 %%
@@ -447,7 +447,7 @@ lc(join "", map { chr(ord("A")+$_) } @a=(0..3))
 %%
 %h=(a=>{b=>{c=>[1,{d=>2}]}}); ($h{a}{b}{c}[1]{d}, ref $h{a}{b}{c}, delete $h{a}{b}{c}[1]{d}, scalar keys %{$h{a}{b}{c}[1]})
 %%
-$h{x}=1; my $ref=\%h; ($ref->{x}, $$ref{x}, @{$ref}{x}, scalar(%$ref), join(",",%$ref), exists $ref->{y}, (keys %$ref))
+$h{x}=1; my $ref=\%h; ($ref->{x}, $$ref{x}, @{$ref}{x}, !!scalar(%$ref), join(",",%$ref), exists $ref->{y}, (keys %$ref))
 %%
 delete @h{qw(a b)}; scalar keys %h
 %%
