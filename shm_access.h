@@ -16,7 +16,7 @@
 #ifndef SHM_ACCESS_H
 #define SHM_ACCESS_H
 
-#include "shm_refs.h"
+#include "shm_move.h"
 
 /* --- hashes --------------------------------------------------------------- */
 

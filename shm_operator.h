@@ -25,6 +25,7 @@
 #define SHM_OPERATOR_H
 
 #include "shm_access.h"
+#include "shm_fork.h"
 
 #ifdef G_LIST
 #define SHM_G_LIST G_LIST
