@@ -26,6 +26,8 @@ static int64_t shm_timeout(pTHX_ SV *seconds)
     if (seconds == NULL) return POOL_FOREVER;
     SvGETMAGIC(seconds);
     if (!SvOK(seconds)) return POOL_FOREVER;
+    if (SvROK(seconds) ? !SvAMAGIC(seconds) : !looks_like_number(seconds))
+        croak("A timeout must be a number of seconds, not '%" SVf "'", SVfARG(seconds));
     nv = SvNV_nomg(seconds);
     if (!(nv >= 0)) croak("A timeout must be a number of seconds, not negative");
     return nv > 9e9 ? POOL_FOREVER : (int64_t)(nv * 1e9);

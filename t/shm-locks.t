@@ -3,6 +3,7 @@ use warnings;
 use lib 't/lib';
 use ShmTest;
 use Test::More;
+use POSIX       ();
 use Time::HiRes qw(time sleep);
 use IPC::Shm;
 
@@ -218,6 +219,90 @@ $t->unlock;
     ($info) = grep { ($_->{name} // '') eq '%main::h' } IPC::Shm->list;
     is_deeply [ $info->{writer}, $info->{readers} ], [ undef, [ $reader->{pid} ] ], '… and read locks';
     release($reader);
+}
+# A time limit is a number of seconds.
+for my $wrong ('soon', '', '1s', [], sub {1}, 'NaN', -1) {
+    for my $call (qw(writelock readlock wait_change)) {
+        ok !eval { $t->$call($wrong); 1 } && $@ =~ /^A timeout must be a number of seconds, not .* at \Q$0\E/s,
+            "$call: '$wrong' is no time limit";
+    }
+}
+is $t->unlock, 0, '… and nothing is locked by it';
+is in_child(
+    sub {
+        join ',', map { my $got = $t->writelock($_); $t->unlock; $got } 0, '0', 0.5, '1e-3', 1e300, 9**9**9, undef;
+    }
+    ),
+    '1,1,1,1,1,1,1',
+    'time limits';
+
+# Guards in each other, in any order; what others can lock after each that ends.
+{
+    my $others = sub {
+        in_child(
+            sub {
+                join '', map { my $got = $t->$_(0); $t->unlock; $got // '-' } qw(readlock writelock);
+            }
+        );
+    };
+    my %expected = (
+        'read write'       => '-- 1- 11',
+        'write read'       => '-- -- 11',
+        'read read'        => '1- 1- 11',
+        'write write'      => '-- -- 11',
+        'read write read'  => '-- -- 1- 11',
+        'write read write' => '-- -- -- 11',
+    );
+    for my $kinds (sort keys %expected) {
+        my @guards = map { $t->lock_guard($_) } split / /, $kinds;
+        my @seen;
+        while (@guards) { push @seen, $others->(); pop @guards }
+        is "@seen " . $others->(), $expected{$kinds}, "guards: $kinds";
+    }
+    my $guard = $t->lock_guard('write');
+    $t->unlock;
+    is $others->(),     '11', 'unlock releases what a guard holds';
+    is $guard->release, 1,    '… which may end then';
+    is $others->(),     '11', '… without effect';
+}
+
+# Several readers that all want to write, again and again.
+{
+    $h{up} = $s = 0;
+    my @pids = map {
+        child(
+            sub {
+                for (1 .. 50) {
+                    $t->readlock;
+                    sleep 0.0005;
+                    if (eval { $t->writelock; 1 }) {
+                        $h{up}++;
+                        (tied $s)->add(1);
+                    } elsif ($@ !~ /Deadlock/) {
+                        die $@;
+                    }
+                    $t->unlock;
+                }
+            }
+        )
+    } 1 .. 4;
+    ok finish(@pids), 'four readers that want to write: nobody waits for ever';
+    is $h{up}, $s, '… and who could write was alone';
+}
+
+# Ctrl-C without a handler ends a process that waits.
+{
+    my $holder = holder(sub { $t->writelock });
+    for my $what (sub { my $x = $h{n} }, sub { $h{n} = 1 }, sub { $t->writelock }, sub { $t->wait_change }) {
+        pipe my $ready, my $to_me or die $!;
+        my $pid = child(sub { local $SIG{INT} = 'DEFAULT'; syswrite $to_me, 'x'; $what->() });
+        sysread $ready, my $byte, 1;
+        sleep 0.05;
+        kill INT => $pid;
+        waitpid $pid, 0;
+        is $? & 127, POSIX::SIGINT(), 'Ctrl-C ends a process that waits';
+    }
+    release($holder);
 }
 subtest 'mistakes are reported where they are made' => sub {
     our %mistaken : shm;
