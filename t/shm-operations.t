@@ -285,8 +285,6 @@ $#a=4; my @b=@a; ($#a, $#b, map { exists $a[$_] ? 1:0 } 0..4)
 %%
 %h=(a=>1,b=>2); (%h{'a','b','c'})
 %%
-%h=(a=>1,b=>2,c=>3); my %d = delete %h{qw(a b)}; (map({$_,$d{$_}} sort keys %d), keys %h)
-%%
 @a=(1..5); my @d=delete @a[1,4]; (@d, scalar @a)
 %%
 %h=(a=>1,b=>2,c=>3); my $d = delete @h{qw(a b)}; ($d, keys %h)
@@ -392,10 +390,6 @@ $s="2"; my @x=(10,20,30); ($x[$s], $x[$s-1], substr("abcdef",$s,$s), "abc"=~/.{$
 @a=("b","a"); my ($x)=sort @a; my @sorted=sort { lc $a cmp lc $b } @a,"C"; ($x,@sorted)
 %%
 local $_ = "q"; $h{$_}=1; for (@a=(1,2)) { $h{$_}=$_ } map{$_,$h{$_}} sort keys %h
-%%
-for my ($k,$v) (map { $_ => 1 } 1..2) { $h{$k}=$v } map{$_,$h{$_}} sort keys %h
-%%
-%h=(a=>1); for my ($k,$v) (%h) { push @a,$k,$v } @a
 %%
 for ($s) { $_="alias"; s/a/A/ } $s
 %%
