@@ -354,7 +354,7 @@ static OP *shm_tie_operator(pTHX)
 
 /* --- fork -------------------------------------------------------------------- */
 
-static OP *shm_fork(pTHX)
+static OP *shm_fork_operator(pTHX)
 {
     OP *next = shm_pp[OP_FORK](aTHX);
     IV  pid  = SvOK(*PL_stack_sp) ? SvIV(*PL_stack_sp) : 0;
@@ -378,14 +378,14 @@ static bool shm_opens_command(pTHX_ SV **arguments, SSize_t count)
     return memchr(mode, '|', mode_length) != NULL;
 }
 
-static OP *shm_open(pTHX)
+static OP *shm_open_operator(pTHX)
 {
     SV **arguments = PL_stack_base + *PL_markstack_ptr + 1;
     shm_command    = shm_opens_command(aTHX_ arguments, PL_stack_sp - arguments + 1) ? PL_op : NULL;
     return shm_pp[OP_OPEN](aTHX);
 }
 
-static OP *shm_exec(pTHX)
+static OP *shm_exec_operator(pTHX)
 {
     OP *next;
     if (shm_work.batch != NULL) shm_batch_abort(aTHX);
@@ -401,28 +401,17 @@ static const struct {
     int       number;
     shm_pp_t *ours;
 } shm_operators[] = {
-    { OP_AASSIGN, shm_batch_aassign },
-    { OP_SORT, shm_batch_sort },
-    { OP_REVERSE, shm_batch_reverse },
-    { OP_SPLIT, shm_batch_split },
-    { OP_DELETE, shm_batch_delete },
-    { OP_PADAV, shm_read_padav },
-    { OP_PADHV, shm_read_padhv },
-    { OP_RV2AV, shm_read_rv2av },
-    { OP_RV2HV, shm_read_rv2hv },
-    { OP_KEYS, shm_read_keys },
-    { OP_VALUES, shm_read_values },
-    { OP_HSLICE, shm_read_hslice },
-    { OP_ASLICE, shm_read_aslice },
-    { OP_AVALUES, shm_read_avalues },
-    { OP_KVHSLICE, shm_read_kvhslice },
-    { OP_KVASLICE, shm_read_kvaslice },
-    { OP_FORK, shm_fork },
-    { OP_OPEN, shm_open },
-    { OP_EXEC, shm_exec },
-    { OP_TIE, shm_tie_operator },
-    { OP_HELEM, shm_read_helem },
-    { OP_MULTIDEREF, shm_read_multideref },
+    { OP_AASSIGN, shm_batch_aassign },  { OP_SORT, shm_batch_sort },
+    { OP_REVERSE, shm_batch_reverse },  { OP_SPLIT, shm_batch_split },
+    { OP_DELETE, shm_batch_delete },    { OP_PADAV, shm_read_padav },
+    { OP_PADHV, shm_read_padhv },       { OP_RV2AV, shm_read_rv2av },
+    { OP_RV2HV, shm_read_rv2hv },       { OP_KEYS, shm_read_keys },
+    { OP_VALUES, shm_read_values },     { OP_HSLICE, shm_read_hslice },
+    { OP_ASLICE, shm_read_aslice },     { OP_AVALUES, shm_read_avalues },
+    { OP_KVHSLICE, shm_read_kvhslice }, { OP_KVASLICE, shm_read_kvaslice },
+    { OP_FORK, shm_fork_operator },     { OP_OPEN, shm_open_operator },
+    { OP_EXEC, shm_exec_operator },     { OP_TIE, shm_tie_operator },
+    { OP_HELEM, shm_read_helem },       { OP_MULTIDEREF, shm_read_multideref },
 };
 
 /* Code that was compiled before this module was loaded has the old operators. */
