@@ -374,6 +374,7 @@ static bool shm_opens_command(pTHX_ SV **arguments, SSize_t count)
     for (length = SvCUR(sv); length > 0 && strchr(" -|", text[length - 1]) != NULL; length--) {}
     if (length == 0) return false;
     if (count == 2) return memchr(text, '|', SvCUR(sv)) != NULL;
+    if (!SvPOK(arguments[1])) return false;
     mode = SvPV_nomg_const(arguments[1], mode_length);
     return memchr(mode, '|', mode_length) != NULL;
 }
