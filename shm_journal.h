@@ -357,6 +357,16 @@ static void shm_finish(pTHX_ shm_var_t *var, const shm_delta_t *delta)
     shm_registry_leave(var->space);
 }
 
+/* What a change refers to is counted before it is published, and the registry lock held
+ * from then until it is: a recount in between would not see the reference, and the
+ * count be too small ever after. */
+static void shm_enter_refs(pTHX_ shm_var_t *var, const shm_buffer_t *added)
+{
+    if (added->length == 0) return;
+    shm_registry_enter(var->space);
+    shm_take_refs(aTHX_ var->space, added);
+}
+
 /* Write one record, carry it out, publish. Between shm_begin() and the return
  * the variable is locked; after it, it is not, whatever happened. */
 static void shm_write(pTHX_ shm_var_t *var, shm_buffer_t *record, AV *removed)
@@ -367,14 +377,10 @@ static void shm_write(pTHX_ shm_var_t *var, shm_buffer_t *record, AV *removed)
     bool         ok, anew = false;
 
     shm_work.hash = 0; /* whatever happens: it belongs to this record */
-    if (record->failed) {
-        record->failed = false;
+    if (record->failed || shm_work.added.failed) {
+        record->failed = shm_work.added.failed = false;
         shm_unlock(var);
         croak("Out of memory for a shared value");
-    }
-    if (shm_work.added.length > 0) {
-        shm_registry_enter(var->space);
-        shm_take_refs(aTHX_ var->space, &shm_work.added);
     }
     if (shm_work.batch == var) {
         if (record->data[0] == SHM_CLEAR) {
@@ -387,10 +393,10 @@ static void shm_write(pTHX_ shm_var_t *var, shm_buffer_t *record, AV *removed)
         shm_apply(aTHX_ var, record->data, record->length, removed, &shm_work.delta);
         shm_buffer_put(&shm_work.batch_added, shm_work.added.data, shm_work.added.length);
         shm_work.added.length = 0;
-        shm_registry_leave(var->space);
         shm_keep_objects(aTHX_ var);
         return;
     }
+    shm_enter_refs(aTHX_ var, &shm_work.added);
     shm_work.dropped.length = 0;
     shm_draft_begin(var->record, draft);
     if (POOL_UNLIKELY(shm_replaces_all(var, record))
@@ -423,8 +429,7 @@ static void shm_write(pTHX_ shm_var_t *var, shm_buffer_t *record, AV *removed)
 
 /* --- batches ------------------------------------------------------------ */
 
-/* Throw away what the batch did: the copy is read anew, and what its records would
- * have referred to is let go. */
+/* Throw away what the batch did: the copy is read anew. */
 static void shm_batch_abort(pTHX)
 {
     shm_var_t *var = shm_work.batch;
@@ -432,11 +437,6 @@ static void shm_batch_abort(pTHX)
     if (var == NULL) return;
     shm_work.batch          = NULL;
     shm_work.dropped.length = 0;
-    if (shm_work.batch_added.length > 0) {
-        shm_registry_enter(var->space);
-        shm_drop_refs(var->space, &shm_work.batch_added);
-        shm_registry_leave(var->space);
-    }
     shm_cursor_reset(&var->at);
     var->at.serial = UINT64_MAX;
     shm_unlock(var);
@@ -455,10 +455,11 @@ static void shm_batch_commit(pTHX)
         shm_unlock(var);
         return;
     }
+    shm_enter_refs(aTHX_ var, &shm_work.batch_added);
     shm_draft_begin(var->record, draft);
-    if (shm_work.pending.failed) {
-        shm_work.pending.failed = false;
-        ok                      = shm_fail(&draft->err, POOL_E_SYSTEM, ENOMEM, "cannot be written", var->space->path);
+    if (shm_work.pending.failed || shm_work.batch_added.failed) {
+        shm_work.pending.failed = shm_work.batch_added.failed = false;
+        ok = shm_fail(&draft->err, POOL_E_SYSTEM, ENOMEM, "cannot be written", var->space->path);
     }
     else if (shm_work.replaced && shm_work.pending.length == 0) { /* it is empty: that takes no room */
         shm_draft_anew(var->record, draft);
@@ -474,6 +475,8 @@ static void shm_batch_commit(pTHX)
         ok = shm_append(var->space, var->id.slot, draft, shm_work.pending.data, shm_work.pending.length);
     if (!ok) {
         shm_discard(var->space, draft);
+        if (shm_work.batch_added.length > 0) shm_drop_refs(var->space, &shm_work.batch_added);
+        shm_registry_leave(var->space);
         shm_batch_abort(aTHX);
         shm_no_room(aTHX_ var->space, draft->err.text);
     }

@@ -39,6 +39,16 @@ static uint64_t shm_recover_attachments(shm_space_t *space)
     return freed;
 }
 
+/* An attachment whose owner is dead, and which is ours at the moment. What its owner
+ * made for a child stays, in the owner's name, until the child takes it: that waits for
+ * the registry lock, which is held. */
+static bool shm_recover_attachment(pool_t *part, uint64_t index, uint64_t owner, void *now)
+{
+    if (!shm_is_in_transit(part, (const shm_attach_t *)pool_ptr(part, index), *(const int64_t *)now)) return true;
+    pool_unadopt(part, index, owner);
+    return false;
+}
+
 /* --- cycles in this process ----------------------------------------------- */
 
 /* Call `step` with each handle that the copy of a variable has references to. */
@@ -136,6 +146,7 @@ typedef struct shm_marks {
     uint64_t    *refs; /* a variable slot */
     uint64_t     capacity;
     shm_buffer_t todo; /* shm_id_t */
+    int64_t      now;
 } shm_marks_t;
 
 static void shm_mark(shm_marks_t *marks, shm_id_t id)
@@ -282,7 +293,7 @@ static uint64_t shm_recover_blocks(shm_space_t *space)
     return freed;
 }
 
-static uint64_t shm_recover_row(pool_grow_t *row)
+static uint64_t shm_recover_row(pool_grow_t *row, pool_stale_fn *stale, void *context)
 {
     pool_error_t err;
     uint64_t     freed = 0;
@@ -290,7 +301,7 @@ static uint64_t shm_recover_row(pool_grow_t *row)
     for (k = 0; k < POOL_GROW_PARTS; k++) {
         pool_t *part = pool_grow_open(row, k, false, &err);
         if (part == NULL) break;
-        freed += pool_recover(part, NULL, NULL);
+        freed += pool_recover(part, stale, context);
     }
     return freed;
 }
@@ -311,8 +322,9 @@ static uint64_t shm_recover(pTHX_ shm_space_t *space)
         shm_registry_unlock(space);
         return 0; /* what cannot be seen cannot be marked */
     }
-    freed          = shm_recover_attachments(space) + shm_recover_row(&space->names);
+    freed          = shm_recover_attachments(space) + shm_recover_row(&space->names, NULL, NULL);
     marks.space    = space;
+    marks.now      = shm_boottime();
     marks.capacity = pool_grow_capacity(&space->vars, NULL);
     marks.refs     = (uint64_t *)calloc(marks.capacity + 1, sizeof(uint64_t));
     if (marks.refs != NULL) {
@@ -321,7 +333,8 @@ static uint64_t shm_recover(pTHX_ shm_space_t *space)
     }
     free(marks.refs);
     shm_buffer_free(&marks.todo);
-    freed += shm_recover_row(&space->vars) + shm_recover_row(&space->attach) + shm_recover_blocks(space);
+    freed += shm_recover_row(&space->vars, NULL, NULL) + shm_recover_row(&space->attach, shm_recover_attachment, &marks.now)
+             + shm_recover_blocks(space);
     shm_registry_unlock(space);
     return freed;
 }

@@ -175,16 +175,20 @@ static uint64_t shm_attach_new(shm_space_t *space, shm_id_t id, int64_t transit,
     return slot;
 }
 
+/* Is this attachment in transit to a child that may yet come? */
+static bool shm_is_in_transit(pool_t *part, const shm_attach_t *mark, int64_t now)
+{
+    uint64_t child = (pool_i_me(part) & POOL_I_TAG_MASK) | mark->child;
+    return mark->transit != 0 && now - (int64_t)mark->transit < SHM_TRANSIT_NS && (mark->child == 0 || !pool_owner_is_dead(part, child));
+}
+
 /* Is this attachment of a process that lives, or of a child that may yet come? */
 static bool shm_is_attached(shm_space_t *space, uint64_t slot, int64_t now)
 {
     const shm_attach_t *mark  = (const shm_attach_t *)pool_grow_ptr(&space->attach, slot);
     pool_t             *part  = pool_grow_have(&space->attach, slot);
     uint64_t            owner = pool_owner_word(part, pool_grow_index(slot));
-    if (mark->transit != 0) {
-        uint64_t child = (pool_i_me(part) & POOL_I_TAG_MASK) | mark->child;
-        return now - (int64_t)mark->transit < SHM_TRANSIT_NS && (mark->child == 0 || !pool_owner_is_dead(part, child));
-    }
+    if (mark->transit != 0) return shm_is_in_transit(part, mark, now);
     return owner != 0 && !pool_owner_is_dead(part, owner);
 }
 
