@@ -163,6 +163,72 @@ static void shm_fetch_pushed(pTHX_ SSize_t from)
     }
 }
 
+/* If the value is a reference that nobody has looked at yet, attach to what it leads
+ * to. False: that is gone, so the copy is out of date. */
+static bool shm_attach_value(pTHX_ shm_var_t *var, SV *sv)
+{
+    pool_error_t err;
+    if (sv == NULL || SvTYPE(sv) < SVt_PVMG || !shm_is_standin(sv) || shm_resolve(aTHX_ var, sv, &err)) return true;
+    if (err.code != POOL_FULL) croak("Cannot attach: %s", err.text);
+    return false;
+}
+
+static bool shm_attach_values(pTHX_ shm_var_t *var)
+{
+    AV     *av = (AV *)var->cache;
+    HV     *hv = (HV *)var->cache;
+    HE    **buckets, *entry;
+    SSize_t i;
+    bool    ok = true;
+    if (var->type == SHM_ARRAY) {
+        for (i = 0; ok && i <= AvFILLp(av); i++) ok = shm_attach_value(aTHX_ var, AvARRAY(av)[i]);
+        return ok;
+    }
+    buckets = HvARRAY(hv);
+    for (i = 0; buckets != NULL && i <= (SSize_t)HvMAX(hv); i++)
+        for (entry = buckets[i]; ok && entry != NULL; entry = HeNEXT(entry)) ok = shm_attach_value(aTHX_ var, HeVAL(entry));
+    return ok;
+}
+
+/* The same for the elements of a slice, whose keys are on the stack. */
+static bool shm_attach_slice(pTHX_ shm_var_t *var, SSize_t from)
+{
+    AV     *av = (AV *)var->cache;
+    bool    ok = true;
+    SSize_t i;
+    for (i = from; ok && &PL_stack_base[i] < PL_stack_sp; i++) {
+        SV *key = PL_stack_base[i];
+        if (SvROK(key) || SvGMAGICAL(key) || !(var->type == SHM_ARRAY ? SvIOK(key) : SvOK(key)))
+            return shm_attach_values(aTHX_ var); /* to ask it twice may be seen */
+        if (var->type == SHM_ARRAY) {
+            IV index = SvIV(key);
+            if (index < 0) index += AvFILLp(av) + 1;
+            if (index >= 0 && index <= AvFILLp(av)) ok = shm_attach_value(aTHX_ var, AvARRAY(av)[index]);
+        }
+        else {
+            HE *entry = hv_fetch_ent((HV *)var->cache, key, 0, 0);
+            if (entry != NULL) ok = shm_attach_value(aTHX_ var, HeVAL(entry));
+        }
+    }
+    return ok;
+}
+
+/* Make the copy current, with all references attached that the operator will read:
+ * what others delete from then on could not be attached to any more. Each look has to
+ * deal only with what has changed since the last. */
+static void shm_refresh_all(pTHX_ shm_var_t *var, int number, SSize_t from)
+{
+    bool        slice = number == OP_HSLICE || number == OP_KVHSLICE || number == OP_ASLICE || number == OP_KVASLICE, ok = false;
+    int         tries;
+    uint64_t    serial;
+    shm_state_t state;
+    for (tries = 0; !ok && tries < 1000; tries++) {
+        shm_refresh(aTHX_ var);
+        if (number == OP_KEYS || (shm_read_state(var->record, &serial, &state) && serial == var->at.serial && state.standins == 0)) return;
+        ok = slice ? shm_attach_slice(aTHX_ var, from) : shm_attach_values(aTHX_ var);
+    }
+}
+
 /* Run the operator on a variable that stands still meanwhile. `from` is the
  * stack position where its results begin. */
 static OP *shm_read_run(pTHX_ int number, SV *container, SSize_t from)
@@ -172,7 +238,7 @@ static OP *shm_read_run(pTHX_ int number, SV *container, SSize_t from)
     OP        *next;
 
     if (var == NULL || var->frozen) return shm_pp[number](aTHX);
-    shm_refresh(aTHX_ var);
+    shm_refresh_all(aTHX_ var, number, from);
     ENTER;
     SAVEDESTRUCTOR_X(shm_thaw, var);
     var->frozen = true;

@@ -346,7 +346,7 @@ static inline SV *shm_present(pTHX_ shm_var_t *var, SV *sv)
         return sv;
     }
     if (err.code != POOL_FULL) croak("Cannot attach: %s", err.text);
-    if (__atomic_load_n(&var->record->serial, __ATOMIC_ACQUIRE) == var->at.serial || var == shm_work.batch)
+    if (__atomic_load_n(&var->record->serial, __ATOMIC_ACQUIRE) == var->at.serial || var == shm_work.batch || var->frozen)
         return &PL_sv_undef; /* a damaged namespace */
     shm_refresh(aTHX_ var);
     return NULL;

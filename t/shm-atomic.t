@@ -144,6 +144,48 @@ while_changing(
     sub { my $n   = () = keys %h; return ($n . rand, $n == 0 || $n == 3 ? undef : "$n keys") }
 );
 
+# What is read as a whole may refer to variables that come and go.
+{
+    local $SIG{ALRM} = 'DEFAULT';
+    alarm 120;    # the end, if a look never ends
+    %h = @a = ();
+    my $pid = child(
+        sub {
+            for (my $i = 1;; $i++) {
+                $h{ 'k' . $i % 7 } = { n => $i, list => [$i] };
+                delete $h{ 'k' . ($i + 3) % 7 };
+                push @a, { n => $i, list => [$i] };
+                shift @a if @a > 5;
+                @a = ()  if $i % 50 == 0;
+            }
+        }
+    );
+    until_true(sub { keys %h && @a });
+    my %missing;
+    my $check = sub {
+        my ($what, @values) = @_;
+        for my $value (@values) { $missing{$what}++ if ref $value ne 'HASH' || ($value->{n} // 0) != ($value->{list}[0] // -1) }
+    };
+    for (1 .. 3000) {
+        my %copy = %h;
+        my @list = @a;
+        $check->('a copy of a hash',   values %copy);
+        $check->('a copy of an array', @list);
+        my @values = values %h;
+        $check->('values', @values);
+        my %slice = %h{qw(k1 k2 k3)};
+        $check->('a slice of a hash', grep {defined} values %slice);
+        my @slice = @a[ 0, 1, -1 ];
+        $check->('a slice of an array', grep {defined} @slice);
+        my @sorted = sort { $a->{n} <=> $b->{n} } grep {defined} @a;
+        $check->('what is sorted', @sorted);
+    }
+    is join(', ', map {"$_: $missing{$_}"} sort keys %missing), '', 'what is read as a whole has all that it refers to';
+    kill KILL => $pid;
+    waitpid $pid, 0;
+    alarm 0;
+}
+
 # One change is one publication.
 {
     my $t      = tied %h;
