@@ -23,6 +23,14 @@ sub holder {
     sysread $say_r, my $x, 1;
     return { pid => $pid, go => $go_w };
 }
+# A writer that waits for readers lets no new ones in.
+sub writer_waits {
+    return until_true(
+        sub {
+            in_child(sub { $t->readlock(0) // 'none' }) eq 'none';
+        }
+    );
+}
 sub release { my ($holder) = @_; syswrite $holder->{go}, 'x'; return finish($holder->{pid}) }
 
 is $t->writelock, 1, 'a new write lock returns true';
@@ -74,7 +82,6 @@ is in_child(sub { $t->writelock(0) // 'undef' }), 1, '(it is free)';
 {
     my $holder = holder(sub { $t->readlock });
     my $writer = child(sub { die if defined $t->writelock(0.3) });
-    sleep 0.1;
     ok finish($writer), 'a writer gives up';
     is $t->readlock(60), 1, 'after that readers come in again';
     $t->unlock;
@@ -85,7 +92,7 @@ is in_child(sub { $t->writelock(0) // 'undef' }), 1, '(it is free)';
     my $holder = holder(sub { $t->readlock }, sub { $t->writelock; $h{up} = 1; $t->unlock });
     is $t->readlock, 1, '(both hold read locks)';
     syswrite $holder->{go}, 'x';
-    sleep 0.3;    # it waits for us now
+    writer_waits();
     ok !eval { $t->writelock; 1 }, 'where two readers would wait for each other, the second dies';
     like $@, qr/Deadlock.*%main::h.* at \Q$0\E line/, '… saying so';
     ok !eval { $h{x} = 1; 1 } && $@ =~ /Deadlock/, '… a store as well';
@@ -98,7 +105,7 @@ is in_child(sub { $t->writelock(0) // 'undef' }), 1, '(it is free)';
 {
     is $t->readlock, 1, '(a read lock)';
     my $writer = child(sub { $t->writelock; $h{order} .= 'second'; $t->unlock });
-    sleep 0.2;
+    writer_waits();
     is $t->writelock(60), 1, 'a reader becomes the writer before a writer that waits for it';
     $h{order} = 'first,';
     $t->unlock;
