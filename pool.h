@@ -1841,7 +1841,8 @@ static void pool_i_lay_out(pool_t *pool, const pool_spec_t *spec, uintptr_t base
 }
 
 /* Fill a mapping of zeros. The magic comes last and whole (release; pairs with
- * the read in pool_i_read_header()): what has it is a pool. */
+ * the read in pool_i_read_header()): what has it is a pool, whose group 0 is
+ * touched, though its creator may die right there. */
 static void pool_i_initialise(pool_t *pool, const pool_spec_t *spec)
 {
     pool_header_t *header = pool->header;
@@ -1855,6 +1856,7 @@ static void pool_i_initialise(pool_t *pool, const pool_spec_t *spec)
     header->total_size = pool->total_size;
     for (level = 0; level < pool->levels; level++) /* what is past the end is never open */
         if (pool->level_bits[level] % 64 != 0) pool->full[level][pool->level_bits[level] / 64] = UINT64_MAX << pool->level_bits[level] % 64;
+    pool_i_touch(pool, 0);
     __atomic_store_n(&header->magic, POOL_MAGIC, __ATOMIC_RELEASE);
 }
 
@@ -1907,10 +1909,7 @@ static pool_t *pool_i_map(pool_t *pool, int fd, const pool_spec_t *spec, pool_er
 static pool_t *pool_i_ready(pool_t *pool, bool created)
 {
     uint64_t me = pool_i_identify(pool); /* from here on pool->me is never 0 */
-    if (created)
-        pool_i_touch(pool, 0);
-    else
-        pool_i_seed_hint(pool, me);
+    if (!created) pool_i_seed_hint(pool, me);
     return pool;
 }
 

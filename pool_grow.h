@@ -174,7 +174,7 @@ static inline uint64_t pool_grow_alloc(pool_grow_t *row, pool_error_t *err)
 
 /* Let the next allocations search from the bottom: what is used stays dense, and
  * a sparse row does not grow while it has free slots below. Slot 0 of a part is
- * in a group that its creator has touched, as a hint must be. */
+ * in a group that is touched from the start, as a hint must be. */
 static inline void pool_grow_rewind(pool_grow_t *row)
 {
     uint32_t k;
