@@ -84,27 +84,10 @@ static void shm_put_entries(pTHX_ shm_buffer_t *out, HE *const *entries, size_t 
     }
     for (i = 0; i < count; i++) {
         HEK *key = HeKEY_hek(entries[i]);
+        if (HeVAL(entries[i]) == &PL_sv_placeholder) continue;
         shm_put_text(out, HEK_KEY(key), (size_t)HEK_LEN(key), cBOOL(HEK_UTF8(key)));
         shm_put_value(aTHX_ out, HeVAL(entries[i]));
     }
-}
-
-/* The entries of a hash; not by the iterator, which is the user's. With room
- * behind them to sort them. False: out of memory. */
-static bool shm_gather_entries(HV *hv, shm_buffer_t *entries)
-{
-    HE   **buckets = HvARRAY(hv), *entry;
-    STRLEN i, max = HvMAX(hv);
-    entries->length = 0;
-    entries->failed = false;
-    if (buckets == NULL) return true;
-    if (!shm_buffer_reserve(entries, 2 * HvTOTALKEYS(hv) * sizeof entry)) return false;
-    for (i = 0; i <= max; i++) {
-        if (i + 16 <= max) __builtin_prefetch(buckets[i + 16]);
-        for (entry = buckets[i]; entry != NULL; entry = HeNEXT(entry))
-            if (HeVAL(entry) != &PL_sv_placeholder) shm_buffer_put(entries, &entry, sizeof entry);
-    }
-    return true;
 }
 
 #define SHM_SORT_PLACES 4096u
@@ -136,22 +119,52 @@ static void shm_sort_entries(HE *const *from, HE **to, size_t count)
 #define SHM_SOME_ENTRIES 64u
 #define SHM_MANY_ENTRIES 4096u /* from here on a hash does not fit into the fast caches */
 
+/* Of the entries `from`, put those that are elements; `next` receives what is behind
+ * them in their buckets. Returns how many that are. */
+static size_t shm_put_level(pTHX_ shm_sink_t *sink, HE *const *from, size_t count, HE **next)
+{
+    size_t i, k, more = 0;
+    for (i = 0; i < count && shm_pass_on(sink, SHM_PIECE); i += k) {
+        size_t some = count - i < SHM_SOME_ENTRIES ? count - i : SHM_SOME_ENTRIES;
+        for (k = 0; k < some; k++)
+            if (HeNEXT(from[i + k]) != NULL) next[more++] = HeNEXT(from[i + k]);
+        shm_put_entries(aTHX_ sink->piece, from + i, some);
+    }
+    return sink->ok ? more : 0;
+}
+
+/* Not by the iterator, which is the user's: first the first entries of all buckets,
+ * then the second ones, …, each level in the order of its addresses. */
 static void shm_put_hash(pTHX_ shm_sink_t *sink, HV *hv)
 {
-    shm_buffer_t *all     = &shm_work.entries;
-    bool          fails   = !shm_gather_entries(hv, all);
-    size_t        count   = all->length / sizeof(HE *), i;
-    HE          **entries = (HE **)(void *)all->data;
+    shm_buffer_t *room    = &shm_work.entries;
+    HE          **buckets = HvARRAY(hv), **level, **other;
+    size_t        count = 0, total = HvTOTALKEYS(hv), i;
 
-    sink->piece->failed = sink->piece->failed || fails;
-    if (count >= SHM_MANY_ENTRIES && count <= UINT32_MAX && !fails) {
-        entries += count;
-        shm_sort_entries(entries - count, entries, count);
+    shm_put_varint(sink->piece, HvUSEDKEYS(hv));
+    if (buckets == NULL || total == 0) return;
+    room->length = 0;
+    if (!shm_buffer_reserve(room, 2 * total * sizeof(HE *))) {
+        room->failed        = false;
+        sink->piece->failed = true;
+        return;
     }
-    shm_put_varint(sink->piece, count);
-    for (i = 0; i < count && shm_pass_on(sink, SHM_PIECE); i += SHM_SOME_ENTRIES)
-        shm_put_entries(aTHX_ sink->piece, entries + i, count - i < SHM_SOME_ENTRIES ? count - i : SHM_SOME_ENTRIES);
-    shm_buffer_trim(all);
+    level = (HE **)(void *)room->data;
+    other = level + total;
+    for (i = 0; i <= HvMAX(hv); i++)
+        if (buckets[i] != NULL) level[count++] = buckets[i];
+    while (count > 0) {
+        HE **from = level;
+        if (count >= SHM_MANY_ENTRIES && count <= UINT32_MAX) {
+            shm_sort_entries(level, other, count);
+            from  = other;
+            other = level;
+        }
+        count = shm_put_level(aTHX_ sink, from, count, other);
+        level = other;
+        other = from;
+    }
+    shm_buffer_trim(room);
 }
 
 /* The copy as one record. */
