@@ -111,6 +111,7 @@ static void shm_move_add(pTHX_ shm_move_t *move, SV *reference)
     if (foreign) shm_cannot(aTHX_ "a variable that is tied to something else");
     if (var == NULL) shm_check_container(aTHX_ target);
     known = var == NULL && SvREADONLY(target) ? newRV_noinc(newSVsv(target)) : newRV_inc(target);
+    if (SvRV(known) != target && SvOBJECT(target)) sv_bless(known, SvSTASH(target));
     (void)hv_store(move->seen, (const char *)&target, sizeof target, known, 0);
     move->objects = move->objects || SvOBJECT(target) || (var != NULL && var->objects);
     if (var == NULL)

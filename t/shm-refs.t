@@ -173,6 +173,26 @@ is in_child(sub { (ref($h{inner}[0]) eq "W\x{ef}de\x{263a}" ? 'wide' : 'no') . r
     is in_child(sub { $h{pair}{other}{other}{other}{n} }), 'b', 'two that refer to each other';
 }
 
+# A constant is stored as a writable double, an object among them.
+{
+    my $object = bless \(my $x = 'constant'), 'Constant::Object';
+    Internals::SvREADONLY($x, 1);
+    $h{constant} = $object;
+    is in_child(sub { ref($h{constant}) . ${ $h{constant} } }), 'Constant::Objectconstant', 'a constant object keeps its class';
+    ${ $h{constant} } = 'changed';
+    is "$x " . in_child(sub { ${ $h{constant} } }), 'constant changed', '… and itself';
+    delete $h{constant};
+}
+
+# Copies.
+{
+    require Storable;
+    $h{deep} = { list => [1] };
+    ok !eval { Storable::dclone(\%h); 1 } && $@ =~ /^Storable cannot copy or store a shared variable.* at/, 'Storable is refused';
+    is_deeply Storable::dclone({ map { $_ => 1 } keys %h }), { map { $_ => 1 } keys %h }, '… but for what was copied';
+    delete $h{deep};
+}
+
 # Weak references.
 {
     require Scalar::Util;

@@ -49,6 +49,9 @@ sub synchronize {
     return $code->();
 }
 
+# Storable takes what is tied for its object, which is nothing without shared memory.
+sub STORABLE_freeze { return Carp::croak('Storable cannot copy or store a shared variable, only what is copied out of it') }
+
 1;
 
 __END__
@@ -102,6 +105,11 @@ creates. Without an argument they return what is set: 0660 and 4096 by default.
 Set them in a C<BEGIN> block, before the first variable is declared. C<Mode> dies for what is not
 permission bits, or would lock the owner out; C<Size> for what is not a number of bytes from 256 to 2**30. It is rounded up to
 a multiple of 64. They have no effect on what exists already.
+
+=head2 STORABLE_freeze
+
+Dies: L<Storable> would store the object behind the variable, not its content. Give it a copy, as C<{ %variable }>, of
+data that does not refer to other data.
 
 =head2 TIESCALAR, TIEARRAY, TIEHASH
 
