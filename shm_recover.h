@@ -378,6 +378,15 @@ static void shm_remove_name(shm_space_t *space, shm_id_t id)
 
 #define SHM_CLEANUP_NS INT64_C(200000000) /* how long a cleanup waits for a lock */
 
+/* Signals have to wait as well. */
+static bool shm_wait_for_lock(const shm_locker_t *locker, int64_t deadline_ns)
+{
+    int code;
+    do code = shm_write_lock(locker, deadline_ns);
+    while (code == POOL_INTERRUPTED);
+    return code == POOL_OK;
+}
+
 /* Remove the namespace: its files, then the content of its variables. A variable
  * that somebody keeps locked is left to him; no name leads to it any more. */
 static void shm_cleanup(pTHX_ shm_space_t *space)
@@ -398,7 +407,7 @@ static void shm_cleanup(pTHX_ shm_space_t *space)
             locker.id     = id;
             locker.attach = SHM_NONE;
         }
-        if (!held && shm_write_lock(&locker, pool_lock_deadline(SHM_CLEANUP_NS)) != POOL_OK) continue;
+        if (!held && !shm_wait_for_lock(&locker, pool_lock_deadline(SHM_CLEANUP_NS))) continue;
         shm_publish_removed(aTHX_ space, id);
         if (!held) shm_write_unlock(locker.record);
     }

@@ -3,8 +3,9 @@ use warnings;
 use lib 't/lib';
 use ShmTest;
 use Test::More;
-use Cwd        ();
-use File::Temp ();
+use Cwd         ();
+use File::Temp  ();
+use Time::HiRes qw(time);
 use IPC::Shm;
 
 my $top = File::Temp::tempdir(CLEANUP => 1);
@@ -199,6 +200,29 @@ SKIP: {
     is in_child(sub {"@new"}), '1 2', 'new variables can be made after a cleanup';
     is(IPC::Shm->stats->{variables}, 1, '… in a new namespace');
     IPC::Shm->cleanup;
+}
+# A variable that somebody has locked.
+{
+    my %locked : shm = (a => 1);
+    pipe my $ready, my $to_me or die $!;
+    pipe my $go,    my $tell  or die $!;
+    my $holder = child(
+        sub {
+            close $tell;
+            (tied %locked)->writelock;
+            syswrite $to_me, 'x';
+            sysread $go, my $byte, 1;
+            $locked{b} = 2;
+            die "lost\n" if join(',', map {"$_$locked{$_}"} sort keys %locked) ne 'a1,b2';
+        }
+    );
+    sysread $ready, my $byte, 1;
+    my $began = time;
+    is(IPC::Shm->cleanup, 1, 'cleanup goes on where a variable is locked');
+    cmp_ok time - $began, '>=', 0.19, '… after a while';
+    ok !-e namespace_dir(), '… and leaves no file';
+    close $tell;
+    ok finish($holder), 'who has the lock goes on as well';
 }
 # Many processes make one namespace at once, and some clean it up.
 {
