@@ -180,46 +180,18 @@ static void shm_set(pTHX_ HV *hv, const char *key, SV *value)
     (void)hv_store(hv, key, (I32)strlen(key), value, 0);
 }
 
-/* Who is attached to the variable; those who hold a read lock also in `readers`. */
-static void shm_describe_attached(pTHX_ shm_space_t *space, shm_id_t id, AV *attached, AV *readers)
-{
-    HV      *seen = (HV *)sv_2mortal((SV *)newHV());
-    int64_t  now  = shm_boottime();
-    uint64_t slot;
-    for (slot = pool_grow_next(&space->attach, 0); slot != POOL_NONE; slot = pool_grow_next(&space->attach, slot + 1)) {
-        const shm_attach_t *mark = (const shm_attach_t *)pool_grow_ptr(&space->attach, slot);
-        uint64_t            pid;
-        if (mark->variable != id.slot || mark->generation != id.generation || mark->transit != 0 || !shm_is_attached(space, slot, now)) continue;
-        pid = pool_owner_word(pool_grow_have(&space->attach, slot), pool_grow_index(slot)) & POOL_I_PID_MASK;
-        if (mark->reading != 0) av_push(readers, newSVuv(pid));
-        if (hv_exists(seen, (const char *)&pid, sizeof pid)) continue;
-        (void)hv_store(seen, (const char *)&pid, sizeof pid, newSV(0), 0);
-        av_push(attached, newSVuv(pid));
-    }
-}
-
-static SV *shm_describe(pTHX_ shm_space_t *space, uint64_t slot)
+/* What there is to be said of a variable, but for its name and who is attached. */
+static HV *shm_describe(pTHX_ shm_space_t *space, uint64_t slot)
 {
     static const char *const types[] = { "UNKNOWN", "SCALAR", "ARRAY", "HASH" };
-    shm_id_t      id     = { slot, pool_grow_generation(&space->vars, slot) };
     shm_record_t *record = shm_record(space, slot);
     HV           *hv     = newHV();
-    AV           *attached = newAV(), *readers = newAV();
     shm_state_t   state;
-    uint64_t      serial, name_slot, holder = record->exclusive;
-    SV           *name = newSV(0);
+    uint64_t      serial, holder = record->exclusive;
     int           tries;
 
     for (tries = 0; !shm_read_state(record, &serial, &state) && tries < 1000; tries++) pool_lock_pause();
-    for (name_slot = pool_grow_next(&space->names, 0); record->named && name_slot != POOL_NONE; name_slot = pool_grow_next(&space->names, name_slot + 1)) {
-        const shm_name_t *entry = shm_name_at(space, name_slot);
-        if (entry == NULL || entry->variable != id.slot || entry->generation != id.generation || entry->length > sizeof entry->text) continue;
-        sv_setpvn(name, entry->text, entry->length);
-        sv_utf8_decode(name);
-        break;
-    }
-    shm_describe_attached(aTHX_ space, id, attached, readers);
-    shm_set(aTHX_ hv, "name", name);
+    shm_set(aTHX_ hv, "name", newSV(0));
     shm_set(aTHX_ hv, "type", newSVpv(types[record->type <= SHM_HASH ? record->type : 0], 0));
     shm_set(aTHX_ hv, "elements", newSVuv(record->type == SHM_SCALAR ? 1 : state.elements));
     shm_set(aTHX_ hv, "bytes", newSVuv(state.bytes));
@@ -227,9 +199,70 @@ static SV *shm_describe(pTHX_ shm_space_t *space, uint64_t slot)
     shm_set(aTHX_ hv, "refs", newSVuv(record->refs));
     shm_set(aTHX_ hv, "removed", newSVuv(state.removed != 0));
     shm_set(aTHX_ hv, "writer", shm_pid_or_undef(holder != 0 && !pool_owner_is_dead(space->pool, holder) ? holder : 0));
-    shm_set(aTHX_ hv, "readers", newRV_noinc((SV *)readers));
-    shm_set(aTHX_ hv, "attached", newRV_noinc((SV *)attached));
-    return newRV_noinc((SV *)hv);
+    shm_set(aTHX_ hv, "readers", newRV_noinc((SV *)newAV()));
+    shm_set(aTHX_ hv, "attached", newRV_noinc((SV *)newAV()));
+    return hv;
+}
+
+/* The descriptions while they are made, by the slots of the variables. The registry
+ * lock is held, so each file is gone through once. */
+typedef struct shm_listing {
+    shm_space_t *space;
+    HV         **of;
+    uint64_t     capacity;
+} shm_listing_t;
+
+static HV *shm_listed(const shm_listing_t *list, shm_id_t id)
+{
+    return id.slot < list->capacity && shm_exists(list->space, id) ? list->of[id.slot] : NULL;
+}
+
+static void shm_list_names(pTHX_ const shm_listing_t *list)
+{
+    pool_grow_t *names = &list->space->names;
+    uint64_t     slot;
+    for (slot = pool_grow_next(names, 0); slot != POOL_NONE; slot = pool_grow_next(names, slot + 1)) {
+        const shm_name_t *entry = shm_name_at(list->space, slot);
+        shm_id_t          id;
+        HV               *hv;
+        SV               *name;
+        if (entry == NULL || entry->length > sizeof entry->text) continue;
+        id.slot       = entry->variable;
+        id.generation = entry->generation;
+        if ((hv = shm_listed(list, id)) == NULL) continue;
+        name = newSVpvn(entry->text, entry->length);
+        sv_utf8_decode(name);
+        shm_set(aTHX_ hv, "name", name);
+    }
+}
+
+static void shm_list_pid(pTHX_ HV *hv, const char *key, uint64_t pid)
+{
+    AV     *pids = (AV *)SvRV(*hv_fetch(hv, key, (I32)strlen(key), 0));
+    SSize_t i;
+    for (i = 0; i <= AvFILLp(pids); i++)
+        if (SvUVX(AvARRAY(pids)[i]) == pid) return;
+    av_push(pids, newSVuv(pid));
+}
+
+/* Who is attached; those who hold a read lock also in `readers`. */
+static void shm_list_attached(pTHX_ const shm_listing_t *list)
+{
+    pool_grow_t *attach = &list->space->attach;
+    int64_t      now    = shm_boottime();
+    uint64_t     slot, last = 0;
+    bool         alive = false;
+    for (slot = pool_grow_next(attach, 0); slot != POOL_NONE; slot = pool_grow_next(attach, slot + 1)) {
+        const shm_attach_t *mark  = (const shm_attach_t *)pool_grow_ptr(attach, slot);
+        uint64_t            owner = pool_owner_word(pool_grow_have(attach, slot), pool_grow_index(slot));
+        HV                 *hv    = shm_listed(list, shm_attached_to(mark));
+        if (hv == NULL || mark->transit != 0) continue;
+        if (owner != last) alive = shm_is_attached(list->space, slot, now);
+        last = owner;
+        if (!alive) continue;
+        shm_list_pid(aTHX_ hv, "attached", owner & POOL_I_PID_MASK);
+        if (mark->reading != 0) shm_list_pid(aTHX_ hv, "readers", owner & POOL_I_PID_MASK);
+    }
 }
 
 /* The bytes that the slots of a row take; *reserved: on the filesystem. */
@@ -391,13 +424,22 @@ _list(path, is_private, block_size, mode)
     UV block_size
     UV mode
   PREINIT:
-    shm_space_t *space = shm_space_arg(aTHX_ path, is_private, block_size, mode);
-    uint64_t     slot;
+    shm_space_t  *space = shm_space_arg(aTHX_ path, is_private, block_size, mode);
+    shm_listing_t list;
+    uint64_t      slot;
   PPCODE:
     shm_registry_lock(space);
-    for (slot = pool_grow_next(&space->vars, 0); slot != POOL_NONE; slot = pool_grow_next(&space->vars, slot + 1))
-        XPUSHs(sv_2mortal(shm_describe(aTHX_ space, slot)));
+    list.space    = space;
+    list.capacity = pool_grow_capacity(&space->vars, NULL);
+    Newxz(list.of, list.capacity, HV *);
+    for (slot = pool_grow_next(&space->vars, 0); slot < list.capacity; slot = pool_grow_next(&space->vars, slot + 1)) {
+        list.of[slot] = shm_describe(aTHX_ space, slot);
+        XPUSHs(sv_2mortal(newRV_noinc((SV *)list.of[slot])));
+    }
+    shm_list_names(aTHX_ &list);
+    shm_list_attached(aTHX_ &list);
     shm_registry_unlock(space);
+    Safefree(list.of);
     shm_space_release(space);
 
 SV *
