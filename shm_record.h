@@ -382,6 +382,7 @@ static bool shm_apply(pTHX_ shm_var_t *var, const uint8_t *data, size_t length, 
         else
             shm_apply_scalar(aTHX_ var, op, &in, delta);
     }
+    shm_work.applying = NULL;
     return !in.bad;
 }
 

@@ -53,8 +53,8 @@ our @EXPORT =
 
 our $patience = $ENV{SHM_STEP_PATIENCE} || 20;    # seconds until what goes on counts as hanging
 
-my $folder;            # the namespace
-my $to_controller;     # what the survivor reports
+my $folder;                                       # the namespace
+my $to_controller;                                # what the survivor reports
 my $stage = '';
 
 sub namespace { return $folder }
