@@ -8,7 +8,7 @@ use IPC::Shm::Attribute;
 use IPC::Shm::Names;
 use IPC::Shm::Tied;
 
-our $VERSION  = '0.01';
+our $VERSION  = '1.000';
 our @CARP_NOT = qw(IPC::Shm::Attribute IPC::Shm::Names IPC::Shm::Tied attributes);
 
 IPC::Shm::_boot(__PACKAGE__);
@@ -241,7 +241,7 @@ are looked up one by one.
 
 =head1 CONVENTIONS
 
-All calls are available since version 0.01. Unless it says otherwise, a call does not wait for
+All calls are available since version 1.000. Unless it says otherwise, a call does not wait for
 other processes for longer than it takes to look something up, and its result is the same in scalar and
 list context. Time limits are seconds, with fractions; C<undef> or none at all mean "without limit", 0
 means "do not wait", and a negative one is an exception. While a process waits its signal handlers run, and may

@@ -5,7 +5,7 @@ use strict;
 use warnings;
 use warnings::register;
 
-our $VERSION = '0.01';
+our $VERSION = '1.000';
 
 require XSLoader;
 XSLoader::load(__PACKAGE__, $VERSION);
@@ -144,7 +144,7 @@ free. Timeouts are seconds, with fractions; C<undef>, a negative number, or none
 at all mean "without limit". Unless it says otherwise, a method does not block
 and its result is the same in scalar and list context. Exceptions are strings
 that end with the file and line of the caller. All methods are available since
-version 0.01.
+version 1.000.
 
 =head1 CONSTRUCTORS
 

@@ -4,7 +4,7 @@ use warnings;
 use attributes   ();
 use Scalar::Util ();
 
-our $VERSION = '0.01';
+our $VERSION = '1.000';
 
 # The attribute `shm` of variables. Behind a declaration with attributes perl calls
 # attributes->import(PACKAGE, \VARIABLE, ATTRIBUTES). We come before it, take ours, and

@@ -2,7 +2,7 @@ package IPC::Shm::Guard;
 use strict;
 use warnings;
 
-our $VERSION = '0.01';
+our $VERSION = '1.000';
 
 # A lock that ends with the scope. It releases what it took and nothing else: a
 # guard over a lock that was held already does nothing.

@@ -3,7 +3,7 @@ use strict;
 use warnings;
 use Carp ();
 
-our $VERSION = '0.01';
+our $VERSION = '1.000';
 
 # %IPC::Shm::NAMEVARS: the named variables of the namespace. A value is a
 # reference to the variable; deleting a name removes the variable.

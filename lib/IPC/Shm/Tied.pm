@@ -4,7 +4,7 @@ use warnings;
 use Carp ();
 use IPC::Shm::Guard;
 
-our $VERSION  = '0.01';
+our $VERSION  = '1.000';
 our @CARP_NOT = qw(IPC::Shm);
 
 @IPC::Shm::Scalar::ISA = @IPC::Shm::Array::ISA = @IPC::Shm::Hash::ISA = __PACKAGE__;
@@ -70,7 +70,7 @@ IPC::Shm::Tied - the object behind a shared variable
 
 The class of what C<tied> returns for a variable of L<IPC::Shm>; C<IPC::Shm::Scalar>, C<IPC::Shm::Array>
 and C<IPC::Shm::Hash> are derived from it and hold perl's own calls. Each method is described in full
-in L<IPC::Shm>; all are available since version 0.01.
+in L<IPC::Shm>; all are available since version 1.000.
 
 =head2 writelock, readlock, unlock
 

@@ -7,7 +7,7 @@ use Getopt::Long ();
 use Data::Pool::Shared;
 use Data::Pool::Shared::Tool::Text qw(one_line use_locale);
 
-our $VERSION = '0.01';
+our $VERSION = '1.000';
 
 # What the user may ask for: the module that does it (a function of the same
 # name), what it takes, and its options beside --json and --help.

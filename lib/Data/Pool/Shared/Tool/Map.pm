@@ -4,7 +4,7 @@ use 5.022;
 use strict;
 use warnings;
 
-our $VERSION = '0.01';
+our $VERSION = '1.000';
 
 my $LABELLED = 40;    # narrower maps have no slot numbers at the left
 

@@ -4,7 +4,7 @@ use 5.022;
 use strict;
 use warnings;
 
-our $VERSION = '0.01';
+our $VERSION = '1.000';
 
 sub new {
     my ($class, $pool) = @_;

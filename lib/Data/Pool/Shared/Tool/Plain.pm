@@ -8,7 +8,7 @@ use JSON::PP                       ();
 use Scalar::Util                   qw(blessed refaddr reftype);
 use Data::Pool::Shared::Tool::Text qw(exact_number json_number);
 
-our $VERSION = '0.01';
+our $VERSION = '1.000';
 
 # Shared data as plain data of this process, of the same shape: what is referred to
 # twice still is, objects keep their class, but for the outermost. `seen` holds the

@@ -10,7 +10,7 @@ use Data::Pool::Shared::Tool::Owners;
 use Data::Pool::Shared::Tool::Text qw(one_line path_text json_text print_json_list
     bytes duration exact_number json_number printable quoted print_table);
 
-our $VERSION = '0.01';
+our $VERSION = '1.000';
 
 my $LONGEST_VALUE = 60;    # characters shown of a value; --json has all
 

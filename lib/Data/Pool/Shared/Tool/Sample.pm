@@ -6,7 +6,7 @@ use warnings;
 use Time::HiRes ();
 use Data::Pool::Shared::Tool::Owners;
 
-our $VERSION = '0.01';
+our $VERSION = '1.000';
 
 my %COUNTER = (alloc => 'allocs', free => 'frees', wait => 'waits', timeout => 'timeouts', recovery => 'recoveries');
 

@@ -6,7 +6,7 @@ use warnings;
 use Config ();
 use POSIX  ();
 
-our $VERSION = '0.01';
+our $VERSION = '1.000';
 
 # The ioctl that asks for the size of a terminal has two numbers in the world.
 my $TIOCGWINSZ = $Config::Config{archname} =~ /^(?:mips|ppc|powerpc|sparc|alpha)/ ? 0x40087468 : 0x5413;

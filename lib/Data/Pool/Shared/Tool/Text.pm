@@ -8,7 +8,7 @@ use I18N::Langinfo ();
 use JSON::PP       ();
 use POSIX          ();
 
-our $VERSION = '0.01';
+our $VERSION = '1.000';
 
 our @EXPORT_OK = qw(one_line use_locale is_utf8_locale path_text json_line json_text print_json_list
     bytes duration exact_number json_number printable quoted print_table);

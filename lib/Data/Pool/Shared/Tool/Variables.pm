@@ -12,7 +12,7 @@ use IPC::Shm ();
 use Data::Pool::Shared::Tool::Plain;
 use Data::Pool::Shared::Tool::Text qw(bytes json_text one_line path_text printable print_table quoted);
 
-our $VERSION = '0.01';
+our $VERSION = '1.000';
 
 my $PATIENCE = 10;    # seconds to wait for somebody's lock
 

@@ -8,7 +8,7 @@ use Data::Pool::Shared::Tool::Map;
 use Data::Pool::Shared::Tool::Screen;
 use Data::Pool::Shared::Tool::Text qw(bytes duration is_utf8_locale path_text);
 
-our $VERSION = '0.01';
+our $VERSION = '1.000';
 
 my %BLOCKS = (free => "\x{b7}", stale => "\x{259a}", levels => [ map { chr 0x2580 + $_ } 1 .. 8 ]);
 my %ASCII  = (free => '.',      stale => 'X',        levels => [ '-', '+', '#', '@' ]);

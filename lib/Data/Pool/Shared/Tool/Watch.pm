@@ -11,7 +11,7 @@ use Data::Pool::Shared::Tool::Screen;
 use Data::Pool::Shared::Tool::Text qw(json_line path_text);
 use Data::Pool::Shared::Tool::View;
 
-our $VERSION = '0.01';
+our $VERSION = '1.000';
 
 my $SHORTEST   = 0.05;                          # seconds between two looks
 my $PAGE       = 20;                            # plain lines between two headings
