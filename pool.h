@@ -243,6 +243,7 @@ typedef struct pool {
     int      event_fd; /* -1: none */
     int      fd;       /* memfd, or the file of a sparse pool; else -1 */
     bool     is_memfd;
+    bool     is_borrowed; /* the memory is the caller's */
     uint32_t references;
     char    *path;     /* as given; NULL: anonymous or by descriptor */
     char    *absolute; /* the same, good after a chdir */
@@ -268,6 +269,17 @@ pool_t *pool_open_memfd(const char *name, const pool_spec_t *want, pool_error_t 
 /* Attach to the pool behind an open descriptor, which stays the caller's. What
  * `want` leaves 0 is taken from the pool. Returns the handle or NULL. */
 pool_t *pool_open_fd(int fd, const pool_spec_t *want, pool_error_t *err);
+
+/* Make a pool in `size` bytes of the caller's shared memory, or attach to the one that
+ * is there: from a page boundary on, zeros where there is none yet. The geometry must
+ * be complete; any number of processes may do it at once, and who dies meanwhile
+ * leaves what the next one completes. The memory must stay mapped until
+ * pool_close(), which leaves it alone. Needs Linux 5.14 (blocks are reserved by
+ * MADV_POPULATE_WRITE). Does not block. Returns the handle, or NULL with *err filled. */
+pool_t *pool_open_at(void *memory, uint64_t size, const pool_spec_t *want, pool_error_t *err);
+
+/* The bytes that a pool of this (complete) geometry takes; 0: it makes no sense. */
+uint64_t pool_size(const pool_spec_t *want);
 
 /* One more user of this handle; each must pool_close() it. Returns its argument. */
 pool_t *pool_retain(pool_t *pool);
@@ -1204,9 +1216,26 @@ uint64_t pool_i_alloc_slow(pool_t *pool, uint64_t me)
     return slot == POOL_NONE ? POOL_NONE : pool_i_finish(pool, slot, me);
 }
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+/* Reserve the pages of a mapping, as if each were written to. Returns an errno: a full
+ * filesystem shows as EFAULT, where a store would be a SIGBUS. */
+static int pool_i_populate(void *memory, uint64_t size)
+{
+    uintptr_t from = (uintptr_t)memory & ~(uintptr_t)(POOL_I_PAGE - 1), to = ((uintptr_t)memory + size + POOL_I_PAGE - 1) & ~(uintptr_t)(POOL_I_PAGE - 1);
+    while (madvise((void *)from, to - from, MADV_POPULATE_WRITE) != 0) {
+        if (errno == EFAULT) return ENOSPC;
+        if (errno != EINTR && errno != EAGAIN) return errno;
+    }
+    return 0;
+}
+
 /* Reserve the blocks of bytes [from, to) of the data. */
 static bool pool_i_reserve_blocks(pool_t *pool, uint64_t from, uint64_t to)
 {
+    if (pool->is_borrowed) return pool_i_populate(pool->data + from, to - from) == 0;
     while (fallocate(pool->fd, 0, (off_t)(pool->data_offset + from), (off_t)(to - from)) != 0)
         if (errno != EINTR) return false;
     return true;
@@ -1855,7 +1884,8 @@ static void pool_i_initialise(pool_t *pool, const pool_spec_t *spec)
     header->flags      = spec->flags & POOL_SPARSE;
     header->total_size = pool->total_size;
     for (level = 0; level < pool->levels; level++) /* what is past the end is never open */
-        if (pool->level_bits[level] % 64 != 0) pool->full[level][pool->level_bits[level] / 64] = UINT64_MAX << pool->level_bits[level] % 64;
+        if (pool->level_bits[level] % 64 != 0)
+            __atomic_fetch_or(&pool->full[level][pool->level_bits[level] / 64], UINT64_MAX << pool->level_bits[level] % 64, __ATOMIC_RELAXED);
     pool_i_touch(pool, 0);
     __atomic_store_n(&header->magic, POOL_MAGIC, __ATOMIC_RELEASE);
 }
@@ -2213,6 +2243,52 @@ pool_t *pool_open_fd(int fd, const pool_spec_t *want, pool_error_t *err)
     return pool_i_attach(pool, pool->fd, &header, size, want, err);
 }
 
+uint64_t pool_size(const pool_spec_t *want)
+{
+    pool_t layout;
+    memset(&layout, 0, sizeof layout);
+    if (!pool_i_check_spec(want, NULL)) return 0;
+    pool_i_lay_out(&layout, want, 0);
+    return layout.total_size;
+}
+
+/* What makes a pool of zeros stores the same values whoever does it, and before the
+ * magic: several may do it at once. Acquire: pairs with pool_i_initialise(). */
+pool_t *pool_open_at(void *memory, uint64_t size, const pool_spec_t *want, pool_error_t *err)
+{
+    pool_header_t *header = (pool_header_t *)memory, found;
+    pool_spec_t    spec   = *want;
+    pool_t        *pool;
+    int            code;
+
+    if (!pool_i_check_spec(want, err)) return NULL;
+    if (pool_size(want) > size) {
+        pool_i_fail(err, POOL_E_TOO_SMALL, 0, "%llu bytes are too few for a pool of %llu", (unsigned long long)size, (unsigned long long)pool_size(want));
+        return NULL;
+    }
+    if ((pool = pool_i_new_handle(NULL, err)) == NULL) return NULL;
+    pool->is_borrowed = true;
+    pool_i_lay_out(pool, want, (uintptr_t)memory);
+    /* The first page may be a hole, which a full filesystem cannot fill for a look at it. */
+    code = pool_i_populate(memory, 1);
+    if (code == 0 && __atomic_load_n(&header->magic, __ATOMIC_ACQUIRE) == 0)
+        code = pool_i_populate(memory, (want->flags & POOL_SPARSE) != 0 ? pool->data_offset : pool->total_size);
+    if (code != 0) {
+        pool_i_fail(err, code == ENOSPC ? POOL_E_NOSPC : POOL_E_SYSTEM, code, "cannot reserve memory for a pool");
+        pool_close(pool);
+        return NULL;
+    }
+    if (__atomic_load_n(&header->magic, __ATOMIC_ACQUIRE) == 0) {
+        pool_i_initialise(pool, want);
+        return pool_i_ready(pool, true);
+    }
+    memcpy(&found, memory, offsetof(pool_header_t, pad0));
+    if (found.magic == POOL_MAGIC && pool_i_check_header(&found, size, &spec, "in memory", err)) return pool_i_ready(pool, false);
+    if (found.magic != POOL_MAGIC) pool_i_fail(err, POOL_E_INVALID, 0, "the memory holds no pool");
+    pool_close(pool);
+    return NULL;
+}
+
 pool_t *pool_retain(pool_t *pool)
 {
     __atomic_fetch_add(&pool->references, 1, __ATOMIC_RELAXED);
@@ -2224,7 +2300,7 @@ pool_t *pool_retain(pool_t *pool)
 void pool_close(pool_t *pool)
 {
     if (pool == NULL || (pool->references > 1 && __atomic_sub_fetch(&pool->references, 1, __ATOMIC_ACQ_REL) > 0)) return;
-    if (pool->header != NULL) munmap(pool->header, pool->total_size);
+    if (pool->header != NULL && !pool->is_borrowed) munmap(pool->header, pool->total_size);
     if (pool->fd >= 0) close(pool->fd);
     if (pool->event_fd >= 0) close(pool->event_fd);
     free(pool->path);
