@@ -438,7 +438,8 @@ static SV *new_value(pTHX_ const pool_t *pool, slot_t slot)
 
 static void no_space(pTHX)
 {
-    croak("cannot allocate a slot: no space left on the filesystem of this sparse pool");
+    if (errno == ENOSPC || errno == EDQUOT) croak("cannot allocate a slot: no space left on the filesystem of this sparse pool");
+    croak("cannot allocate a slot: no space can be reserved for this sparse pool: %s", Strerror(errno));
 }
 
 /* Allocate n slots; false if there are not so many in time. */
@@ -1373,7 +1374,7 @@ void
 memfd(pool)
     pool_t *pool
   PPCODE:
-    RETURN_IV(pool->is_memfd ? pool->fd : -1);
+    RETURN_IV(pool->is_memfd ? pool_descriptor(pool) : -1);
 
 void
 sync(pool)
@@ -1422,14 +1423,18 @@ eventfd_set(pool, fd)
     pool_t *pool
     int fd
   PPCODE:
-    if (pool_eventfd_set(pool, fd) != POOL_OK) croak("cannot use descriptor %d: %s", fd, Strerror(errno));
+    switch (pool_eventfd_set(pool, fd)) {
+    case POOL_OK: break;
+    case POOL_E_ARGUMENT: croak("cannot use descriptor %d: it is not an eventfd", fd);
+    default: croak("cannot use descriptor %d: %s", fd, Strerror(errno));
+    }
     XSRETURN_EMPTY;
 
 void
 fileno(pool)
     pool_t *pool
   PPCODE:
-    RETURN_IV(pool->event_fd);
+    RETURN_IV(pool_eventfd_get(pool));
 
 void
 notify(pool)
@@ -1440,8 +1445,11 @@ notify(pool)
 void
 eventfd_consume(pool)
     pool_t *pool
+  PREINIT:
+    uint64_t count;
   PPCODE:
-    RETURN_UV((UV)pool_eventfd_consume(pool));
+    if (!(count = pool_eventfd_consume(pool))) XSRETURN_UNDEF;
+    RETURN_UV((UV)count);
 
 BOOT:
     newXS("IPC::Shm::_boot", boot_IPC__Shm, __FILE__);

@@ -105,7 +105,7 @@ enum pool_code {
 };
 
 /* What pool_try_alloc() returns when it has no slot: compare with < POOL_NOSPC. */
-#define POOL_NOSPC (UINT64_MAX - 1) /* sparse pool: the filesystem is full */
+#define POOL_NOSPC (UINT64_MAX - 1) /* sparse pool: the filesystem is full; errno */
 #define POOL_NONE  UINT64_MAX       /* no free slot                        */
 
 #define POOL_FOREVER ((int64_t)-1) /* a timeout that never ends */
@@ -216,6 +216,12 @@ typedef struct pool_record {
  * The handle: this process's view of a pool. Its fields are for reading only.
  * --------------------------------------------------------------------- */
 
+/* What a file is, whatever number its descriptor has. `event` is 0 but for an
+ * eventfd: see pool_i_event(). */
+typedef struct pool_file {
+    uint64_t device, inode, event;
+} pool_file_t;
+
 typedef struct pool {
     /* Read by every operation. */
     pool_record_t *records;
@@ -240,11 +246,13 @@ typedef struct pool {
     int64_t   auto_recover_ns;
     int64_t   recovered_ns; /* when a blocked call last recovered (CLOCK_MONOTONIC) */
     void (*idle)(void);
-    int      event_fd; /* -1: none */
-    int      fd;       /* memfd, or the file of a sparse pool; else -1 */
-    bool     is_memfd;
-    bool     is_borrowed; /* the memory is the caller's */
-    uint32_t references;
+    int         event_fd; /* -1: none. The program may have closed this one and … */
+    int         fd;       /* … this, of a memfd or as given to pool_open_fd(); else -1: see pool_descriptor() */
+    pool_file_t event;    /* what event_fd was */
+    pool_file_t file;     /* what is mapped; zeros: anonymous memory */
+    bool        is_memfd;
+    bool        is_borrowed; /* the memory is the caller's */
+    uint32_t    references;
     char    *path;     /* as given; NULL: anonymous or by descriptor */
     char    *absolute; /* the same, good after a chdir */
 } pool_t;
@@ -290,17 +298,29 @@ void pool_close(pool_t *pool);
 /* Write the mapping to the file (msync). Blocks on the disk. POOL_OK or POOL_E_SYSTEM. */
 int pool_sync(pool_t *pool);
 
+/* Does the path that the pool was opened by still lead to its file? */
+bool pool_is_at_path(const pool_t *pool);
+
 /* Remove the file. Attached processes keep the pool. Returns POOL_OK,
- * POOL_E_ARGUMENT (no path) or POOL_E_SYSTEM with errno set. */
+ * POOL_E_ARGUMENT (no path) or POOL_E_SYSTEM with errno set; ENOENT also where
+ * the path is another file by now. */
 int pool_unlink(pool_t *pool);
 
+/* The descriptor of a pool that was opened by one, or is a memfd. -1: there is
+ * none, or the program has closed it. */
+int pool_descriptor(const pool_t *pool);
+
 /* A descriptor for event loops (an eventfd, non-blocking), created once a
- * handle. It is signalled by pool_notify() only. Returns it, or -1 with errno. */
+ * handle, and anew where the program has closed it. It is signalled by
+ * pool_notify() only. Returns it, or -1 with errno. */
 int pool_eventfd(pool_t *pool);
 
-/* Use this descriptor instead. The pool takes it over: it makes it non-blocking,
+/* That descriptor, if there is one and the program has not closed it; else -1. */
+int pool_eventfd_get(const pool_t *pool);
+
+/* Use this eventfd instead. The pool takes it over: it makes it non-blocking,
  * closes it with the handle, and closes the one that it replaces. Returns
- * POOL_OK, or POOL_E_SYSTEM with errno. */
+ * POOL_OK, POOL_E_ARGUMENT (no eventfd) or POOL_E_SYSTEM with errno. */
 int pool_eventfd_set(pool_t *pool, int fd);
 
 /* Signal the descriptor. Returns whether there is one and it took the signal. */
@@ -739,10 +759,14 @@ static inline double pool_f64_xchg(pool_t *pool, uint64_t slot, double value)
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
 /* What older headers lack. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
 #endif
@@ -1216,47 +1240,59 @@ uint64_t pool_i_alloc_slow(pool_t *pool, uint64_t me)
     return slot == POOL_NONE ? POOL_NONE : pool_i_finish(pool, slot, me);
 }
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
-#endif
+static int pool_i_open_again(const pool_t *pool);
 
-/* Reserve the pages of a mapping, as if each were written to. Returns an errno: a full
- * filesystem shows as EFAULT, where a store would be a SIGBUS. */
+/* Reserve the pages of a mapping, as if each were written to. Returns an errno: a
+ * full filesystem shows as EFAULT, where a store would be a SIGBUS. Linux 5.14. */
 static int pool_i_populate(void *memory, uint64_t size)
 {
-    uintptr_t from = (uintptr_t)memory & ~(uintptr_t)(POOL_I_PAGE - 1), to = ((uintptr_t)memory + size + POOL_I_PAGE - 1) & ~(uintptr_t)(POOL_I_PAGE - 1);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)memory & ~(page - 1), to = (uintptr_t)memory + size;
     while (madvise((void *)from, to - from, MADV_POPULATE_WRITE) != 0) {
         if (errno == EFAULT) return ENOSPC;
+        if (errno == EINVAL) return EOPNOTSUPP;
         if (errno != EINTR && errno != EAGAIN) return errno;
     }
     return 0;
 }
 
-/* Reserve the blocks of bytes [from, to) of the data. */
-static bool pool_i_reserve_blocks(pool_t *pool, uint64_t from, uint64_t to)
+/* Reserve the blocks of bytes [from, to) of the data. fallocate() leaves the
+ * pages to those who use them, and takes nothing where it fails; without a
+ * descriptor the kernel is asked for the pages. */
+static bool pool_i_reserve_blocks(const pool_t *pool, int fd, uint64_t from, uint64_t to)
 {
-    if (pool->is_borrowed) return pool_i_populate(pool->data + from, to - from) == 0;
-    while (fallocate(pool->fd, 0, (off_t)(pool->data_offset + from), (off_t)(to - from)) != 0)
+    if (fd < 0) return (errno = pool_i_populate(pool->data + from, to - from)) == 0;
+    while (fallocate(fd, 0, (off_t)(pool->data_offset + from), (off_t)(to - from)) != 0)
         if (errno != EINTR) return false;
     return true;
 }
 
-/* See that the blocks of bytes [from, to) are reserved, by the extent; near the
- * end of the disk only what is needed now. fallocate() may be repeated, and the
- * bit is set after it (release; pairs with the acquire load): who dies between
- * leaves work that is done again. */
+/* Reserve [from, to), which lie in one extent, and if there is room all of it.
+ * Both may be repeated, and the bit is set after them (release; pairs with the
+ * load in pool_i_reserve()): who dies between leaves work that is done again. */
+static bool pool_i_reserve_extent(pool_t *pool, uint64_t extent, uint64_t from, uint64_t to)
+{
+    uint64_t start = extent * POOL_I_EXTENT, end = start + POOL_I_EXTENT, all = pool->capacity * pool->elem_size;
+    int      saved = errno, fd = pool_i_open_again(pool), why;
+    bool     done;
+
+    if (end > all) end = all;
+    done = pool_i_reserve_blocks(pool, fd, from > start ? from : start, to < end ? to : end);
+    why  = done ? saved : errno;
+    if (done && pool_i_reserve_blocks(pool, fd, start, end))
+        __atomic_fetch_or(&pool->extents[extent / 64], (uint64_t)1 << extent % 64, __ATOMIC_RELEASE);
+    if (fd >= 0) close(fd);
+    errno = why;
+    return done;
+}
+
+/* See that the blocks of bytes [from, to) are reserved. */
 static bool pool_i_reserve(pool_t *pool, uint64_t from, uint64_t to)
 {
-    uint64_t extent, all = pool->capacity * pool->elem_size;
-    for (extent = from / POOL_I_EXTENT; extent * POOL_I_EXTENT < to; extent++) {
-        uint64_t *word = &pool->extents[extent / 64], bit = (uint64_t)1 << extent % 64;
-        uint64_t  start = extent * POOL_I_EXTENT, end = start + POOL_I_EXTENT < all ? start + POOL_I_EXTENT : all;
-        if ((__atomic_load_n(word, __ATOMIC_ACQUIRE) & bit) != 0) continue;
-        if (pool_i_reserve_blocks(pool, start, end))
-            __atomic_fetch_or(word, bit, __ATOMIC_RELEASE);
-        else if (!pool_i_reserve_blocks(pool, from > start ? from : start, to < end ? to : end))
+    uint64_t extent;
+    for (extent = from / POOL_I_EXTENT; extent * POOL_I_EXTENT < to; extent++)
+        if ((__atomic_load_n(&pool->extents[extent / 64], __ATOMIC_ACQUIRE) >> extent % 64 & 1) == 0
+            && !pool_i_reserve_extent(pool, extent, from, to))
             return false;
-    }
     return true;
 }
 
@@ -1890,6 +1926,91 @@ static void pool_i_initialise(pool_t *pool, const pool_spec_t *spec)
     __atomic_store_n(&header->magic, POOL_MAGIC, __ATOMIC_RELEASE);
 }
 
+/* ---- Descriptors. A program may close any (daemons close all), and its next file
+ * gets the number. So a kept number is compared with what it was before it is
+ * used, a sparse pool keeps none, and none is kept of those that perl and the
+ * shell take for standard input and output. */
+
+/* "/proc/self/fdinfo/N", written without stdio: a signal handler may notify. */
+static const char *pool_i_fdinfo_path(int fd, char path[40])
+{
+    char *at = path + 39;
+    *at      = '\0';
+    do *--at = (char)('0' + fd % 10);
+    while ((fd /= 10) != 0);
+    at -= strlen("/proc/self/fdinfo/");
+    memcpy(at, "/proc/self/fdinfo/", strlen("/proc/self/fdinfo/"));
+    return at;
+}
+
+#define POOL_I_EVENT_UNKNOWN 1u
+
+/* Which eventfd an anonymous inode is (all of them are one to fstat): 0: none;
+ * POOL_I_EVENT_UNKNOWN: one, if not some other thing that neither a read nor a write
+ * of 8 bytes does anything to (/proc cannot be read, or the kernel is before 5.2);
+ * else more than that, and never given to another while the machine runs. */
+static uint64_t pool_i_event(int fd)
+{
+    char              text[512], path[40];
+    const char       *id;
+    struct itimerspec timer;
+
+    if (pool_i_read_file(pool_i_fdinfo_path(fd, path), text, sizeof text) > 0) {
+        if (strstr(text, "eventfd-count:") == NULL) return 0;
+        if ((id = strstr(text, "eventfd-id: ")) == NULL) return POOL_I_EVENT_UNKNOWN;
+        return POOL_I_EVENT_UNKNOWN + 1 + pool_i_number(id + strlen("eventfd-id: "));
+    }
+    return timerfd_gettime(fd, &timer) == 0 ? 0 : POOL_I_EVENT_UNKNOWN;
+}
+
+/* What a descriptor is. False: nothing. */
+static bool pool_i_look(int fd, pool_file_t *file)
+{
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) != 0) return false;
+    file->device = (uint64_t)st.st_dev;
+    file->inode  = (uint64_t)st.st_ino;
+    file->event  = (st.st_mode & S_IFMT) == 0 ? pool_i_event(fd) : 0;
+    return true;
+}
+
+/* Is the descriptor still what it was? */
+static bool pool_i_is_still(int fd, const pool_file_t *was)
+{
+    pool_file_t now;
+    if (!pool_i_look(fd, &now) || now.device != was->device || now.inode != was->inode) return false;
+    if (now.event == was->event) return true;
+    return now.event != 0 && was->event != 0 && (now.event == POOL_I_EVENT_UNKNOWN || was->event == POOL_I_EVENT_UNKNOWN);
+}
+
+/* Give a new descriptor that is to be kept a number above those of standard
+ * input, output and error, which a program may have closed. */
+static int pool_i_keep(int fd)
+{
+    int kept;
+    if (fd < 0 || fd > STDERR_FILENO) return fd;
+    kept = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    close(fd);
+    return kept;
+}
+
+int pool_descriptor(const pool_t *pool)
+{
+    return pool_i_is_still(pool->fd, &pool->file) ? pool->fd : -1;
+}
+
+/* A descriptor of the pool's file, for the caller to close; -1: none can be had. */
+static int pool_i_open_again(const pool_t *pool)
+{
+    int fd = pool_descriptor(pool);
+    if (fd >= 0) return fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (!pool_is_at_path(pool)) return -1;
+    fd = open(pool->absolute, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0 || pool_i_is_still(fd, &pool->file)) return fd;
+    close(fd); /* it was replaced just now */
+    return -1;
+}
+
 static pool_t *pool_i_new_handle(const char *path, pool_error_t *err)
 {
     pool_t *pool = (pool_t *)calloc(1, sizeof *pool);
@@ -1932,6 +2053,7 @@ static pool_t *pool_i_map(pool_t *pool, int fd, const pool_spec_t *spec, pool_er
         return NULL;
     }
     pool_i_lay_out(pool, spec, (uintptr_t)base);
+    if (fd >= 0) pool_i_look(fd, &pool->file);
     return pool;
 }
 
@@ -2024,11 +2146,6 @@ static pool_t *pool_i_attach(pool_t *pool, int fd, const pool_header_t *header, 
         return NULL;
     }
     if ((pool = pool_i_map(pool, fd, &spec, err)) == NULL) return NULL;
-    if (pool->extents != NULL && pool->fd < 0 && (pool->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) {
-        pool_i_fail(err, POOL_E_SYSTEM, errno, "cannot keep the descriptor of %s", name);
-        pool_close(pool);
-        return NULL;
-    }
     return pool_i_ready(pool, false);
 }
 
@@ -2068,7 +2185,6 @@ static pool_t *pool_i_build(pool_t *pool, int fd, const pool_spec_t *spec, pool_
     if (code == 0 && pwrite(fd, &creating, sizeof creating, 0) != (ssize_t)sizeof creating) code = errno != 0 ? errno : ENOSPC;
     if (code == 0) code = pool_i_reserve_file(fd, sparse ? pool->data_offset : pool->total_size, sparse);
     if (code == 0 && sparse && ftruncate(fd, (off_t)pool->total_size) != 0) code = errno;
-    if (code == 0 && sparse && (pool->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) code = errno;
     if (code != 0) {
         pool_i_fail(err, code == ENOSPC || code == EDQUOT ? POOL_E_NOSPC : POOL_E_SYSTEM, code, "cannot create pool %s of %llu bytes",
                     pool->path, (unsigned long long)pool->total_size);
@@ -2206,7 +2322,7 @@ pool_t *pool_open_memfd(const char *name, const pool_spec_t *want, pool_error_t 
     pool_i_lay_out(pool, want, 0);
     pool->header   = NULL;
     pool->is_memfd = true;
-    pool->fd       = (int)syscall(SYS_memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    pool->fd       = pool_i_keep((int)syscall(SYS_memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (pool->fd < 0 || ftruncate(pool->fd, (off_t)pool->total_size) != 0
         || fcntl(pool->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
         pool_i_fail(err, POOL_E_SYSTEM, errno, "cannot create a memfd of %llu bytes", (unsigned long long)pool->total_size);
@@ -2234,7 +2350,7 @@ pool_t *pool_open_fd(int fd, const pool_spec_t *want, pool_error_t *err)
         return NULL;
     }
     if ((pool = pool_i_new_handle(NULL, err)) == NULL) return NULL;
-    if ((pool->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0) {
+    if ((pool->fd = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1)) < 0) {
         pool_i_fail(err, POOL_E_SYSTEM, errno, "cannot duplicate descriptor %d", fd);
         pool_close(pool);
         return NULL;
@@ -2300,25 +2416,40 @@ pool_t *pool_retain(pool_t *pool)
 void pool_close(pool_t *pool)
 {
     if (pool == NULL || (pool->references > 1 && __atomic_sub_fetch(&pool->references, 1, __ATOMIC_ACQ_REL) > 0)) return;
-    if (pool->header != NULL && !pool->is_borrowed) munmap(pool->header, pool->total_size);
-    if (pool->fd >= 0) close(pool->fd);
-    if (pool->event_fd >= 0) close(pool->event_fd);
+    if (pool->header == NULL && pool->fd >= 0) close(pool->fd); /* never mapped: nobody had time to close it */
+    if (pool->header != NULL) {
+        if (pool_descriptor(pool) >= 0) close(pool->fd);
+        if (pool_eventfd_get(pool) >= 0) close(pool->event_fd);
+        if (!pool->is_borrowed) munmap(pool->header, pool->total_size);
+    }
     free(pool->path);
     free(pool->absolute);
     free(pool);
 }
 
+int pool_eventfd_get(const pool_t *pool)
+{
+    return pool_i_is_still(pool->event_fd, &pool->event) ? pool->event_fd : -1;
+}
+
 int pool_eventfd(pool_t *pool)
 {
-    if (pool->event_fd < 0) pool->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    return pool->event_fd;
+    int fd = pool_eventfd_get(pool);
+    if (fd >= 0) return fd;
+    fd = pool_i_keep(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    if (pool_i_look(fd, &pool->event)) pool->event_fd = fd;
+    return fd;
 }
 
 int pool_eventfd_set(pool_t *pool, int fd)
 {
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) return POOL_E_SYSTEM;
-    if (pool->event_fd >= 0 && pool->event_fd != fd) close(pool->event_fd);
+    pool_file_t what;
+    int         flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || !pool_i_look(fd, &what)) return POOL_E_SYSTEM;
+    if (what.event == 0) return POOL_E_ARGUMENT;
+    if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) return POOL_E_SYSTEM;
+    if (pool->event_fd != fd && pool_eventfd_get(pool) >= 0) close(pool->event_fd);
+    pool->event    = what;
     pool->event_fd = fd;
     return POOL_OK;
 }
@@ -2326,13 +2457,15 @@ int pool_eventfd_set(pool_t *pool, int fd)
 bool pool_notify(pool_t *pool)
 {
     const uint64_t one = 1;
-    return pool->event_fd >= 0 && write(pool->event_fd, &one, sizeof one) == (ssize_t)sizeof one;
+    int            fd  = pool_eventfd_get(pool);
+    return fd >= 0 && write(fd, &one, sizeof one) == (ssize_t)sizeof one;
 }
 
 uint64_t pool_eventfd_consume(pool_t *pool)
 {
     uint64_t count;
-    return pool->event_fd >= 0 && read(pool->event_fd, &count, sizeof count) == (ssize_t)sizeof count ? count : 0;
+    int      fd = pool_eventfd_get(pool);
+    return fd >= 0 && read(fd, &count, sizeof count) == (ssize_t)sizeof count ? count : 0;
 }
 
 int pool_sync(pool_t *pool)
@@ -2340,9 +2473,20 @@ int pool_sync(pool_t *pool)
     return msync(pool->header, pool->total_size, MS_SYNC) == 0 ? POOL_OK : POOL_E_SYSTEM;
 }
 
+bool pool_is_at_path(const pool_t *pool)
+{
+    struct stat st;
+    return pool->absolute != NULL && stat(pool->absolute, &st) == 0 && (uint64_t)st.st_dev == pool->file.device
+           && (uint64_t)st.st_ino == pool->file.inode;
+}
+
 int pool_unlink(pool_t *pool)
 {
     if (pool->absolute == NULL) return POOL_E_ARGUMENT;
+    if (!pool_is_at_path(pool)) {
+        errno = ENOENT;
+        return POOL_E_SYSTEM;
+    }
     return unlink(pool->absolute) == 0 ? POOL_OK : POOL_E_SYSTEM;
 }
 

@@ -62,9 +62,25 @@ static inline void pool_grow_init(pool_grow_t *row, const char *path, uint64_t e
     row->spec.mode      = mode;
 }
 
+static inline pool_t *pool_grow_open(pool_grow_t *row, uint32_t k, bool create, pool_error_t *err);
+
+/* Do the row's paths still lead to the files that it has open? If not (removed,
+ * made anew by others, a chroot), a part that is opened now is of another row. */
+static inline bool pool_grow_is_at_path(pool_grow_t *row, pool_error_t *err)
+{
+    pool_t *first = pool_grow_open(row, 0, false, err);
+    if (first != NULL && pool_is_at_path(first)) return true;
+    if (first == NULL && err->code != POOL_FULL) return false;
+    err->code      = first == NULL ? POOL_FULL : POOL_E_SYSTEM;
+    err->sys_errno = ENOENT;
+    snprintf(err->text, sizeof err->text, "the files of %.160s are gone, or others by now", row->path);
+    return false;
+}
+
 /* Open part k; if it does not exist, create it or return NULL with err->code
  * POOL_FULL. Two threads may open it at once: one handle stays. Acquire and
- * release pair with each other and with pool_grow_have(). */
+ * release pair with each other and with pool_grow_have(). That the first part is
+ * where it was is seen before and after: what was opened between belongs to it. */
 static inline pool_t *pool_grow_open(pool_grow_t *row, uint32_t k, bool create, pool_error_t *err)
 {
     char        path[POOL_GROW_PATH + 16];
@@ -75,11 +91,20 @@ static inline pool_t *pool_grow_open(pool_grow_t *row, uint32_t k, bool create, 
     err->code = POOL_FULL;
     if (k >= POOL_GROW_PARTS) return NULL;
     if ((pool = __atomic_load_n(&row->part[k], __ATOMIC_ACQUIRE)) != NULL) return pool;
+    if (k > 0 && !pool_grow_is_at_path(row, err)) {
+        errno = saved;
+        return NULL;
+    }
     snprintf(path, sizeof path, "%s.%u", row->path, (unsigned)k);
+    err->code = POOL_FULL;
     if (create || access(path, F_OK) == 0) {
         spec.capacity = POOL_GROW_FIRST << k;
         do pool = pool_open(path, &spec, err);
         while (pool == NULL && err->code == POOL_INTERRUPTED);
+        if (pool != NULL && k > 0 && !pool_grow_is_at_path(row, err)) {
+            pool_close(pool);
+            pool = NULL;
+        }
         if (pool != NULL && !__atomic_compare_exchange_n(&row->part[k], &none, pool, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
             pool_close(pool);
             pool = none;

@@ -1,6 +1,7 @@
 # A full filesystem is an exception from new, or from alloc of a sparse pool, never a SIGBUS.
 use strict;
 use warnings;
+use POSIX ();
 use Test::More;
 use lib 't/lib';
 use PoolTest;
@@ -117,6 +118,27 @@ subtest 'a sparse pool' => sub {
     is($again,             $slots[0],  'a slot that was used before can be had again');
     is($pool->get($again), 'y' x 4096, 'and written');
     $pool->unlink;
+};
+
+# Without descriptors the kernel is asked for the pages; these can be refused as well.
+subtest 'a sparse pool that has no descriptor and no path' => sub {
+    for my $way ('closed', 'removed') {
+        my $pool = $RAW->new("$folder/sparse", 1000, 4096, { sparse => 1 });
+        $pool->alloc;
+        $pool->unlink if $way eq 'removed';
+        my $result = in_child {
+            for my $fd (3 .. 99) { POSIX::close($fd) if $fd != fileno $_[0]{out} }
+            if ($way eq 'closed') {
+                while (defined POSIX::dup(0)) { }
+            }
+            my $got = 0;
+            while (defined(my $slot = eval { $pool->alloc_set('x' x 4096) })) { $got++ }
+            $@ =~ /no space left/i && $got > 50 && $got < 1000 ? 'died' : "$got: $@";
+        }
+        ->result;
+        is($result, 'died', "$way: gives slots while there is space, then alloc dies");
+        $pool->unlink if $way eq 'closed';
+    }
 };
 
 subtest 'a sparse pool in the end gets all of the disk' => sub {

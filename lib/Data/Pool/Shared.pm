@@ -599,7 +599,7 @@ The path that was given to C<new>; C<undef> for other pools.
 
     my $fd = $pool->memfd;
 
-The descriptor of the memory, if the pool is a memfd; else -1.
+The descriptor of the memory, if the pool is a memfd and the program has not closed it; else -1.
 
 =head1 THE FILE
 
@@ -616,7 +616,7 @@ against a crash of the machine: other processes see all changes at once.
     my $removed = Data::Pool::Shared->unlink($path);
 
 Removes the file. Who has it open keeps using it. Returns true, or false where there
-was no such file. Dies with C<cannot unlink> for a pool without a path, and where the
+was no such file; a pool does not remove another file that is at its path by now. Dies with C<cannot unlink> for a pool without a path, and where the
 system refuses.
 
 =head1 EVENT LOOPS
@@ -628,14 +628,17 @@ L</notify>. Freeing a slot does not do so by itself: notify when there is news.
 
     my $fd = $pool->eventfd;
 
-Creates the descriptor, once; later calls return the same. Children inherit it.
+Creates the descriptor, once; later calls return the same. Children inherit it. Where the
+program has closed it (and perhaps opened another file, which got its number), the methods
+here do as if there were none; this one makes a new one.
 
 =head2 eventfd_set
 
     $pool->eventfd_set($fd);
 
 Uses this descriptor (an eventfd that another process made) instead. The pool takes it
-over: makes it non-blocking, closes it in the end, and closes the one it replaces.
+over: makes it non-blocking, closes it in the end, and closes the one it replaces. Dies with
+C<cannot use descriptor> where it is not an eventfd.
 
 =head2 fileno
 
@@ -651,7 +654,7 @@ Adds 1 to the descriptor's counter. False where there is no descriptor.
 
     my $n = $pool->eventfd_consume;
 
-Returns the counter and sets it to 0. 0 where there is nothing to take.
+Returns the counter and sets it to 0; C<undef> where there was nothing to take.
 
 =head1 FORK, THREADS, SIGNALS
 
