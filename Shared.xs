@@ -15,6 +15,7 @@
 #define INTEGER_FITS(nv) ((nv) >= -9223372036854775808.0 && (nv) < 9223372036854775808.0)
 
 typedef uint64_t slot_t;
+typedef int      descriptor_t;
 
 /* ------------------------------------------------------------------------
  * Objects. Each is a blessed scalar with a magic that only this file can make:
@@ -96,19 +97,36 @@ static void run_signal_handlers(void)
  * Arguments
  * --------------------------------------------------------------------- */
 
-static void slot_out_of_range(pTHX_ const pool_t *pool, SV *sv)
+/* An argument as a message shows it: in ASCII, which every handle prints, and short. */
+static const char *shown(pTHX_ SV *sv)
 {
-    croak("slot %" SVf " is out of range: the pool has slots 0 to %" UVuf, SVfARG(sv), (UV)pool->capacity - 1);
+    STRLEN      length;
+    const char *text = SvPV_nomg(sv, length);
+    return pv_pretty(newSVpvs_flags("", SVs_TEMP), text, length, 60, NULL, NULL,
+                     PERL_PV_ESCAPE_NONASCII | PERL_PV_PRETTY_ELLIPSES | (SvUTF8(sv) ? PERL_PV_ESCAPE_UNI : 0));
 }
 
+/* The number that an object is by overloading; NULL: it is none. */
+static SV *number_behind(pTHX_ SV *ref)
+{
+    SV *number = SvAMAGIC(ref) ? AMG_CALLunary(ref, numer_amg) : NULL;
+    return number && !SvROK(number) ? number : NULL;
+}
+
+/* The index that an argument is: a whole number, or text or an object that is one. */
 static slot_t slot_of_slow(pTHX_ const pool_t *pool, SV *sv)
 {
-    NV nv;
+    SV *number = sv;
+    NV  nv;
     hold(aTHX_ (pool_t *)pool);
     SvGETMAGIC(sv);
     if (!SvOK(sv)) croak("undef slot: not an index");
-    nv = SvNV_nomg(sv);
-    if (!(nv > -1.0 && nv < (NV)pool->capacity)) slot_out_of_range(aTHX_ pool, sv);
+    if (SvROK(sv)) number = number_behind(aTHX_ sv);
+    if (!number || !looks_like_number(number))
+        croak("slot %s is out of range: it is not a number, and the pool has slots 0 to %" UVuf, shown(aTHX_ sv), (UV)pool->capacity - 1);
+    nv = SvNV_nomg(number);
+    if (!(nv >= 0 && nv < (NV)pool->capacity && (NV)(slot_t)nv == nv))
+        croak("slot %s is out of range: the pool has slots 0 to %" UVuf, shown(aTHX_ number), (UV)pool->capacity - 1);
     return (slot_t)nv;
 }
 
@@ -136,6 +154,43 @@ static bool is_text_below_smallest(pTHX_ SV *sv)
            && magnitude > (UV)IV_MAX + 1;
 }
 
+/* A file descriptor, as fileno() gives it. */
+static int descriptor_of(pTHX_ SV *sv)
+{
+    SV *number;
+    NV  nv;
+    SvGETMAGIC(sv);
+    number = SvROK(sv) ? number_behind(aTHX_ sv) : sv;
+    if (!number || !looks_like_number(number)) croak("%s is not a file descriptor", SvOK(sv) ? shown(aTHX_ sv) : "undef");
+    nv = SvNV_nomg(number);
+    if (!(nv >= INT32_MIN && nv <= INT32_MAX && (NV)(int)nv == nv)) croak("%s is not a file descriptor", shown(aTHX_ number));
+    return (int)nv;
+}
+
+/* What a reference is stored as is not its address. */
+static void no_value(pTHX_ SV *ref)
+{
+    croak("value %s is a reference: not a value of a slot", shown(aTHX_ ref));
+}
+
+static SV *number_of_object(pTHX_ SV *ref)
+{
+    SV *number = number_behind(aTHX_ ref);
+    if (!number) no_value(aTHX_ ref);
+    return number;
+}
+
+static NV number_of_slow(pTHX_ SV *sv)
+{
+    SvGETMAGIC(sv);
+    return SvNV_nomg(SvROK(sv) ? number_of_object(aTHX_ sv) : sv);
+}
+
+PERL_STATIC_INLINE NV number_of(pTHX_ SV *sv)
+{
+    return LIKELY((SvFLAGS(sv) & (SVf_NOK | SVs_GMG)) == SVf_NOK) ? SvNVX(sv) : number_of_slow(aTHX_ sv);
+}
+
 /* An integer of 64 bits, as Perl converts it (with its warnings); dies where
  * it does not fit. */
 static IV integer_of_slow(pTHX_ SV *sv)
@@ -143,14 +198,11 @@ static IV integer_of_slow(pTHX_ SV *sv)
     IV iv;
     NV nv;
     SvGETMAGIC(sv);
-    if (SvROK(sv) && SvAMAGIC(sv)) {
-        SV *number = AMG_CALLunary(sv, numer_amg);
-        if (number && !SvROK(number)) return integer_of_slow(aTHX_ number);
-    }
+    if (SvROK(sv)) sv = number_of_object(aTHX_ sv);
     iv = SvIV_nomg(sv);
     if (!SvOK(sv) || (SvIOK(sv) && !(SvIsUV(sv) && SvUVX(sv) > (UV)IV_MAX))) return iv;
     nv = SvNV_nomg(sv);
-    if (SvIOK(sv) || !INTEGER_FITS(nv) || is_text_below_smallest(aTHX_ sv)) croak("value %" SVf " does not fit into 64 bits", SVfARG(sv));
+    if (SvIOK(sv) || !INTEGER_FITS(nv) || is_text_below_smallest(aTHX_ sv)) croak("value %s does not fit into 64 bits", shown(aTHX_ sv));
     return (IV)nv;
 }
 
@@ -173,6 +225,7 @@ static int64_t timeout_of(pTHX_ SV *sv)
     if (!sv) return POOL_FOREVER;
     SvGETMAGIC(sv);
     if (!SvOK(sv)) return POOL_FOREVER;
+    if (SvROK(sv) && !(sv = number_behind(aTHX_ sv))) croak("timeout is not a number");
     seconds = SvNV_nomg(sv);
     if (seconds != seconds) croak("timeout is not a number");
     if (seconds < 0) return POOL_FOREVER;
@@ -214,9 +267,18 @@ static void warn_cut(pTHX_ STRLEN length, STRLEN max)
     LEAVE;
 }
 
+/* What an object is as text. */
+static SV *text_of_object(pTHX_ SV *ref)
+{
+    SV *text = SvAMAGIC(ref) ? AMG_CALLunary(ref, string_amg) : NULL;
+    if (!text || SvROK(text)) no_value(aTHX_ ref);
+    return sv_mortalcopy(text);
+}
+
 static void bytes_of_slow(pTHX_ const pool_t *pool, SV *sv, STRLEN max, value_t *value)
 {
-    sv            = sv_mortalcopy(sv); /* what Perl code may do to the original is nothing to us */
+    sv = sv_mortalcopy(sv); /* what Perl code may do to the original is nothing to us */
+    if (SvROK(sv)) sv = text_of_object(aTHX_ sv);
     value->bytes  = SvPV(sv, value->length);
     value->utf8   = cBOOL(SvUTF8(sv));
     if (value->utf8 && pool->variant == POOL_RAW) {
@@ -264,7 +326,7 @@ PERL_STATIC_INLINE void value_of(pTHX_ pool_t *pool, SV *sv, value_t *value)
     switch (pool->variant) {
     case POOL_I64: value->integer = integer_of(aTHX_ sv); break;
     case POOL_I32: value->integer = int32_of(aTHX_ sv); break;
-    case POOL_F64: value->number = SvNV(sv); break;
+    case POOL_F64: value->number = number_of(aTHX_ sv); break;
     default: bytes_of(aTHX_ pool, sv, value);
     }
 }
@@ -652,15 +714,16 @@ static SV *new_view(pTHX_ pool_t *pool, slot_t slot)
  * --------------------------------------------------------------------- */
 
 /* A number of slots or bytes; undef is 0: as the existing pool has it. */
-static uint64_t size_of(pTHX_ SV *sv, const char *what, uint64_t most)
+static uint64_t size_of(pTHX_ SV *given, const char *what, uint64_t most)
 {
-    NV nv;
+    SV *sv = given;
+    NV  nv;
     if (!sv) return 0;
     SvGETMAGIC(sv);
     if (!SvOK(sv)) return 0;
-    nv = SvNV_nomg(sv);
-    if (!(nv >= 1)) croak("%s must be at least 1, not %" SVf, what, SVfARG(sv));
-    if (nv > (NV)most) croak("%s must be at most %" UVuf ", not %" SVf, what, (UV)most, SVfARG(sv));
+    nv = SvROK(sv) && !(sv = number_behind(aTHX_ given)) ? 0 : SvNV_nomg(sv);
+    if (!(nv >= 1)) croak("%s must be at least 1, not %s", what, shown(aTHX_ given));
+    if (nv > (NV)most) croak("%s must be at most %" UVuf ", not %s", what, (UV)most, shown(aTHX_ given));
     return (uint64_t)nv;
 }
 
@@ -677,7 +740,7 @@ static void option_of(pTHX_ pool_spec_t *spec, const char *name, SV *value)
     else if (strEQ(name, "populate"))
         spec->flags |= SvTRUE(value) ? POOL_POPULATE : 0;
     else
-        croak("unknown option %s: there are mode, sparse and populate", name);
+        croak("unknown option %s: there are mode, sparse and populate", shown(aTHX_ sv_2mortal(newSVpv(name, 0))));
 }
 
 static void options_of(pTHX_ pool_spec_t *spec, HV *options)
@@ -919,7 +982,7 @@ new_memfd(class, name, ...)
 void
 new_from_fd(class, fd, ...)
     SV *class
-    int fd
+    descriptor_t fd
   ALIAS:
     Data::Pool::Shared::new_from_fd      = POOL_RAW
     Data::Pool::Shared::I64::new_from_fd = POOL_I64
@@ -1421,7 +1484,7 @@ eventfd(pool)
 void
 eventfd_set(pool, fd)
     pool_t *pool
-    int fd
+    descriptor_t fd
   PPCODE:
     switch (pool_eventfd_set(pool, fd)) {
     case POOL_OK: break;
@@ -1473,7 +1536,7 @@ add(pool, slot, delta)
         RETURN_IV(INTEGER_CALL(pool, pool_i64_add(pool, slot, iv), pool_i32_add(pool, slot, (int32_t)(uint32_t)(UV)iv)));
     }
     needs_number(aTHX_ pool);
-    nv = SvNV(delta);
+    nv = number_of(aTHX_ delta);
     NEEDS_ALLOCATED(pool, slot);
     RETURN_NV(pool_f64_add(pool, slot, nv));
 
@@ -1548,7 +1611,7 @@ add_n(pool, slots, deltas)
     for (i = 0; i < n; i++) {
         SV *sv = nth_value(aTHX_ array, deltas, i);
         if (pool->variant == POOL_F64)
-            delta[i].number = SvNV(sv);
+            delta[i].number = number_of(aTHX_ sv);
         else
             delta[i].integer = integer_of(aTHX_ sv);
     }

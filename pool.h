@@ -188,7 +188,8 @@ typedef struct pool_header {
     uint64_t waits;
     uint64_t timeouts;
     uint64_t recoveries;
-    uint8_t  pad2[40];
+    uint64_t frees; /* the largest number of them that pool_stats() ever gave */
+    uint8_t  pad2[32];
 
     /* Owner words of those who wait (POOL_I_BUSY set: for many slots), so that
      * the dead among them can be told and struck out. */
@@ -407,8 +408,9 @@ typedef struct pool_counts {
     uint64_t used, waiters, allocs, frees, waits, timeouts, recoveries;
 } pool_counts_t;
 
-/* Fill *counts. Each number is right when nobody works on the pool. */
-void pool_stats(const pool_t *pool, pool_counts_t *counts);
+/* Fill *counts. Each number is right when nobody works on the pool; allocs and
+ * frees never go back. */
+void pool_stats(pool_t *pool, pool_counts_t *counts);
 
 /* Sleep while the POOL_I64 or POOL_I32 slot holds `old`. Returns POOL_OK when
  * it differs, POOL_TIMEOUT, POOL_INTERRUPTED. Blocks. */
@@ -503,14 +505,14 @@ static inline bool pool_i_claim(pool_t *pool, uint64_t slot, uint64_t me)
 
 /* Make a claimed slot an allocated one: count the use, clear the data, drop
  * BUSY. Plain stores: while BUSY is set nobody but the holder writes here. The
- * release pairs with the acquire in pool_is_allocated(): who sees the slot
- * allocated sees it cleared. */
+ * last release pairs with the acquire in pool_is_allocated(): who sees the slot
+ * allocated sees it cleared; that of the use with pool_i_frees_of(). */
 static inline uint64_t pool_i_publish(pool_t *pool, uint64_t slot, uint64_t me)
 {
     pool_record_t *record = &pool->records[slot];
     uint8_t       *data   = pool->data + slot * pool->elem_size;
 
-    __atomic_store_n(&record->uses, __atomic_load_n(&record->uses, __ATOMIC_RELAXED) + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&record->uses, __atomic_load_n(&record->uses, __ATOMIC_RELAXED) + 1, __ATOMIC_RELEASE);
     if (pool->elem_size == 8)
         __atomic_store_n((uint64_t *)(void *)data, 0, __ATOMIC_RELAXED);
     else if (pool->elem_size == 4)
@@ -1779,16 +1781,40 @@ uint64_t pool_next_allocated(const pool_t *pool, uint64_t from)
     return slot;
 }
 
-void pool_stats(const pool_t *pool, pool_counts_t *counts)
+/* How often the slot was freed: its uses, but for the one that still is. Never more
+ * than is true at the end of the look. `uses` is written while the owner is BUSY,
+ * before or after the look at it: so of a slot that is, or whose owner changed
+ * meanwhile, the last use may be missing, which is counted the next time. Acquire:
+ * pairs with pool_i_publish() and pool_i_claim(). */
+static uint64_t pool_i_frees_of(const pool_t *pool, uint64_t slot)
+{
+    uint64_t before = __atomic_load_n(&pool->records[slot].owner, __ATOMIC_ACQUIRE);
+    uint64_t uses   = __atomic_load_n(&pool->records[slot].uses, __ATOMIC_ACQUIRE);
+    uint64_t after  = __atomic_load_n(&pool->records[slot].owner, __ATOMIC_RELAXED);
+    return (before != 0 || after != 0) && uses > 0 ? uses - 1 : uses;
+}
+
+/* The larger of a number and what was said before, which it replaces. */
+static uint64_t pool_i_never_back(uint64_t *said, uint64_t now)
+{
+    uint64_t was = __atomic_load_n(said, __ATOMIC_RELAXED);
+    while (was < now && !__atomic_compare_exchange_n(said, &was, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
+    return was < now ? now : was;
+}
+
+void pool_stats(pool_t *pool, pool_counts_t *counts)
 {
     uint64_t group, slot;
     uint32_t i;
 
     memset(counts, 0, sizeof *counts);
-    counts->used = pool_used(pool);
     for (group = pool_i_next_touched(pool, 0); group < pool->groups; group = pool_i_next_touched(pool, group + 1))
-        for (slot = group * POOL_GROUP; slot < pool_i_group_end(pool, group); slot++) counts->allocs += pool_generation(pool, slot);
-    counts->frees = counts->allocs > counts->used ? counts->allocs - counts->used : 0;
+        for (slot = group * POOL_GROUP; slot < pool_i_group_end(pool, group); slot++) {
+            counts->used += pool_owner_word(pool, slot) != 0;
+            counts->allocs += pool_generation(pool, slot);
+            counts->frees += pool_i_frees_of(pool, slot);
+        }
+    counts->frees = pool_i_never_back(&pool->header->frees, counts->frees);
     for (i = 0; i < POOL_WAITERS; i++) counts->waiters += __atomic_load_n(&pool->header->waiters[i], __ATOMIC_RELAXED) != 0;
     counts->waits      = __atomic_load_n(&pool->header->waits, __ATOMIC_RELAXED);
     counts->timeouts   = __atomic_load_n(&pool->header->timeouts, __ATOMIC_RELAXED);

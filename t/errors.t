@@ -7,6 +7,15 @@ use PoolTest;
 
 my $RAW = 'Data::Pool::Shared';
 
+{
+
+    package Amount;
+    use overload '0+' => sub { ${ $_[0] } }, '""' => sub {"amount ${ $_[0] }"}, fallback => 1;
+
+    package Adds;
+    use overload '+' => sub {1}, fallback => 1;
+}
+
 # Every method that takes an index, with what follows it, for a class.
 # The second list: those that need the slot to be allocated.
 sub methods_for {
@@ -38,7 +47,7 @@ for my $kind (classes()) {
     for my $backing (backings()) {
         my $pool = make($kind, $backing, 10);
         my ($good) = $pool->alloc_set($kind->{two});
-        for my $bad (10, 11, -1, -10, 2**31, 2**32, 2**53, 2**64, -2**63, '10', '-1', 1e300, 'inf', 'nan') {
+        for my $bad (10, 11, -1, -10, 2**31, 2**32, 2**53, 2**64, -2**63, '10', '-1', 1e300, 'inf', 'nan', 1.7, -0.5, '9.5') {
             my $said = quotemeta $bad;
             for my $method (sort keys %$takes) {
                 dies_with { $pool->$method($bad, @{ $takes->{$method} }) } qr/out of range/, qr/slot $said /i, qr/0 to 9\b/,
@@ -51,6 +60,16 @@ for my $kind (classes()) {
         }
         for my $method (sort keys %$takes) {
             dies_with { $pool->$method(undef, @{ $takes->{$method} }) } qr/undef slot/, "$name on $backing: $method(undef)";
+        }
+        for my $bad ('total', '', '1x', "\x{263a}", [], {}, \1, sub { 1 }, qr/x/, *STDOUT, bless([], 'Plain')) {
+            for my $method (sort keys %$takes) {
+                dies_with { $pool->$method($bad, @{ $takes->{$method} }) } qr/^slot [ -~]* is out of range: it is not a number, and the pool has slots 0 to 9 /,
+                    "$name on $backing: $method(" . (ref $bad || 'text') . ')';
+            }
+            for my $method (sort keys %$many) {
+                dies_with { $pool->$method([ $good, $bad ], @{ $many->{$method} }) } qr/it is not a number/,
+                    "$name on $backing: $method([good, " . (ref $bad || 'text') . '])';
+            }
         }
         for my $method (sort keys %$many) {
             dies_with { $pool->$method([ $good, undef ], @{ $many->{$method} }) } qr/undef slot/,
@@ -79,15 +98,73 @@ for my $kind (classes()) {
     }
 }
 
-subtest 'an index is a number as perl understands it' => sub {
+subtest 'an index is a whole number' => sub {
     my $pool = "${RAW}::I64"->new(undef, 10);
     $pool->set($_, $_ * 11) for map { $pool->alloc } 1 .. 10;
     is($pool->get('3'),   33, 'a string of digits');
-    is($pool->get(3.7),   33, 'cut to an integer');
+    is($pool->get(3.0),   33, 'a double without a fraction');
     is($pool->get('3e0'), 33, 'an exponent');
     is($pool->get(-0.0),  0,  'minus zero');
-    my @warnings = warnings_of { is($pool->get('x'), 0, 'text counts as 0 …') };
-    like("@warnings", qr/isn't numeric/, '… with a warning');
+    is($pool->get(bless \(my $three = 3), 'Amount'), 33, 'an object that is a number');
+    dies_with { $pool->get(bless \(my $half = 3.5), 'Amount') } qr/slot 3\.5 is out of range/, 'or not a whole one';
+    is(scalar(warnings_of { eval { $pool->get('x') } }), 0, 'what is none is an exception, not a warning besides');
+};
+
+subtest 'a reference is not a value' => sub {
+    my %stores = (
+        set       => sub { my ($pool, $slot, $value) = @_; $pool->set($slot, $value) },
+        set_n     => sub { my ($pool, $slot, $value) = @_; $pool->set_n([$slot], [$value]) },
+        alloc_set => sub { my ($pool, $slot, $value) = @_; $pool->try_alloc_set($value) },
+        bind      => sub { my ($pool, $slot, $value) = @_; $pool->bind($slot, my $bound); $bound = $value },
+        add       => sub { my ($pool, $slot, $value) = @_; $pool->add($slot, $value) },
+        add_n     => sub { my ($pool, $slot, $value) = @_; $pool->add_n([$slot], [$value]) },
+        xchg      => sub { my ($pool, $slot, $value) = @_; $pool->xchg($slot, $value) },
+        cas       => sub { my ($pool, $slot, $value) = @_; $pool->cas($slot, $pool->get($slot), $value) },
+    );
+    for my $kind (classes()) {
+        my $pool = make($kind, 'anonymous', 2);
+        my $slot = $pool->alloc_set($kind->{one});
+        for my $method (grep { $pool->can($_) } sort keys %stores) {
+            for my $bad ({}, [ 1, 2 ], \1, sub { 1 }, qr/x/, bless({}, 'Plain'), bless({}, 'Adds')) {
+                dies_with { $stores{$method}->($pool, $slot, $bad) } qr/is a reference: not a value of a slot at \Q${\__FILE__}\E/,
+                    "$kind->{name}: $method of " . ref $bad;
+            }
+        }
+        is($pool->get($slot), $kind->{one}, "$kind->{name}: nothing was stored");
+        is($pool->used,       1,            "$kind->{name}: and nothing allocated");
+        $pool->set($slot, bless \(my $seven = 7), 'Amount');
+        like($pool->get($slot), $kind->{name} =~ /\d/ ? qr/^7$/ : qr/^amount 7/, "$kind->{name}: an object is what it says that it is");
+        $pool->set_n([$slot], [ bless \(my $eight = 8), 'Amount' ]);
+        like($pool->get($slot), $kind->{name} =~ /\d/ ? qr/^8$/ : qr/^amount 8/, "$kind->{name}: also among many");
+    }
+    my $pool = "${RAW}::I64"->new(undef, 1);
+    $pool->alloc;
+    dies_with { $pool->alloc([]) } qr/timeout is not a number/, 'nor a timeout';
+    dies_with { "${RAW}::I64"->new(undef, []) } qr/capacity must be at least 1, not ARRAY/, 'nor a size';
+    for my $bad (undef, 'x', [], 1.5) {
+        dies_with { $pool->eventfd_set($bad) } qr/is not a file descriptor/, 'nor a descriptor: ' . ($bad // 'undef');
+        dies_with { "${RAW}::I64"->new_from_fd($bad) } qr/is not a file descriptor/, 'nor one to attach by: ' . ($bad // 'undef');
+    }
+};
+
+subtest 'messages are ASCII, whatever they are about' => sub {
+    my $pool = "${RAW}::I64"->new(undef, 2);
+    my $slot = $pool->alloc;
+    my $text = "\x{e9}\x{263a}" x 500;
+    for my $code (
+        sub { $pool->get($text) },
+        sub { "${RAW}::I64"->new(undef, -1, { $text => 1 }) },
+        sub { no warnings; "${RAW}::I64"->new(undef, $text) },
+        sub { no warnings; $pool->set($slot, '9' x 30 . $text) },
+        sub { $pool->set($slot, bless {}, "Kind\x{263a}") },
+        )
+    {
+        dies_with { $code->() } qr/\A[ -~]{10,300}\n\z/, 'printable, and short';
+    }
+    for my $source (qw(Shared.xs pool.h pool_grow.h pool_lock.h)) {
+        my @literals = read_file($source) =~ s{/\*.*?\*/}{}gsr =~ /("(?:[^"\\\n]|\\.)*")/g;
+        is(join('', grep {/[^ -~]/} @literals), '', "$source says nothing that is not");
+    }
 };
 
 # All that can be called on a pool, with arguments that would do.

@@ -60,6 +60,28 @@ for my $kind (classes()) {
     }
 }
 
+subtest 'allocs and frees never go back' => sub {
+    my $pool    = Data::Pool::Shared::I64->new(undef, 3);
+    my @workers = map {
+        in_child {
+            for (1 .. 30_000) { $pool->free($pool->alloc); $pool->free_n($pool->alloc_n(2, 5) // []) }
+            1;
+        }
+    } 1 .. 3;
+    my ($last, $back, $looks) = ($pool->stats, 0, 0);
+    while ($last->{frees} < 200_000) {
+        my $now = $pool->stats;
+        $back++ if $now->{frees} < $last->{frees} || $now->{allocs} < $last->{allocs};
+        $last = $now;
+        $looks++;
+        last if $looks > 1_000_000;
+    }
+    $_->result for @workers;
+    is($back, 0, "in $looks looks while three processes allocate and free");
+    my $all = $pool->stats;
+    is($all->{frees}, $all->{allocs}, 'and when they have done both are exact');
+};
+
 subtest 'they are the pool\'s, not the object\'s' => sub {
     my $path = temp_path('shared');
     my $pool = Data::Pool::Shared::I64->new($path, 10);

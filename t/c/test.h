@@ -187,7 +187,7 @@ static inline pool_t *second(const pool_t *pool)
     return must(pool_open_fd(pool->fd, &spec, &err), &err);
 }
 
-static inline pool_counts_t counts(const pool_t *pool)
+static inline pool_counts_t counts(pool_t *pool)
 {
     pool_counts_t all;
     pool_stats(pool, &all);

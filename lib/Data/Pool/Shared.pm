@@ -138,7 +138,9 @@ the child's. Threads of one process are one owner.
 =head2 Conventions
 
 Indices are integers from 0 to C<capacity - 1>. Every method that takes one dies
-with C<out of range> for any other number and with C<undef slot> for C<undef>.
+with C<undef slot> for C<undef> and with C<out of range> for anything else: 1.7, NaN, text
+that is not a number, references. A reference is not a value, either; where it is an object
+with overloading, what that says is taken.
 Methods that look at the content of a slot die with C<not allocated> where it is
 free. Timeouts are seconds, with fractions; C<undef>, a negative number, or none
 at all mean "without limit". Unless it says otherwise, a method does not block
@@ -332,8 +334,8 @@ was set, characters as characters. Atomic for numbers.
 
 Writes a slot. Atomic for numbers. Returns nothing.
 
-Integers: what does not fit into the 64 or 32 bits dies; fractions are cut off and
-strings converted as Perl does it, with Perl's warnings. Raw: the rest of the slot
+References without overloading die. Integers: what does not fit into the 64 or 32 bits
+dies; fractions are cut off and strings converted as Perl does it, with Perl's warnings. Raw: the rest of the slot
 is filled with zero bytes; characters above 255 die with C<Wide character>. Text
 and raw bytes that are too long are cut, C<Str> at the end of a character, with a
 warning of the category C<Data::Pool::Shared>:
@@ -579,7 +581,7 @@ slots. Returns nothing.
     my $stats = $pool->stats;
 
 A reference to a hash. While others work on the pool its numbers are a snapshot of a
-moving thing; they are exact when nobody does.
+moving thing; they are exact when nobody does. C<allocs> and C<frees> never go back.
 
     capacity, elem_size      as the methods
     used, available          as the methods
