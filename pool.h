@@ -254,8 +254,8 @@ typedef struct pool {
     bool        is_memfd;
     bool        is_borrowed; /* the memory is the caller's */
     uint32_t    references;
-    char    *path;     /* as given; NULL: anonymous or by descriptor */
-    char    *absolute; /* the same, good after a chdir */
+    char       *path;     /* as given; NULL: anonymous or by descriptor */
+    char       *absolute; /* the same, good after a chdir */
 } pool_t;
 
 /* ------------------------------------------------------------------------
@@ -1287,7 +1287,8 @@ static bool pool_i_reserve_extent(pool_t *pool, uint64_t extent, uint64_t from, 
     return done;
 }
 
-/* See that the blocks of bytes [from, to) are reserved. */
+/* See that the blocks of bytes [from, to) are reserved. Acquire: pairs with
+ * pool_i_reserve_extent(). */
 static bool pool_i_reserve(pool_t *pool, uint64_t from, uint64_t to)
 {
     uint64_t extent;
@@ -1947,7 +1948,8 @@ static void pool_i_initialise(pool_t *pool, const pool_spec_t *spec)
     header->total_size = pool->total_size;
     for (level = 0; level < pool->levels; level++) /* what is past the end is never open */
         if (pool->level_bits[level] % 64 != 0)
-            __atomic_fetch_or(&pool->full[level][pool->level_bits[level] / 64], UINT64_MAX << pool->level_bits[level] % 64, __ATOMIC_RELAXED);
+            __atomic_fetch_or(&pool->full[level][pool->level_bits[level] / 64], UINT64_MAX << pool->level_bits[level] % 64,
+                              __ATOMIC_RELAXED);
     pool_i_touch(pool, 0);
     __atomic_store_n(&header->magic, POOL_MAGIC, __ATOMIC_RELEASE);
 }
@@ -2405,7 +2407,8 @@ pool_t *pool_open_at(void *memory, uint64_t size, const pool_spec_t *want, pool_
 
     if (!pool_i_check_spec(want, err)) return NULL;
     if (pool_size(want) > size) {
-        pool_i_fail(err, POOL_E_TOO_SMALL, 0, "%llu bytes are too few for a pool of %llu", (unsigned long long)size, (unsigned long long)pool_size(want));
+        pool_i_fail(err, POOL_E_TOO_SMALL, 0, "%llu bytes are too few for a pool of %llu", (unsigned long long)size,
+                    (unsigned long long)pool_size(want));
         return NULL;
     }
     if ((pool = pool_i_new_handle(NULL, err)) == NULL) return NULL;

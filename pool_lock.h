@@ -24,14 +24,6 @@
 
 #include "pool.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <linux/futex.h>
-#include <sched.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -52,21 +44,11 @@ typedef struct pool_lock {
 #define POOL_LOCK_SLICE_NS INT64_C(100000000) /* the longest sleep without a look */
 #define POOL_LOCK_SPINS    200
 
-static inline int64_t pool_lock_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
+/* The clock of deadlines (CLOCK_MONOTONIC), in nanoseconds. */
+int64_t pool_lock_now(void);
 
 /* When a timeout ends, for the calls below. POOL_FOREVER stays what it is. */
-static inline int64_t pool_lock_deadline(int64_t timeout_ns)
-{
-    int64_t now;
-    if (timeout_ns < 0) return POOL_FOREVER;
-    now = pool_lock_now();
-    return timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns;
-}
+int64_t pool_lock_deadline(int64_t timeout_ns);
 
 static inline void pool_lock_pause(void)
 {
@@ -85,20 +67,8 @@ static inline bool pool_lock_try(pool_lock_t *lock, uint64_t me)
     return __atomic_compare_exchange_n(&lock->holder, &nobody, me, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
-/* Wake those who wait. They set `waiting` again if they have to sleep again, so
- * clearing it loses nobody; a waker that dies after clearing it delays the
- * sleepers by a slice. The release pairs with the acquire of `event` by sleepers. */
-static inline void pool_lock_wake(pool_lock_t *lock)
-{
-    int      saved   = errno;
-    uint32_t waiting = __atomic_exchange_n(&lock->waiting, 0, __ATOMIC_SEQ_CST);
-
-    __atomic_fetch_add(&lock->event, 1, __ATOMIC_RELEASE);
-    if ((waiting & POOL_LOCK_WAIT_HOLD) != 0) syscall(SYS_futex, &lock->event, FUTEX_WAKE_BITSET, 1, NULL, NULL, POOL_LOCK_WAIT_HOLD);
-    if ((waiting & ~POOL_LOCK_WAIT_HOLD) != 0)
-        syscall(SYS_futex, &lock->event, FUTEX_WAKE_BITSET, INT_MAX, NULL, NULL, waiting & ~POOL_LOCK_WAIT_HOLD);
-    errno = saved;
-}
+/* Wake those who wait; for whoever changed what they wait for. */
+void pool_lock_wake(pool_lock_t *lock);
 
 /* Give the lock up; only for its holder. The exchange is seq_cst and so is the
  * load after it: of a releaser and a waiter (pool_lock_announce(), then a look
@@ -123,7 +93,63 @@ static inline uint32_t pool_lock_announce(pool_lock_t *lock, uint32_t what)
  * most, not past the deadline. POOL_FULL (woken: look again), POOL_TIMEOUT, or
  * POOL_INTERRUPTED: a signal came, or the slice is over (one may have come just
  * before the sleep), so that the caller can run his handlers. */
-static inline int pool_lock_sleep(pool_lock_t *lock, uint32_t seen, int64_t deadline_ns, uint32_t what)
+int pool_lock_sleep(pool_lock_t *lock, uint32_t seen, int64_t deadline_ns, uint32_t what);
+
+/* Take over from a dead holder: dead -> me. One of the many who try wins. The
+ * orders are those of pool_lock_try(). */
+bool pool_lock_take_over(pool_t *pool, pool_lock_t *lock, uint64_t me);
+
+int pool_i_lock_wait(pool_t *pool, pool_lock_t *lock, int64_t deadline_ns, bool *died);
+
+/* Take the lock, waiting until deadline_ns (see pool_lock_deadline()). Returns
+ * POOL_OK, POOL_TIMEOUT or POOL_INTERRUPTED (see pool_lock_sleep(); call again).
+ * *died: the last holder died holding it. Blocks. A process that holds the lock
+ * waits for itself. */
+static inline int pool_lock_acquire(pool_t *pool, pool_lock_t *lock, int64_t deadline_ns, bool *died)
+{
+    *died = false;
+    return pool_lock_try(lock, pool_i_me(pool)) ? (int)POOL_OK : pool_i_lock_wait(pool, lock, deadline_ns, died);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+/* ========================================================================
+ * The implementation: compiled where POOL_IMPLEMENTATION is defined.
+ * ===================================================================== */
+#ifdef POOL_IMPLEMENTATION
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+int64_t pool_lock_now(void)
+{
+    return pool_i_now();
+}
+
+int64_t pool_lock_deadline(int64_t timeout_ns)
+{
+    return pool_i_deadline(timeout_ns);
+}
+
+/* Waiters set `waiting` again if they have to sleep again, so clearing it loses
+ * nobody; a waker that dies after clearing it delays the sleepers by a slice. The
+ * release pairs with the acquire of `event` by sleepers. */
+void pool_lock_wake(pool_lock_t *lock)
+{
+    int      saved   = errno;
+    uint32_t waiting = __atomic_exchange_n(&lock->waiting, 0, __ATOMIC_SEQ_CST);
+
+    __atomic_fetch_add(&lock->event, 1, __ATOMIC_RELEASE);
+    if ((waiting & POOL_LOCK_WAIT_HOLD) != 0) syscall(SYS_futex, &lock->event, FUTEX_WAKE_BITSET, 1, NULL, NULL, POOL_LOCK_WAIT_HOLD);
+    if ((waiting & ~POOL_LOCK_WAIT_HOLD) != 0)
+        syscall(SYS_futex, &lock->event, FUTEX_WAKE_BITSET, INT_MAX, NULL, NULL, waiting & ~POOL_LOCK_WAIT_HOLD);
+    errno = saved;
+}
+
+int pool_lock_sleep(pool_lock_t *lock, uint32_t seen, int64_t deadline_ns, uint32_t what)
 {
     int64_t         now = pool_lock_now(), until = now + POOL_LOCK_SLICE_NS;
     struct timespec at;
@@ -139,26 +165,22 @@ static inline int pool_lock_sleep(pool_lock_t *lock, uint32_t seen, int64_t dead
     return POOL_FULL;
 }
 
-/* Take over from a dead holder: dead -> me. One of the many who try wins. The
- * orders are those of pool_lock_try(). */
-static inline bool pool_lock_take_over(pool_t *pool, pool_lock_t *lock, uint64_t me)
+/* The holder is dead, so it changes no more: the CAS pairs with those that are alive, as in
+ * pool_lock_try(). */
+bool pool_lock_take_over(pool_t *pool, pool_lock_t *lock, uint64_t me)
 {
     uint64_t holder = __atomic_load_n(&lock->holder, __ATOMIC_RELAXED);
     return holder != 0 && pool_owner_is_dead(pool, holder)
            && __atomic_compare_exchange_n(&lock->holder, &holder, me, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
-/* Take the lock, waiting until deadline_ns (see pool_lock_deadline()). Returns
- * POOL_OK, POOL_TIMEOUT or POOL_INTERRUPTED (see pool_lock_sleep(); call again).
- * *died: the last holder died holding it. Blocks. A process that holds the lock
- * waits for itself. */
-static inline int pool_lock_acquire(pool_t *pool, pool_lock_t *lock, int64_t deadline_ns, bool *died)
+/* The slow half of pool_lock_acquire(). */
+int pool_i_lock_wait(pool_t *pool, pool_lock_t *lock, int64_t deadline_ns, bool *died)
 {
     uint64_t me = pool_i_me(pool);
     int      i, code = POOL_FULL;
     bool     slept = false;
 
-    *died = false;
     for (i = 0; i < POOL_LOCK_SPINS; i++) {
         if (pool_lock_try(lock, me)) return POOL_OK;
         pool_lock_pause();
@@ -181,4 +203,6 @@ static inline int pool_lock_acquire(pool_t *pool, pool_lock_t *lock, int64_t dea
 #ifdef __cplusplus
 }
 #endif
+
+#endif /* POOL_IMPLEMENTATION */
 #endif /* POOL_LOCK_H */

@@ -23,7 +23,9 @@ sub close_all_and_open_logs {
     return @logs;
 }
 
-sub open_now { return scalar grep { -e "/proc/self/fd/$_" } 3 .. 99 }
+sub open_now {
+    return scalar grep { -e "/proc/self/fd/$_" } 3 .. 99;
+}
 
 sub spoiled {
     return join ' ', grep { read_file($_) ne 'important' } @_;
@@ -69,7 +71,7 @@ subtest 'a sparse pool' => sub {
     is as_daemon(sub { ten_slots($pool) }), '10 slots; spoiled: ', 'and whose file has another name';
     write_file($path, 'of others');
     is as_daemon(sub { ten_slots($pool) }), '10 slots; spoiled: ', 'and whose path is another file';
-    is read_file($path), 'of others', 'which is left alone';
+    is read_file($path),                    'of others',           'which is left alone';
     ok !$pool->unlink, 'unlink does not remove it';
     is read_file($path), 'of others', 'really';
     unlink "$path.old";
@@ -99,14 +101,14 @@ subtest 'chroot' => sub {
         join ', ', ten_slots($pool), $events->notify ? 'notified' : 'not notified';
     }
     ->result;
-    is $result, '10 slots, notified', 'a sparse pool grows, and eventfds work without /proc';
-    is $events->eventfd_consume, 1, 'the parent was told';
+    is $result,                  '10 slots, notified', 'a sparse pool grows, and eventfds work without /proc';
+    is $events->eventfd_consume, 1,                    'the parent was told';
 };
 
 subtest 'eventfd' => sub {
     my $pool = $I64->new(undef, 4);
     $pool->eventfd;
-    is as_daemon(sub { $pool->notify ? 'told' : 'nobody' }), 'nobody; spoiled: ', 'notify writes to nobody else';
+    is as_daemon(sub { $pool->notify ? 'told' : 'nobody' }),   'nobody; spoiled: ',  'notify writes to nobody else';
     is as_daemon(sub { $pool->eventfd_consume // 'nothing' }), 'nothing; spoiled: ', 'consume reads of nobody else';
     is as_daemon(sub { join ' ', $pool->fileno, $pool->eventfd > 2, $pool->notify, $pool->eventfd_consume }), '-1 1 1 1; spoiled: ',
         'there is none; a new one is made, which works';
@@ -129,7 +131,8 @@ subtest 'eventfd' => sub {
     }
     pipe my $in, my $out or die "pipe: $!";
     for my $handle ($out, \*STDIN) {
-        dies_with { $pool->eventfd_set(fileno $handle) } qr/cannot use descriptor \d+: it is not an eventfd/, 'what is no eventfd is refused';
+        dies_with { $pool->eventfd_set(fileno $handle) } qr/cannot use descriptor \d+: it is not an eventfd/,
+            'what is no eventfd is refused';
     }
 };
 

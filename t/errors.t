@@ -61,9 +61,10 @@ for my $kind (classes()) {
         for my $method (sort keys %$takes) {
             dies_with { $pool->$method(undef, @{ $takes->{$method} }) } qr/undef slot/, "$name on $backing: $method(undef)";
         }
-        for my $bad ('total', '', '1x', "\x{263a}", [], {}, \1, sub { 1 }, qr/x/, *STDOUT, bless([], 'Plain')) {
+        for my $bad ('total', '', '1x', "\x{263a}", [], {}, \1, sub {1}, qr/x/, *STDOUT, bless([], 'Plain')) {
             for my $method (sort keys %$takes) {
-                dies_with { $pool->$method($bad, @{ $takes->{$method} }) } qr/^slot [ -~]* is out of range: it is not a number, and the pool has slots 0 to 9 /,
+                dies_with { $pool->$method($bad, @{ $takes->{$method} }) }
+                qr/^slot [ -~]* is out of range: it is not a number, and the pool has slots 0 to 9 /,
                     "$name on $backing: $method(" . (ref $bad || 'text') . ')';
             }
             for my $method (sort keys %$many) {
@@ -101,13 +102,21 @@ for my $kind (classes()) {
 subtest 'an index is a whole number' => sub {
     my $pool = "${RAW}::I64"->new(undef, 10);
     $pool->set($_, $_ * 11) for map { $pool->alloc } 1 .. 10;
-    is($pool->get('3'),   33, 'a string of digits');
-    is($pool->get(3.0),   33, 'a double without a fraction');
-    is($pool->get('3e0'), 33, 'an exponent');
-    is($pool->get(-0.0),  0,  'minus zero');
+    is($pool->get('3'),                              33, 'a string of digits');
+    is($pool->get(3.0),                              33, 'a double without a fraction');
+    is($pool->get('3e0'),                            33, 'an exponent');
+    is($pool->get(-0.0),                             0,  'minus zero');
     is($pool->get(bless \(my $three = 3), 'Amount'), 33, 'an object that is a number');
     dies_with { $pool->get(bless \(my $half = 3.5), 'Amount') } qr/slot 3\.5 is out of range/, 'or not a whole one';
-    is(scalar(warnings_of { eval { $pool->get('x') } }), 0, 'what is none is an exception, not a warning besides');
+    is(
+        scalar(
+            warnings_of {
+                eval { $pool->get('x') }
+            }
+        ),
+        0,
+        'what is none is an exception, not a warning besides'
+    );
 };
 
 subtest 'a reference is not a value' => sub {
@@ -125,7 +134,7 @@ subtest 'a reference is not a value' => sub {
         my $pool = make($kind, 'anonymous', 2);
         my $slot = $pool->alloc_set($kind->{one});
         for my $method (grep { $pool->can($_) } sort keys %stores) {
-            for my $bad ({}, [ 1, 2 ], \1, sub { 1 }, qr/x/, bless({}, 'Plain'), bless({}, 'Adds')) {
+            for my $bad ({}, [ 1, 2 ], \1, sub {1}, qr/x/, bless({}, 'Plain'), bless({}, 'Adds')) {
                 dies_with { $stores{$method}->($pool, $slot, $bad) } qr/is a reference: not a value of a slot at \Q${\__FILE__}\E/,
                     "$kind->{name}: $method of " . ref $bad;
             }

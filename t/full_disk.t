@@ -132,7 +132,9 @@ subtest 'a sparse pool that has no descriptor and no path' => sub {
                 while (defined POSIX::dup(0)) { }
             }
             my $got = 0;
-            while (defined(my $slot = eval { $pool->alloc_set('x' x 4096) })) { $got++ }
+            while (defined(my $slot = eval { $pool->alloc_set('x' x 4096) })) {
+                $got++;
+            }
             $@ =~ /no space left/i && $got > 50 && $got < 1000 ? 'died' : "$got: $@";
         }
         ->result;

@@ -3,7 +3,7 @@
 use strict;
 use warnings;
 use ExtUtils::MakeMaker ();
-use File::Find qw(find);
+use File::Find          qw(find);
 use Test::More;
 use Data::Pool::Shared 0.03;
 use IPC::Shm 0.35;
@@ -11,7 +11,7 @@ use IPC::Shm 0.35;
 my %version;
 find({ no_chdir => 1, wanted => sub { $version{$_} = MM->parse_version($_) if /\.pm\z/ } }, 'lib');
 ok keys %version > 5, 'there are modules';
-is $version{$_}, $Data::Pool::Shared::VERSION, $_ for sort keys %version;
+is $version{$_},                            $Data::Pool::Shared::VERSION, $_         for sort keys %version;
 is "Data::Pool::Shared::$_"->VERSION(0.03), $Data::Pool::Shared::VERSION, "class $_" for qw(I64 I32 F64 Str);
 ok !eval { Data::Pool::Shared->VERSION(99); 1 }, 'one from the future does not';
 

@@ -129,6 +129,9 @@ subtest 'install' => sub {
     my ($arch)  = grep {m{/auto/Data/Pool/Shared/Shared\.so$}} @files;
     my ($shm)   = grep {m{/bin/shmpool$}} @files;
     my ($page1) = grep {m{/man1/shmpool\.\w+$}} @files;
+    my @pages   = grep {m{/man3/}} @files;
+    ok((grep {/Shared\.\w+$/} @pages) && (grep {/IPC::Shm\.\w+$/} @pages), 'pages of what a user names');
+    ok(!(grep {/Tool|Internals/} @pages),                                  'not of what is inside');
     ok $arch && $shm && $page1, 'the library, shmpool and its page' or return;
     my $lib = "$root/" . $arch =~ s{/auto/.*}{}r;
     ok -x "$root/$shm", 'shmpool is a program';
@@ -175,6 +178,10 @@ C
         my ($status) = shell("'$folder/shared'");
         isnt $status, 0, 'the shared one needs the library';
         like works("readelf -d '$folder/shared'"), qr/NEEDED.*\[libpool\.so\.0\]/, 'by its versioned name' if has_command('readelf');
+        works("make install_clib PREFIX=$prefix/other", 'installed elsewhere');
+        like read_file("$prefix/other/lib/pkgconfig/pool.pc"), qr{^prefix=\Q$prefix\E/other$}m, 'pool.pc says where';
+        works("make uninstall_clib && make uninstall_clib PREFIX=$prefix/other", 'uninstalled');
+        is_deeply [ files_in($prefix) ], [], 'nothing is left';
     }
 };
 

@@ -55,7 +55,8 @@ static void closed(void)
     pool_grow_t *row = row_at(scratch("closed"));
     pool_error_t err;
     ok(fill(row, 100, &err), "a row is made");
-    ok(reap(child(grow_without_descriptors, row)) == 0, "… and grows in a process that closed all descriptors, and writes to no other file");
+    ok(reap(child(grow_without_descriptors, row)) == 0,
+       "… and grows in a process that closed all descriptors, and writes to no other file");
     ok(pool_grow_capacity(row, NULL) >= 20100, "… which others see");
     pool_grow_close(row);
     free(row);
