@@ -759,9 +759,11 @@ static inline double pool_f64_xchg(pool_t *pool, uint64_t slot, double value)
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -2198,6 +2200,13 @@ static int pool_i_reserve_file(int fd, uint64_t size, bool sparse)
     return 0;
 }
 
+/* A file larger than RLIMIT_FSIZE is death by SIGXFSZ: ask first. Returns an errno. */
+static int pool_i_check_limit(uint64_t size)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur ? EFBIG : 0;
+}
+
 /* Make the empty or unfinished file a pool. The caller holds its lock. The file
  * says "creating" from its first byte on, until the header is whole: a creator
  * may die at any system call, and the next one starts anew. */
@@ -2205,10 +2214,11 @@ static pool_t *pool_i_build(pool_t *pool, int fd, const pool_spec_t *spec, pool_
 {
     const uint64_t creating = POOL_MAGIC_CREATING;
     const bool     sparse   = (spec->flags & POOL_SPARSE) != 0;
-    int            code     = 0;
+    int            code;
 
     pool_i_lay_out(pool, spec, 0);
-    if ((spec->flags & POOL_MODE) != 0 && fchmod(fd, (mode_t)spec->mode) != 0) code = errno;
+    code = pool_i_check_limit(pool->total_size);
+    if (code == 0 && (spec->flags & POOL_MODE) != 0 && fchmod(fd, (mode_t)spec->mode) != 0) code = errno;
     if (code == 0 && ftruncate(fd, 0) != 0) code = errno;
     if (code == 0 && pwrite(fd, &creating, sizeof creating, 0) != (ssize_t)sizeof creating) code = errno != 0 ? errno : ENOSPC;
     if (code == 0) code = pool_i_reserve_file(fd, sparse ? pool->data_offset : pool->total_size, sparse);
@@ -2233,16 +2243,59 @@ static bool pool_i_same_file(int fd, const char *path)
     return fstat(fd, &by_fd) == 0 && stat(path, &by_path) == 0 && by_fd.st_ino == by_path.st_ino && by_fd.st_dev == by_path.st_dev;
 }
 
+/* ---- What others plant. In a directory where others may write a path can be anything
+ * of theirs: a link to a file of ours, an empty file that they keep the right to cut
+ * short. That does not become a pool. */
+
+/* The directory that a path is in; false: too long. */
+static bool pool_i_folder_of(const char *path, char folder[PATH_MAX])
+{
+    const char *slash  = strrchr(path, '/');
+    size_t      length = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    if (length >= PATH_MAX) return false;
+    memcpy(folder, length == 0 ? "." : path, length == 0 ? 1 : length);
+    folder[length == 0 ? 1 : length] = '\0';
+    return true;
+}
+
+/* May the link at `path` be followed? It may where nobody else could have put it
+ * there; those of /proc (/proc/PID/fd/N) are the kernel's. */
+static bool pool_i_may_follow(const char *path)
+{
+    const long    proc = 0x9fa0; /* PROC_SUPER_MAGIC */
+    char          folder[PATH_MAX];
+    struct stat   st;
+    struct statfs fs;
+    if (!pool_i_folder_of(path, folder) || stat(folder, &st) != 0) return false;
+    if (statfs(folder, &fs) == 0 && (long)fs.f_type == proc) return true;
+    return (st.st_mode & (S_IWGRP | S_IWOTH)) == 0 && (st.st_uid == 0 || st.st_uid == geteuid());
+}
+
+/* Is the file of this user, with no other name? */
+static bool pool_i_is_own(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && st.st_uid == geteuid() && st.st_nlink == 1;
+}
+
 /* Open the file, creating it where the caller gave a geometry. */
 static int pool_i_open_file(const char *path, bool may_create, bool *created)
 {
     const int flags = O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-    int       fd    = -1, tries;
+    int       fd = -1, links = O_NOFOLLOW, tries;
     for (tries = 0; tries < 1000; tries++) { /* a link to nowhere exists and does not, for ever */
         *created = may_create && (fd = open(path, flags | O_CREAT | O_EXCL, 0600)) >= 0;
         if (*created) return fd;
         if (may_create && errno != EEXIST) return -1;
-        fd = open(path, flags);
+        fd = open(path, flags | links);
+        if (fd < 0 && errno == ELOOP && links != 0) {
+            if (!pool_i_may_follow(path))
+                errno = ELOOP;
+            else {
+                links = 0;
+                fd    = open(path, flags);
+            }
+        }
         if (fd >= 0 || !may_create || errno != ENOENT) return fd; /* ENOENT: it was removed just now */
     }
     return fd;
@@ -2265,6 +2318,12 @@ static pool_t *pool_i_create(pool_t *pool, int fd, const char *path, bool create
         pool_close(pool);
         return NULL;
     }
+    if (!created && !pool_i_is_own(fd)) {
+        pool_i_fail(err, POOL_E_INVALID, 0, "%s is invalid: not a pool, but an empty file of another user, or one with several names",
+                    path);
+        pool_close(pool);
+        return NULL;
+    }
     pool = pool_i_build(pool, fd, want, err);
     if (pool == NULL && created) unlink(path);
     if (pool == NULL && !created && ftruncate(fd, 0) != 0) {} /* as it was: empty, or at worst unfinished */
@@ -2279,17 +2338,22 @@ static int pool_i_lock_file(int fd)
 
 static pool_t *pool_i_open_path(const char *path, const pool_spec_t *want, pool_error_t *err)
 {
-    const bool    may_create = want->capacity != 0 && want->elem_size != 0;
-    pool_header_t header;
-    pool_t       *pool = NULL;
-    bool          created, again;
-    int           fd, code;
-    uint64_t      size;
+    const bool            may_create = want->capacity != 0 && want->elem_size != 0;
+    const struct timespec moment     = { 0, POOL_I_MS };
+    pool_header_t         header;
+    pool_t               *pool = NULL;
+    bool                  created, again;
+    int                   fd, code, patience = 500;
+    uint64_t              size;
 
     do {
         again = false;
         if ((fd = pool_i_open_file(path, may_create, &created)) < 0) {
-            pool_i_fail(err, POOL_E_SYSTEM, errno, may_create ? "cannot create or open pool %s" : "cannot open pool %s", path);
+            pool_i_fail(err, POOL_E_SYSTEM, errno,
+                        errno == ELOOP ? "cannot open pool %s: it is a link where others may write, and is not followed"
+                        : may_create   ? "cannot create or open pool %s"
+                                       : "cannot open pool %s",
+                        path);
             return NULL;
         }
         if ((pool = pool_i_new_handle(path, err)) == NULL) {
@@ -2299,6 +2363,12 @@ static pool_t *pool_i_open_path(const char *path, const pool_spec_t *want, pool_
         switch (pool_i_read_header(fd, &header, &size)) {
         case POOL_I_WHOLE: pool = pool_i_attach(pool, fd, &header, size, want, err); break;
         case POOL_I_UNFINISHED:
+            if (may_create && !created && patience-- > 0 && !pool_i_is_own(fd)) { /* its creator may be about to lock it */
+                nanosleep(&moment, NULL);
+                pool_close(pool);
+                again = true;
+                break;
+            }
             if (may_create && (code = pool_i_lock_file(fd)) == POOL_OK) {
                 pool_t *built = pool_i_create(pool, fd, path, created, want, &again, err);
                 if (again) pool_close(pool);
@@ -2351,7 +2421,8 @@ pool_t *pool_open_memfd(const char *name, const pool_spec_t *want, pool_error_t 
     pool->header   = NULL;
     pool->is_memfd = true;
     pool->fd       = pool_i_keep((int)syscall(SYS_memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
-    if (pool->fd < 0 || ftruncate(pool->fd, (off_t)pool->total_size) != 0
+    if (pool->fd >= 0) errno = pool_i_check_limit(pool->total_size);
+    if (pool->fd < 0 || errno != 0 || ftruncate(pool->fd, (off_t)pool->total_size) != 0
         || fcntl(pool->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL) != 0) {
         pool_i_fail(err, POOL_E_SYSTEM, errno, "cannot create a memfd of %llu bytes", (unsigned long long)pool->total_size);
         pool_close(pool);

@@ -187,9 +187,13 @@ Touch all pages now, not when they are first used.
 =back
 
 Returns the object. Dies, with the reason, where a size makes no sense, where the
-file is C<invalid> (no pool), C<incompatible> (a pool of another class, capacity,
+file is C<invalid> (not a pool), C<incompatible> (a pool of another class, capacity,
 element size or format; the message has both values) or C<too small> (it lost its
 end), where the filesystem is full (then there is no file), or a system call fails.
+
+What others put at C<$path> does not become a pool: an empty file is taken only where it is
+one's own and has no other name, and a link is not followed in a directory that others may
+write. A limit on the size of files (C<ulimit -f>) is an exception, too.
 
 Creation is atomic: however many processes call C<new> at once, and whichever of
 them is killed, the path is one whole pool, or the next C<new> makes it one. While
