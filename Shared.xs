@@ -864,8 +864,7 @@ typedef struct {
 static void stale_unwind(pTHX_ void *context)
 {
     stale_t *stale = (stale_t *)context;
-    if (!stale->returned && pool_generation(stale->pool, stale->slot) == stale->generation)
-        pool_unadopt(stale->pool, stale->slot, stale->owner);
+    if (!stale->returned) pool_unadopt(stale->pool, stale->slot, stale->generation, stale->owner);
 }
 
 static bool stale_callback(pool_t *pool, uint64_t slot, uint64_t owner, void *context)
@@ -1267,6 +1266,13 @@ owner_is_dead(pool, owner)
     RETURN_BOOL(pool_owner_is_dead(pool, owner));
 
 void
+owner_is_unknown(pool, owner)
+    pool_t *pool
+    UV owner
+  PPCODE:
+    RETURN_BOOL(pool_owner_life(pool, owner) == POOL_UNKNOWN);
+
+void
 owner_age(pool, owner)
     pool_t *pool
     UV owner
@@ -1315,19 +1321,19 @@ void
 recover_stale(pool, callback = NULL)
     pool_t *pool
     SV *callback
+  ALIAS:
+    recover_unknown = 1
   PREINIT:
-    stale_t stale;
-    UV      freed;
+    stale_t        stale;
+    pool_stale_fn *tell = NULL;
   PPCODE:
     if (callback) SvGETMAGIC(callback);
     if (callback && SvOK(callback)) {
         stale.pool     = hold(aTHX_ pool);
         stale.callback = code_of(aTHX_ callback);
-        freed          = (UV)pool_recover(pool, stale_callback, &stale);
+        tell           = stale_callback;
     }
-    else
-        freed = (UV)pool_recover(pool, NULL, NULL);
-    RETURN_UV(freed);
+    RETURN_UV((UV)(ix ? pool_recover_unknown(pool, tell, &stale) : pool_recover(pool, tell, &stale)));
 
 void
 auto_recover(pool, seconds)
@@ -1515,6 +1521,7 @@ eventfd_consume(pool)
     RETURN_UV((UV)count);
 
 BOOT:
+    (void)pool_identify(); /* before a chroot, or the last descriptor is used */
     newXS("IPC::Shm::_boot", boot_IPC__Shm, __FILE__);
 
 MODULE = Data::Pool::Shared    PACKAGE = Data::Pool::Shared::Number

@@ -197,7 +197,8 @@ typedef struct pool_header {
 
     uint8_t pad3[4096 - 192 - 8 * POOL_WAITERS];
 
-    /* Which PID namespace, of which boot, a tag in an owner word stands for. */
+    /* Which PID namespace, of which boot, a tag in an owner word stands for: see
+     * POOL_I_NAMELESS. */
     uint64_t namespaces[POOL_NAMESPACES];
 } pool_header_t;
 
@@ -247,15 +248,19 @@ typedef struct pool {
     int64_t   auto_recover_ns;
     int64_t   recovered_ns; /* when a blocked call last recovered (CLOCK_MONOTONIC) */
     void (*idle)(void);
-    int         event_fd; /* -1: none. The program may have closed this one and … */
-    int         fd;       /* … this, of a memfd or as given to pool_open_fd(); else -1: see pool_descriptor() */
-    pool_file_t event;    /* what event_fd was */
-    pool_file_t file;     /* what is mapped; zeros: anonymous memory */
-    bool        is_memfd;
-    bool        is_borrowed; /* the memory is the caller's */
-    uint32_t    references;
-    char       *path;     /* as given; NULL: anonymous or by descriptor */
-    char       *absolute; /* the same, good after a chdir */
+    int          event_fd; /* -1: none. The program may have closed this one and … */
+    int          fd;       /* … this, of a memfd or as given to pool_open_fd(); else -1: see pool_descriptor() */
+    pool_file_t  event;    /* what event_fd was */
+    pool_file_t  file;     /* what is mapped; zeros: anonymous memory */
+    bool         is_memfd;
+    bool         is_borrowed; /* the memory is the caller's */
+    bool         outlived;    /* a pool in this one's memory was closed while this process held slots of it */
+    uint64_t     kept;        /* the space whose lock the mapping holds: see pool_i_hold(); 0: none */
+    void        *keeper;      /* the page that holds it, where that is not the mapping */
+    struct pool *home;        /* the pool in whose mapping the memory is; NULL: this one */
+    uint32_t     references;
+    char        *path;     /* as given; NULL: anonymous or by descriptor */
+    char        *absolute; /* the same, good after a chdir */
 } pool_t;
 
 /* ------------------------------------------------------------------------
@@ -289,6 +294,17 @@ pool_t *pool_open_at(void *memory, uint64_t size, const pool_spec_t *want, pool_
 
 /* The bytes that a pool of this (complete) geometry takes; 0: it makes no sense. */
 uint64_t pool_size(const pool_spec_t *want);
+
+/* Say that the memory of a pool_open_at() pool belongs to the mapping of `home`, by
+ * whose file others then tell that this process's PID namespace lives (see
+ * pool_i_hold()); else nobody outside that namespace can. Before the pool is used;
+ * `home` is closed after it. */
+void pool_set_home(pool_t *pool, pool_t *home);
+
+/* Work out who this process is. Every call that needs it does so by itself; this
+ * is for a program that will chroot, use up its descriptors or lose /proc before
+ * its first pool. Returns false where there is no memory for it. */
+bool pool_identify(void);
 
 /* One more user of this handle; each must pool_close() it. Returns its argument. */
 pool_t *pool_retain(pool_t *pool);
@@ -370,9 +386,14 @@ typedef bool pool_stale_fn(pool_t *pool, uint64_t slot, uint64_t owner, void *co
  * Reads /proc. Any number of processes may do it at once. */
 uint64_t pool_recover(pool_t *pool, pool_stale_fn *stale, void *context);
 
+/* The same, and also what processes held of which nobody here can tell whether they
+ * live (POOL_UNKNOWN): for a person who knows that they do not. */
+uint64_t pool_recover_unknown(pool_t *pool, pool_stale_fn *stale, void *context);
+
 /* Give a slot back to the dead owner that a pool_stale_fn took it from, for a
- * callback that is left by longjmp. */
-void pool_unadopt(pool_t *pool, uint64_t slot, uint64_t owner);
+ * callback that is left by longjmp; but only if this process still holds it, as
+ * allocation number `uses` (see pool_generation()). Returns whether it did. */
+bool pool_unadopt(pool_t *pool, uint64_t slot, uint64_t uses, uint64_t owner);
 
 /* Free all slots, whoever holds them. For when no other process works on the
  * pool. Returns how many were allocated. */
@@ -387,11 +408,20 @@ void pool_auto_recover(pool_t *pool, int64_t every_ns);
  * may leave by longjmp: a blocked call holds nothing while it calls. NULL: no. */
 void pool_on_idle(pool_t *pool, void (*idle)(void));
 
-/* Is the process that an owner word names dead? Reads /proc. */
+/* What is known of the process that an owner word names. POOL_UNKNOWN is not dead
+ * (only a person may say that it is): where it lives nobody here can see, nor
+ * whether anybody does there. */
+enum pool_life { POOL_ALIVE, POOL_DEAD, POOL_UNKNOWN };
+
+/* Does the process that an owner word names live? Reads /proc. */
+enum pool_life pool_owner_life(pool_t *pool, uint64_t owner);
+
+/* Is it dead for certain? */
 bool pool_owner_is_dead(pool_t *pool, uint64_t owner);
 
-/* The seconds since that process was started, be it dead or alive. Negative:
- * unknown, for it is of another PID namespace or boot, or nobody. */
+/* The seconds since that process was started (or, where it could not read its start
+ * time, since it was first seen), be it dead or alive. Negative: unknown, for it
+ * is of another PID namespace or boot, or nobody. */
 double pool_owner_age(pool_t *pool, uint64_t owner);
 
 /* The number of allocated slots. Costs a look at each group ever used. */
@@ -439,29 +469,45 @@ const char *pool_str_get(const pool_t *pool, uint64_t slot, uint32_t *len, bool 
  *
  *   bits  0..21  process ID (22 bits are the kernel's largest)
  *   bits 22..31  which entry of header->namespaces its PID belongs to (0: unknown)
- *   bits 32..62  start time of the process in clock ticks, modulo 2^31
+ *   bits 32..61  when it was started, in clock ticks since boot, modulo 2^30 (0: unknown)
+ *   bit  62      POOL_I_SEEN: that is not when it was started, but when it was seen alive
  *   bit  63      POOL_I_BUSY: taken, but not (or no longer) allocated
  *
- * The start time makes a reused PID another owner; the namespace entry, which
- * holds the boot too, does so after a reboot, and keeps processes of other PID
- * namespaces from being judged by a PID that means something else here.
+ * The time makes a reused PID another owner: whoever has the PID now is the owner
+ * if it was started at that time, or no later than the owner was seen. So a
+ * process that cannot read its start time is known as well as any. The namespace
+ * entry keeps processes of other PID namespaces and boots from being judged by a
+ * PID that means something else here. What a process does not know is left out,
+ * never guessed: see pool_owner_life().
  * --------------------------------------------------------------------- */
 
-#define POOL_I_PID_BITS   22
-#define POOL_I_PID_MASK   (((uint64_t)1 << POOL_I_PID_BITS) - 1)
-#define POOL_I_TAG_MASK   ((uint64_t)(POOL_NAMESPACES - 1) << POOL_I_PID_BITS)
-#define POOL_I_START_BIT  32
-#define POOL_I_BUSY       ((uint64_t)1 << 63)
-#define POOL_I_START_MASK ((uint64_t)0x7fffffff << POOL_I_START_BIT)
-#define POOL_I_NOBODY     ((uint64_t)1 << POOL_I_START_BIT) /* PID 0: disowned, never dead */
+#define POOL_I_PID_BITS  22
+#define POOL_I_PID_MASK  (((uint64_t)1 << POOL_I_PID_BITS) - 1)
+#define POOL_I_TAG_MASK  ((uint64_t)(POOL_NAMESPACES - 1) << POOL_I_PID_BITS)
+#define POOL_I_TIME_BIT  32
+#define POOL_I_TIME_MASK ((uint64_t)0x3fffffff << POOL_I_TIME_BIT)
+#define POOL_I_SEEN      ((uint64_t)1 << 62)
+#define POOL_I_BUSY      ((uint64_t)1 << 63)
+#define POOL_I_NOBODY    ((uint64_t)1 << POOL_I_TIME_BIT) /* PID 0: disowned, never dead */
 
-/* PID and start time of this process, on a page that the kernel clears in a
- * child, so that no kind of fork inherits an identity. 0: not worked out yet.
- * Every thread that works it out stores the same value. */
+/* An entry of header->namespaces (a "space"): bits 0..31 name a PID namespace, bits
+ * 36..63 the boot (0: not known; all who know it agree), and two flags: */
+#define POOL_I_NAMELESS  ((uint64_t)1 << 32) /* the name is a random number: all who use it share a namespace, nobody knows which */
+#define POOL_I_UNKEPT    ((uint64_t)1 << 33) /* no lock tells whether anybody lives there: see pool_i_hold() */
+#define POOL_I_NAME_MASK (((uint64_t)1 << 33) - 1)
+#define POOL_I_BOOT_BIT  36
+#define POOL_I_BOOT_MASK (UINT64_MAX << POOL_I_BOOT_BIT)
+#define POOL_I_FIRST     UINT64_C(0xeffffffc) /* the name of the first PID namespace, which is never gone */
+
+/* Who this process is, on a page that the kernel clears in a child, so that no kind
+ * of fork inherits an identity. 0: not worked out yet; the first thread that does
+ * says what it is. A process keeps its name (the word, and in each pool
+ * the tag) for its life, or it would not know its own slots. */
 typedef struct pool_i_process {
-    uint64_t word;  /* owner word without tag; published last */
-    uint64_t space; /* this PID namespace and boot, as in header->namespaces */
-    bool     proc;  /* /proc shows this PID namespace */
+    uint64_t word;    /* owner word without tag; published last */
+    uint64_t space;   /* this PID namespace and boot, as far as they are known */
+    uint64_t time_ns; /* the time namespace in which `word` was made; 0: unknown */
+    bool     told;    /* the parent's fork handler has run: what it knew holds here */
 } pool_i_process_t;
 
 extern pool_i_process_t *pool_i_process;
@@ -868,37 +914,135 @@ static uint32_t pool_i_hash(const char *text)
     return hash;
 }
 
-static uint32_t pool_i_inode(const char *path)
+static bool pool_i_is_filesystem(const struct statfs *fs, uint32_t magic)
 {
-    struct stat st;
-    return stat(path, &st) == 0 ? (uint32_t)st.st_ino : 0;
+    return (uint32_t)fs->f_type == magic;
 }
 
-/* This PID namespace (low half) of this boot (high half). The inode of a
- * namespace is a 32-bit number. Start times are shown relative to the reader's
- * time namespace, so a process in another one counts as in another namespace;
- * the first of both kinds, which nearly everybody is in, are told exactly. */
-static uint64_t pool_i_space(void)
+/* The number of a namespace: the inode that /proc shows, which needs no descriptor;
+ * 0: unknown. That it is no other file is seen by its filesystem. */
+static uint32_t pool_i_namespace(const char *path)
 {
-    const uint32_t first_time_namespace = 0xeffffffau;
-    char           boot[64];
-    uint32_t       pid_ns = pool_i_inode("/proc/self/ns/pid"), time_ns = pool_i_inode("/proc/self/ns/time");
-    uint32_t       boot_hash = pool_i_read_file("/proc/sys/kernel/random/boot_id", boot, sizeof boot) > 0 ? pool_i_hash(boot) : 0;
-
-    if (time_ns != 0 && time_ns != first_time_namespace) pid_ns ^= time_ns * 2654435769u;
-    return (uint64_t)(boot_hash | 1u) << 32 | pid_ns;
+    const uint32_t nsfs = 0x6e736673;
+    struct statfs  fs;
+    struct stat    st;
+    return statfs(path, &fs) == 0 && pool_i_is_filesystem(&fs, nsfs) && stat(path, &st) == 0 ? (uint32_t)st.st_ino : 0;
 }
 
-/* The start field of an owner word. The boot is mixed in: daemons tend to get
- * the same PID at the same tick of every boot. */
-static uint64_t pool_i_start_field(uint64_t start, uint64_t space)
+/* What outlives a fork: the boot is one for all. `space` holds in a child if that
+ * is in the same namespaces: see pool_i_fork_child(). */
+static struct {
+    uint64_t boot;  /* as in a space; 0: not known yet */
+    uint64_t space; /* 0: not known */
+    uint64_t time_ns;
+    int64_t  skew; /* CLOCK_REALTIME - CLOCK_BOOTTIME at the fork */
+    pid_t    pid;  /* whose knowledge it is */
+} pool_i_known;
+
+/* This boot. Containers may get a boot id of their own (a file mounted over the
+ * kernel's), and two processes of one boot must agree: only the kernel's counts. */
+static uint64_t pool_i_boot(void)
 {
-    return ((start + (space >> 32)) << POOL_I_START_BIT) & POOL_I_START_MASK;
+    const uint32_t procfs = 0x9fa0;
+    uint64_t       boot   = __atomic_load_n(&pool_i_known.boot, __ATOMIC_RELAXED); /* written with one value only */
+    char           id[64];
+    struct statfs  fs;
+    int            fd;
+    ssize_t        got;
+
+    if (boot != 0 || (fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC)) < 0) return boot;
+    got = fstatfs(fd, &fs) == 0 && pool_i_is_filesystem(&fs, procfs) ? read(fd, id, sizeof id - 1) : -1;
+    close(fd);
+    if (got < 36) return 0;
+    id[got] = '\0';
+    boot    = (uint64_t)(pool_i_hash(id) | 16u) >> 4 << POOL_I_BOOT_BIT;
+    __atomic_store_n(&pool_i_known.boot, boot, __ATOMIC_RELAXED);
+    return boot;
 }
 
-static void pool_i_forget_process(void)
+/* Does /proc show the processes of this PID namespace (`name`) under the numbers
+ * that they have here? It may have been mounted for another, also since the last
+ * look. That its "self" has our PID may be chance, in a namespace that is not the
+ * first: then it tells the numbers of the namespaces in which we are, from its own
+ * on, and must know of one. */
+static bool pool_i_proc_is_ours(uint64_t name)
 {
-    __atomic_store_n(&pool_i_process->word, 0, __ATOMIC_RELAXED);
+    char        text[2048];
+    const char *at;
+    ssize_t     length = readlink("/proc/self", text, sizeof text - 1);
+
+    text[length > 0 ? length : 0] = '\0';
+    if (pool_i_number(text) != (uint64_t)getpid()) return false;
+    if (name == POOL_I_FIRST) return true;
+    if (pool_i_read_file("/proc/self/status", text, sizeof text) < 0 || (at = strstr(text, "\nNSpid:\t")) == NULL) return false;
+    at += strlen("\nNSpid:\t");
+    while (*at >= '0' && *at <= '9') at++;
+    return *at == '\n';
+}
+
+/* The name of this PID namespace, or 0. Start times are shown relative to the reader's
+ * time namespace, so a process in another one counts as in another namespace; the
+ * first of both kinds, which nearly everybody is in, are told exactly. The number
+ * of a namespace that is gone is given to the next one soon: when its first process
+ * was started makes the difference, for those who can see it. */
+static uint64_t pool_i_name(uint64_t *time_ns)
+{
+    const uint32_t first_time_namespace = 0xeffffffa;
+    uint32_t       name                 = pool_i_namespace("/proc/self/ns/pid");
+    pool_i_stat_t  init                 = { 0, 0, 0 };
+
+    *time_ns = pool_i_namespace("/proc/self/ns/time");
+    if (name == 0) return 0;
+    if (name != POOL_I_FIRST && pool_i_proc_is_ours(name) && pool_i_read_stat("/proc/1/stat", &init))
+        name ^= (uint32_t)(init.start * UINT64_C(0x9e3779b97f4a7c15) >> 32);
+    if (*time_ns != 0 && *time_ns != first_time_namespace) name ^= (uint32_t)*time_ns * 2654435769u;
+    return name != 0 ? name : 1;
+}
+
+/* A name for a namespace of which nothing is known. */
+static uint64_t pool_i_new_name(void)
+{
+    struct timespec now;
+    uint64_t        mix;
+    clock_gettime(CLOCK_REALTIME, &now);
+    mix = ((uint64_t)now.tv_sec * 1000003u + (uint64_t)now.tv_nsec) ^ (uint64_t)getpid() << 40 ^ (uint64_t)(uintptr_t)&now;
+    return POOL_I_NAMELESS | 1u | (uint32_t)(mix * UINT64_C(0x9e3779b97f4a7c15) >> 32);
+}
+
+static int64_t pool_i_clock(clockid_t which)
+{
+    struct timespec now;
+    clock_gettime(which, &now);
+    return (int64_t)now.tv_sec * 1000 * POOL_I_MS + now.tv_nsec;
+}
+
+static int64_t pool_i_skew(void)
+{
+    return pool_i_clock(CLOCK_REALTIME) - pool_i_clock(CLOCK_BOOTTIME);
+}
+
+/* CLOCK_BOOTTIME is the clock of /proc/PID/stat, in the same time namespace. */
+static uint64_t pool_i_ticks_now(void)
+{
+    return (uint64_t)pool_i_clock(CLOCK_BOOTTIME) / ((uint64_t)(1000 * POOL_I_MS) / (uint64_t)sysconf(_SC_CLK_TCK));
+}
+
+static void pool_i_fork_prepare(void)
+{
+    pool_i_known.skew = pool_i_skew();
+}
+
+/* A child is in its parent's PID namespace if it sees the parent under the number
+ * that that has for itself, and in its time namespace if the clocks have not moved
+ * against each other. Else it has nothing from it. A kind of fork that runs no
+ * handlers leaves `told` cleared. */
+static void pool_i_fork_child(void)
+{
+    int64_t moved = pool_i_skew() - pool_i_known.skew;
+    memset(pool_i_process, 0, sizeof *pool_i_process);
+    if (getppid() != pool_i_known.pid || moved < -20 * POOL_I_MS || moved > 20 * POOL_I_MS) pool_i_known.space = 0;
+    pool_i_known.pid     = getpid();
+    pool_i_process->told = true;
 }
 
 /* The page that holds the identity of this process, once a process. */
@@ -910,52 +1054,199 @@ static bool pool_i_process_page(void)
     if (__atomic_load_n(&pool_i_process, __ATOMIC_ACQUIRE) != NULL) return true; /* pairs with the CAS below */
     page = mmap(NULL, POOL_I_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) return false;
+    pool_i_known.pid = getpid();
     if (!__atomic_compare_exchange_n(&pool_i_process, &none, (pool_i_process_t *)page, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
         munmap(page, POOL_I_PAGE); /* another thread was first */
         return true;
     }
     /* Linux before 4.14 refuses the advice, and emulators take it and do nothing. */
     madvise(page, POOL_I_PAGE, MADV_WIPEONFORK);
-    return pthread_atfork(NULL, NULL, pool_i_forget_process) == 0;
+    return pthread_atfork(pool_i_fork_prepare, NULL, pool_i_fork_child) == 0;
 }
 
-/* Work out who this process is. */
+/* The name of this PID namespace: what the parent knew, or what /proc shows; the last
+ * resort is one that only this process and its children use. */
+static uint64_t pool_i_find_name(uint64_t *time_ns)
+{
+    uint64_t known = pool_i_process->told ? pool_i_known.space & POOL_I_NAME_MASK : 0, name;
+    uint64_t clock = pool_i_namespace("/proc/self/ns/time"); /* a parent may have gone into another one */
+
+    *time_ns = pool_i_known.time_ns;
+    if (known != 0 && (known & POOL_I_NAMELESS) == 0 && (clock == 0 || clock == *time_ns)) return known;
+    if ((name = pool_i_name(time_ns)) != 0) return name;
+    *time_ns = pool_i_known.time_ns;
+    return known != 0 ? known : pool_i_new_name();
+}
+
+/* Work out who this process is. Threads may see different things: the first has
+ * said who we are. */
 static uint64_t pool_i_find_process(void)
 {
-    char          self[24];
-    pool_i_stat_t stat  = { 0, 0, 0 };
-    uint64_t      space = pool_i_space(), word = (uint64_t)getpid() & POOL_I_PID_MASK;
-    ssize_t       length;
+    pool_i_stat_t stat = { 0, 0, 0 };
+    uint64_t      word = (uint64_t)getpid() & POOL_I_PID_MASK, none = 0, time_ns, space = pool_i_find_name(&time_ns) | pool_i_boot();
 
-    /* A /proc that was mounted for an outer PID namespace shows other processes
-     * under our numbers: then only kill(2) tells who lives. */
-    length                        = readlink("/proc/self", self, sizeof self - 1);
-    self[length > 0 ? length : 0] = '\0';
-    pool_i_process->proc          = pool_i_number(self) == (uint64_t)getpid();
-
-    if (pool_i_read_stat("/proc/self/stat", &stat)) word |= pool_i_start_field(stat.start, space);
-    pool_i_process->space = space;
-    __atomic_store_n(&pool_i_process->word, word, __ATOMIC_RELEASE); /* pairs with pool_i_identify() */
-    return word;
+    if (pool_i_read_stat("/proc/self/stat", &stat))
+        word |= stat.start << POOL_I_TIME_BIT & POOL_I_TIME_MASK;
+    else
+        word |= (pool_i_ticks_now() << POOL_I_TIME_BIT & POOL_I_TIME_MASK) | POOL_I_SEEN;
+    if (__atomic_compare_exchange_n(&pool_i_process->space, &none, space, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        pool_i_process->time_ns = pool_i_known.time_ns = time_ns;
+        __atomic_store_n(&pool_i_known.space, space, __ATOMIC_RELAXED);
+    }
+    none = 0; /* release and acquire: pair with each other and with pool_i_word() */
+    return __atomic_compare_exchange_n(&pool_i_process->word, &none, word, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE) ? word : none;
 }
 
-/* The number that stands for a PID namespace in this pool's owner words; 0 when
- * the table is full, which means "cannot be judged". An entry never changes
- * while its boot lasts (CAS from empty, or from an earlier boot, all of whose
- * processes are dead under any name), so who dies here leaves at worst an entry
- * that nobody uses. Acquire and release pair with each other. */
+static uint64_t pool_i_word(void)
+{
+    uint64_t word = __atomic_load_n(&pool_i_process->word, __ATOMIC_ACQUIRE); /* pairs with pool_i_find_process() */
+    return word != 0 ? word : pool_i_find_process();
+}
+
+bool pool_identify(void)
+{
+    int saved = errno;
+    if (!pool_i_process_page()) return false;
+    (void)pool_i_word();
+    errno = saved;
+    return true;
+}
+
+/* ---- Whether anybody lives in a PID namespace. Who uses a pool holds a shared lock on
+ * the byte of the pool's file whose number is the space (far behind its end). It is
+ * taken through the open file that the mapping keeps open, so the kernel
+ * releases it with the last process that has the mapping, children too, and with
+ * nothing else: descriptors may be closed, paths removed. Nobody lives there if
+ * somebody else could lock that byte. What is shared by several namespaces (a
+ * descriptor that was sent on) holds the locks of all of them, too long rather than
+ * too short. Names are written only after the lock is held. */
+
+/* Where a mapping holds the file that was opened. On others (overlayfs maps another
+ * one, and on network filesystems a lock is something else) no lock is kept. */
+static bool pool_i_file_keeps_locks(int fd)
+{
+    static const uint32_t magics[] = {
+        0x01021994 /* tmpfs */, 0xef53 /* ext4 */,     0x58465342 /* xfs */,
+        0x9123683e /* btrfs */, 0xf2f52010 /* f2fs */, 0x858458f6 /* ramfs */,
+    };
+    struct statfs fs;
+    size_t        i;
+    if (fstatfs(fd, &fs) != 0) return false;
+    for (i = 0; i < sizeof magics / sizeof *magics; i++)
+        if (pool_i_is_filesystem(&fs, magics[i])) return true;
+    return false;
+}
+
+/* What each use of the lock of a space begins with. */
+static struct flock pool_i_lock_of(uint64_t space, short type)
+{
+    struct flock lock;
+    memset(&lock, 0, sizeof lock);
+    lock.l_type   = type;
+    lock.l_whence = SEEK_SET;
+    lock.l_start  = (off_t)((space & ~POOL_I_UNKEPT) >> 1 ^ (space & 1) << 33); /* 63 bits; bits 34 and 35 of a space are 0 */
+    lock.l_len    = 1;
+    return lock;
+}
+
+/* Hold the lock of a space. Somebody who clears up (pool_i_take_entry()) may have it
+ * for a moment; one who is stopped there keeps nobody for long. */
+static bool pool_i_lock_space(int fd, uint64_t space)
+{
+    const struct timespec moment = { 0, 1000000 };
+    struct flock          lock   = pool_i_lock_of(space, F_RDLCK);
+    int                   tries;
+    for (tries = 0; tries < 50; tries++) {
+        if (fcntl(fd, F_OFD_SETLK, &lock) == 0) return true;
+        if (errno != EAGAIN && errno != EACCES && errno != EINTR) return false;
+        nanosleep(&moment, NULL);
+    }
+    return false;
+}
+
+static int pool_i_open_anew(const pool_t *pool);
+
+/* Hold the lock of this process's space by a page of the file that is mapped for it:
+ * a child in another PID namespace than the one that opened the pool. */
+static bool pool_i_hold_anew(pool_t *pool, uint64_t space)
+{
+    int   fd   = pool_i_open_anew(pool);
+    void *page = MAP_FAILED;
+
+    if (fd < 0) return false;
+    if (pool_i_file_keeps_locks(fd) && pool_i_lock_space(fd, space)) page = mmap(NULL, POOL_I_PAGE, PROT_READ, MAP_SHARED, fd, 0);
+    close(fd);
+    if (page == MAP_FAILED) return false;
+    if (pool->keeper != NULL) munmap(pool->keeper, POOL_I_PAGE); /* the parent's, for its namespace */
+    pool->keeper = page;
+    return true;
+}
+
+/* Hold the lock by the mapping that was just made of fd. */
+static void pool_i_hold(pool_t *pool, int fd)
+{
+    if (pool_i_file_keeps_locks(fd) && pool_i_lock_space(fd, pool_i_process->space)) pool->kept = pool_i_process->space;
+}
+
+/* The space of this process in this pool. What the mapping holds already is right for
+ * a child in the same namespace, though that may know more (the boot) than the
+ * parent did. */
+static uint64_t pool_i_space(pool_t *pool)
+{
+    pool_t  *home  = pool->home != NULL ? pool->home : pool;
+    uint64_t space = pool_i_process->space, kept = __atomic_load_n(&home->kept, __ATOMIC_RELAXED);
+    if (kept != 0 && ((kept ^ space) & POOL_I_NAME_MASK) == 0) return kept;
+    if (!pool_i_hold_anew(home, space)) return space | POOL_I_UNKEPT;
+    __atomic_store_n(&home->kept, space, __ATOMIC_RELAXED);
+    return space;
+}
+
+/* Are the two of different boots? Not if one is unknown. */
+static bool pool_i_other_boot(uint64_t one, uint64_t other)
+{
+    return ((one ^ other) & POOL_I_BOOT_MASK) != 0 && (one & POOL_I_BOOT_MASK) != 0 && (other & POOL_I_BOOT_MASK) != 0;
+}
+
+/* Take the entry of a space of which nobody lives: of an earlier boot, or one whose
+ * lock can be had. While we hold that, nobody who joins the space finds the entry
+ * (pool_i_hold() comes before pool_i_tag()). What it meant is forgotten: the names of
+ * its dead that are left mean others, who are dead or taken for alive. */
+static bool pool_i_take_entry(uint64_t *entry, uint64_t space, int fd)
+{
+    uint64_t     found = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
+    struct flock lock  = pool_i_lock_of(found, F_WRLCK);
+
+    if (!pool_i_other_boot(found, space)
+        && (fd < 0 || (found & POOL_I_UNKEPT) != 0 || (found & POOL_I_NAME_MASK) == POOL_I_FIRST || fcntl(fd, F_OFD_SETLK, &lock) != 0))
+        return false;
+    return __atomic_compare_exchange_n(entry, &found, space, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+/* The number that stands for a space in this pool's owner words; 0 when the table is
+ * full, which means "cannot be judged". An entry changes (CAS) from empty, and when
+ * the table is full from one of which nobody lives; who dies here leaves at worst
+ * an entry that nobody uses. Acquire and release pair with each other. */
 static uint64_t pool_i_tag(pool_t *pool, uint64_t space)
 {
-    uint64_t probe, first = (space ^ space >> 32) % (POOL_NAMESPACES - 1);
+    uint64_t probe, tag, found, first = (space ^ space >> 32) % (POOL_NAMESPACES - 1);
+    int      fd;
+
     for (probe = 0; probe < POOL_NAMESPACES - 1; probe++) {
-        uint64_t  tag   = 1 + (first + probe) % (POOL_NAMESPACES - 1);
-        uint64_t *entry = &pool->header->namespaces[tag];
-        uint64_t  found = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
-        if (found != space && found >> 32 != space >> 32)
-            if (__atomic_compare_exchange_n(entry, &found, space, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) return tag;
+        tag   = 1 + (first + probe) % (POOL_NAMESPACES - 1);
+        found = __atomic_load_n(&pool->header->namespaces[tag], __ATOMIC_ACQUIRE);
+        if (found == space) return tag;
+        if (found != 0) continue;
+        if (__atomic_compare_exchange_n(&pool->header->namespaces[tag], &found, space, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            return tag;
         if (found == space) return tag;
     }
-    return 0;
+    fd = pool_i_open_anew(pool->home != NULL ? pool->home : pool);
+    for (probe = 0; probe < POOL_NAMESPACES - 1; probe++) {
+        tag = 1 + (first + probe) % (POOL_NAMESPACES - 1);
+        if (pool_i_take_entry(&pool->header->namespaces[tag], space, fd)) break;
+    }
+    if (fd >= 0) close(fd);
+    return probe < POOL_NAMESPACES - 1 ? tag : 0;
 }
 
 static void pool_i_touch(pool_t *pool, uint64_t group);
@@ -974,14 +1265,14 @@ static void pool_i_seed_hint(pool_t *pool, uint64_t word)
 /* The slow half of pool_i_me(). */
 uint64_t pool_i_identify(pool_t *pool)
 {
-    uint64_t word  = __atomic_load_n(&pool_i_process->word, __ATOMIC_ACQUIRE); /* pairs with pool_i_find_process() */
+    uint64_t word  = pool_i_word(), me;
     bool     child = __atomic_load_n(&pool->me, __ATOMIC_RELAXED) != 0;
-    uint64_t me;
+    int      saved = errno;
 
-    if (word == 0) word = pool_i_find_process();
-    me = word | pool_i_tag(pool, pool_i_process->space) << POOL_I_PID_BITS;
+    me = word | pool_i_tag(pool, pool_i_space(pool)) << POOL_I_PID_BITS;
     if (child) pool_i_seed_hint(pool, word);
     __atomic_store_n(&pool->me, me, __ATOMIC_RELAXED);
+    errno = saved;
     return me;
 }
 
@@ -1007,40 +1298,163 @@ static uint64_t pool_i_space_of(const pool_t *pool, uint64_t owner)
     return __atomic_load_n(&pool->header->namespaces[tag], __ATOMIC_ACQUIRE); /* pairs with pool_i_tag() */
 }
 
-/* Only a process of this PID namespace can be judged; of an earlier boot, all
- * are dead. In doubt the owner lives: a slot kept too long is a nuisance, one
- * freed too early is damage. */
-bool pool_owner_is_dead(pool_t *pool, uint64_t owner)
+/* Is the process that was started at `start` (ticks) the one that the owner word
+ * names? It has its PID. The later of two times is within half of the range. */
+static bool pool_i_is_owner(uint64_t owner, uint64_t start)
 {
-    uint64_t      me = pool_i_me(pool), pid = owner & POOL_I_PID_MASK, space = pool_i_space_of(pool, owner);
+    uint64_t after = ((start << POOL_I_TIME_BIT) - (owner & POOL_I_TIME_MASK)) & POOL_I_TIME_MASK;
+    if ((owner & POOL_I_SEEN) != 0) return after == 0 || after > POOL_I_TIME_MASK / 2;
+    return after == 0 || (owner & POOL_I_TIME_MASK) == 0;
+}
+
+/* A zombie is dead; but a first thread that ended before the others shows as one, too. */
+static bool pool_i_is_over(const pool_i_stat_t *stat)
+{
+    return stat->state == 'X' || stat->state == 'x' || (stat->state == 'Z' && stat->threads <= 1);
+}
+
+/* Of a process of this PID namespace, whether or not its boot is known to be ours:
+ * no process here has two of its three marks by chance. */
+static enum pool_life pool_i_life_here(uint64_t name, uint64_t owner)
+{
+    uint64_t      pid = owner & POOL_I_PID_MASK, time_ns;
     char          path[40];
     pool_i_stat_t stat = { 0, 0, 0 };
 
-    owner &= ~POOL_I_BUSY;
-    if (space == 0 || owner == me) return false;
-    if (space >> 32 != pool_i_process->space >> 32) return true; /* an earlier boot */
-    if (space != pool_i_process->space) return false;            /* another PID namespace */
-    if (kill((pid_t)pid, 0) != 0 && errno == ESRCH) return true;
-    if (!pool_i_process->proc) return false;
-    if (!pool_i_read_stat(pool_i_stat_path(pid, path), &stat))
-        return kill((pid_t)pid, 0) != 0 && errno == ESRCH; /* hidden, or gone just now */
-    if ((owner & POOL_I_START_MASK) != 0 && (owner & POOL_I_START_MASK) != pool_i_start_field(stat.start, space)) return true;
-    /* A zombie is dead; but a first thread that ended before the others shows as one, too. */
-    return stat.state == 'X' || stat.state == 'x' || (stat.state == 'Z' && stat.threads <= 1);
+    if (kill((pid_t)pid, 0) != 0 && errno == ESRCH) return POOL_DEAD;
+    if (!pool_i_proc_is_ours(name)) return POOL_ALIVE;
+    if (!pool_i_read_stat(pool_i_stat_path(pid, path), &stat)) /* hidden, or gone just now */
+        return kill((pid_t)pid, 0) != 0 && errno == ESRCH ? POOL_DEAD : POOL_ALIVE;
+    time_ns = pool_i_namespace("/proc/self/ns/time"); /* setns(2) changes it, and with it the clock of our /proc */
+    if (time_ns == pool_i_process->time_ns && !pool_i_is_owner(owner, stat.start)) return POOL_DEAD;
+    return pool_i_is_over(&stat) ? POOL_DEAD : POOL_ALIVE;
 }
 
-/* The owner word has the start modulo 2^31 ticks, which is 248 days. */
+/* "/proc/PID/", then the name of a file of at most 8 letters. */
+static const char *pool_i_file_of(const char *pid, const char *name, char path[40])
+{
+    strcpy(path, "/proc/");
+    strcat(path, pid);
+    strcat(path, name);
+    return path;
+}
+
+/* Is what /proc shows as PID (decimal) the owner, in a PID namespace inside of this one?
+ * The number that it has there is the last of a line of its status. Start times tell
+ * nothing where they are of another clock. */
+static bool pool_i_is_inner(const char *pid, uint64_t owner)
+{
+    char          path[40], text[2048];
+    const char   *at;
+    uint64_t      number = 0, time_ns;
+    int           count;
+    pool_i_stat_t stat = { 0, 0, 0 };
+
+    if (strlen(pid) > 20) return false;
+    if (pool_i_read_file(pool_i_file_of(pid, "/status", path), text, sizeof text) < 0 || (at = strstr(text, "\nNSpid:")) == NULL)
+        return false;
+    at += strlen("\nNSpid:");
+    for (count = 0; *at == '\t'; count++) {
+        number = pool_i_number(++at);
+        while (*at >= '0' && *at <= '9') at++;
+    }
+    if (count < 2 || number != (owner & POOL_I_PID_MASK)) return false;
+    if (!pool_i_read_stat(pool_i_file_of(pid, "/stat", path), &stat) || pool_i_is_over(&stat)) return false;
+    time_ns = pool_i_namespace(pool_i_file_of(pid, "/ns/time", path));
+    return pool_i_is_owner(owner, stat.start) || (time_ns != 0 && time_ns != pool_i_process->time_ns);
+}
+
+/* Do we see the owner from outside? */
+static bool pool_i_seen_from_outside(uint64_t owner)
+{
+    struct entry {
+        uint64_t       inode;
+        int64_t        offset;
+        unsigned short length;
+        unsigned char  type;
+        char           name[1];
+    };
+    uint64_t room[512]; /* getdents64 and no opendir(): a signal handler may be here */
+    char    *buffer = (char *)room;
+    long     got, at;
+    int      fd    = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool     found = false;
+
+    if (fd < 0) return false;
+    while (!found && (got = syscall(SYS_getdents64, fd, buffer, sizeof room)) > 0)
+        for (at = 0; at < got && !found; at += ((struct entry *)(void *)(buffer + at))->length) {
+            const char *name = buffer + at + offsetof(struct entry, name);
+            if (*name >= '1' && *name <= '9') found = pool_i_is_inner(name, owner);
+        }
+    close(fd);
+    return found;
+}
+
+/* Of a process of another PID namespace: dead if nobody lives there, by the lock of
+ * its space; and nobody is seen there who could be it, for a process that has
+ * become another program (exec) has no mapping and may still be the owner. */
+static enum pool_life pool_i_life_elsewhere(pool_t *pool, uint64_t space, uint64_t owner)
+{
+    struct flock lock = pool_i_lock_of(space, F_WRLCK);
+    int          fd;
+    bool         told;
+
+    if ((space & POOL_I_UNKEPT) != 0) return POOL_UNKNOWN;
+    if ((fd = pool_i_open_anew(pool->home != NULL ? pool->home : pool)) < 0) return POOL_UNKNOWN;
+    told = fcntl(fd, F_OFD_GETLK, &lock) == 0;
+    close(fd);
+    if (told && lock.l_type != F_UNLCK) return POOL_ALIVE;
+    if (!told || (space & POOL_I_NAME_MASK) == POOL_I_FIRST) return POOL_UNKNOWN; /* the first one lives, whoever uses this pool */
+    return pool_i_seen_from_outside(owner) ? POOL_ALIVE : POOL_DEAD;
+}
+
+/* This process's space, better known than when it was named, if that is possible now. */
+static uint64_t pool_i_space_now(void)
+{
+    uint64_t space = pool_i_process->space, name = space & POOL_I_NAME_MASK, time_ns;
+    if ((space & POOL_I_NAMELESS) != 0 && (name = pool_i_name(&time_ns)) == 0) name = space & POOL_I_NAME_MASK;
+    return name | pool_i_boot();
+}
+
+/* Only a process of this PID namespace can be judged by itself; of another one, all
+ * are dead when nobody lives there, and of an earlier boot, all. In doubt the owner
+ * lives: a slot kept too long is a nuisance, one freed too early is damage. */
+enum pool_life pool_owner_life(pool_t *pool, uint64_t owner)
+{
+    uint64_t       me = pool_i_me(pool), space = pool_i_space_of(pool, owner), here;
+    int            saved = errno;
+    enum pool_life life;
+
+    owner &= ~POOL_I_BUSY;
+    if (owner == me || (owner & POOL_I_PID_MASK) == 0) return POOL_ALIVE;
+    if (space == 0) return POOL_UNKNOWN;
+    here = pool_i_space_now();
+    if (pool_i_other_boot(space, here))
+        life = POOL_DEAD;
+    else if (((space ^ here) & POOL_I_NAME_MASK) == 0 || ((space ^ pool_i_process->space) & POOL_I_NAME_MASK) == 0)
+        life = pool_i_life_here(here & POOL_I_NAME_MASK, owner);
+    else
+        life = pool_i_life_elsewhere(pool, space, owner);
+    errno = saved;
+    return life;
+}
+
+bool pool_owner_is_dead(pool_t *pool, uint64_t owner)
+{
+    return pool_owner_life(pool, owner) == POOL_DEAD;
+}
+
+/* The owner word has the time modulo 2^30 ticks, which is 124 days. */
 double pool_owner_age(pool_t *pool, uint64_t owner)
 {
-    uint64_t        hz = (uint64_t)sysconf(_SC_CLK_TCK), ticks, space = pool_i_space_of(pool, owner);
-    struct timespec now;
+    uint64_t ticks, space = pool_i_space_of(pool, owner);
 
     (void)pool_i_me(pool); /* after a fork too, pool_i_process is filled now */
-    if (space == 0 || space != pool_i_process->space || (owner & POOL_I_START_MASK) == 0) return -1;
-    clock_gettime(CLOCK_BOOTTIME, &now); /* the clock of /proc/PID/stat */
-    ticks = (uint64_t)now.tv_sec * hz + (uint64_t)now.tv_nsec / (1000 * (uint64_t)POOL_I_MS / hz);
-    ticks = ((pool_i_start_field(ticks, space) - (owner & POOL_I_START_MASK)) & POOL_I_START_MASK) >> POOL_I_START_BIT;
-    return (double)ticks / (double)hz;
+    if (space == 0 || ((space ^ pool_i_process->space) & POOL_I_NAME_MASK) != 0 || pool_i_other_boot(space, pool_i_boot())
+        || (owner & POOL_I_TIME_MASK) == 0)
+        return -1;
+    ticks = ((pool_i_ticks_now() << POOL_I_TIME_BIT) - (owner & POOL_I_TIME_MASK)) & POOL_I_TIME_MASK;
+    return (double)(ticks >> POOL_I_TIME_BIT) / (double)sysconf(_SC_CLK_TCK);
 }
 
 /* ------------------------------------------------------------------------
@@ -1624,17 +2038,22 @@ bool pool_disown(pool_t *pool, uint64_t slot)
     return pool_i_bequeath(pool, slot, POOL_I_NOBODY);
 }
 
-/* Pairs with the CAS of the next pool_i_recover_slot(). */
-void pool_unadopt(pool_t *pool, uint64_t slot, uint64_t owner)
+/* One instruction gives it back, for who dies here must leave it to the next recovery
+ * with all that belongs to that: so not by way of BUSY, as pool_free_generation().
+ * Only a thread of this process could free and allocate it after the look. Pairs
+ * with the CAS of the next pool_i_recover_slot(). */
+bool pool_unadopt(pool_t *pool, uint64_t slot, uint64_t uses, uint64_t owner)
 {
     uint64_t me = pool_i_me(pool);
-    __atomic_compare_exchange_n(&pool->records[slot].owner, &me, owner, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+    return pool_generation(pool, slot) == uses
+           && __atomic_compare_exchange_n(&pool->records[slot].owner, &me, owner, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
 }
 
 /* Verdicts of one recovery: a dead worker may have left a million slots. */
 typedef struct pool_i_verdicts {
     uint64_t owner[64];
     bool     dead[64];
+    bool     unknown_too; /* who cannot be judged is dead */
 } pool_i_verdicts_t;
 
 static bool pool_i_verdict(pool_t *pool, pool_i_verdicts_t *seen, uint64_t owner)
@@ -1642,8 +2061,9 @@ static bool pool_i_verdict(pool_t *pool, pool_i_verdicts_t *seen, uint64_t owner
     uint64_t name = owner & ~POOL_I_BUSY, place = (name ^ name >> 32) % 64;
     if (name == 0 || name == POOL_I_NOBODY) return false;
     if (seen->owner[place] != name) {
-        seen->dead[place]  = pool_owner_is_dead(pool, name);
-        seen->owner[place] = name;
+        enum pool_life life = pool_owner_life(pool, name);
+        seen->dead[place]   = life == POOL_DEAD || (life == POOL_UNKNOWN && seen->unknown_too);
+        seen->owner[place]  = name;
     }
     return seen->dead[place];
 }
@@ -1659,12 +2079,13 @@ static bool pool_i_recover_slot(pool_t *pool, uint64_t slot, uint64_t owner, poo
     return stale(pool, slot, owner, context) && pool_free_generation(pool, slot, uses); /* not what it freed and took again */
 }
 
-uint64_t pool_recover(pool_t *pool, pool_stale_fn *stale, void *context)
+static uint64_t pool_i_recover(pool_t *pool, bool unknown_too, pool_stale_fn *stale, void *context)
 {
     pool_i_verdicts_t seen;
     uint64_t          group, slot, freed = 0;
 
     memset(&seen, 0, sizeof seen);
+    seen.unknown_too = unknown_too;
     for (group = pool_i_next_touched(pool, 0); group < pool->groups; group = pool_i_next_touched(pool, group + 1)) {
         for (slot = group * POOL_GROUP; slot < pool_i_group_end(pool, group); slot++) {
             uint64_t owner = pool_owner_word(pool, slot);
@@ -1679,6 +2100,16 @@ uint64_t pool_recover(pool_t *pool, pool_stale_fn *stale, void *context)
     pool_i_forget_waiters(pool, __atomic_load_n(&pool->header->waiting, __ATOMIC_SEQ_CST)); /* pairs with pool_i_round() */
     pool_i_wake_if_waiting(pool, POOL_I_ALL); /* also for slots that a dead freer announced to nobody, or only the index knew */
     return freed;
+}
+
+uint64_t pool_recover(pool_t *pool, pool_stale_fn *stale, void *context)
+{
+    return pool_i_recover(pool, false, stale, context);
+}
+
+uint64_t pool_recover_unknown(pool_t *pool, pool_stale_fn *stale, void *context)
+{
+    return pool_i_recover(pool, true, stale, context);
 }
 
 uint64_t pool_reset(pool_t *pool)
@@ -1961,15 +2392,15 @@ static void pool_i_initialise(pool_t *pool, const pool_spec_t *spec)
  * used, a sparse pool keeps none, and none is kept of those that perl and the
  * shell take for standard input and output. */
 
-/* "/proc/self/fdinfo/N", written without stdio: a signal handler may notify. */
-static const char *pool_i_fdinfo_path(int fd, char path[40])
+/* A folder of descriptors and a number, written without stdio: a signal handler may notify. */
+static const char *pool_i_fd_path(const char *folder, int fd, char path[40])
 {
     char *at = path + 39;
     *at      = '\0';
     do *--at = (char)('0' + fd % 10);
     while ((fd /= 10) != 0);
-    at -= strlen("/proc/self/fdinfo/");
-    memcpy(at, "/proc/self/fdinfo/", strlen("/proc/self/fdinfo/"));
+    at -= strlen(folder);
+    memcpy(at, folder, strlen(folder));
     return at;
 }
 
@@ -1985,7 +2416,7 @@ static uint64_t pool_i_event(int fd)
     const char       *id;
     struct itimerspec timer;
 
-    if (pool_i_read_file(pool_i_fdinfo_path(fd, path), text, sizeof text) > 0) {
+    if (pool_i_read_file(pool_i_fd_path("/proc/self/fdinfo/", fd, path), text, sizeof text) > 0) {
         if (strstr(text, "eventfd-count:") == NULL) return 0;
         if ((id = strstr(text, "eventfd-id: ")) == NULL) return POOL_I_EVENT_UNKNOWN;
         return POOL_I_EVENT_UNKNOWN + 1 + pool_i_number(id + strlen("eventfd-id: "));
@@ -2041,6 +2472,23 @@ static int pool_i_open_again(const pool_t *pool)
     return -1;
 }
 
+/* A descriptor as pool_i_open_again(), but of a file opened anew, whose locks are not
+ * those of the mapping. */
+static int pool_i_open_anew(const pool_t *pool)
+{
+    const int flags = O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    char      path[40];
+    int       kept = pool_descriptor(pool), fd = -1;
+
+    if (kept >= 0)
+        fd = open(pool_i_fd_path("/proc/self/fd/", kept, path), flags);
+    else if (pool_is_at_path(pool))
+        fd = open(pool->absolute, flags);
+    if (fd < 0 || pool_i_is_still(fd, &pool->file)) return fd;
+    close(fd); /* it was replaced just now */
+    return -1;
+}
+
 static pool_t *pool_i_new_handle(const char *path, pool_error_t *err)
 {
     pool_t *pool = (pool_t *)calloc(1, sizeof *pool);
@@ -2061,7 +2509,7 @@ static pool_t *pool_i_new_handle(const char *path, pool_error_t *err)
     pool->fd         = -1;
     pool->event_fd   = -1;
     pool->references = 1;
-    if ((path == NULL || (pool->path != NULL && pool->absolute != NULL)) && pool_i_process_page()) return pool;
+    if ((path == NULL || (pool->path != NULL && pool->absolute != NULL)) && pool_identify()) return pool;
     pool_i_fail(err, POOL_E_SYSTEM, ENOMEM, "no memory for a handle");
     pool_close(pool);
     return NULL;
@@ -2083,7 +2531,9 @@ static pool_t *pool_i_map(pool_t *pool, int fd, const pool_spec_t *spec, pool_er
         return NULL;
     }
     pool_i_lay_out(pool, spec, (uintptr_t)base);
-    if (fd >= 0) pool_i_look(fd, &pool->file);
+    if (fd < 0) return pool;
+    pool_i_look(fd, &pool->file);
+    pool_i_hold(pool, fd);
     return pool;
 }
 
@@ -2396,6 +2846,7 @@ static pool_t *pool_i_open_path(const char *path, const pool_spec_t *want, pool_
 pool_t *pool_open(const char *path, const pool_spec_t *want, pool_error_t *err)
 {
     pool_t *pool;
+    (void)pool_identify(); /* while there is a descriptor to do it with */
     if (path == NULL || want->capacity != 0)
         if (!pool_i_check_spec(want, err)) return NULL;
     if (path != NULL) return pool_i_open_path(path, want, err);
@@ -2439,7 +2890,9 @@ pool_t *pool_open_fd(int fd, const pool_spec_t *want, pool_error_t *err)
     struct stat   st;
     uint64_t      size;
     pool_t       *pool;
+    int           anew;
 
+    (void)pool_identify();
     if (fstat(fd, &st) != 0) {
         pool_i_fail(err, POOL_E_SYSTEM, errno, "invalid file descriptor %d", fd);
         return NULL;
@@ -2455,7 +2908,12 @@ pool_t *pool_open_fd(int fd, const pool_spec_t *want, pool_error_t *err)
         return NULL;
     }
     pool->is_memfd = st.st_nlink == 0;
-    return pool_i_attach(pool, pool->fd, &header, size, want, err);
+    /* Opened anew, or the lock of our namespace would be held by all who have the descriptor, too. */
+    (void)pool_i_look(pool->fd, &pool->file);
+    anew = pool_i_open_anew(pool);
+    pool = pool_i_attach(pool, anew >= 0 ? anew : pool->fd, &header, size, want, err);
+    if (anew >= 0) close(anew);
+    return pool;
 }
 
 uint64_t pool_size(const pool_spec_t *want)
@@ -2511,6 +2969,64 @@ pool_t *pool_retain(pool_t *pool)
     return pool;
 }
 
+void pool_set_home(pool_t *pool, pool_t *home)
+{
+    pool->home = home;
+    (void)pool_i_identify(pool);
+}
+
+/* Does this process hold a slot? One that never was named does not. */
+static bool pool_i_holds_slots(const pool_t *pool)
+{
+    uint64_t me = __atomic_load_n(&pool->me, __ATOMIC_RELAXED), word = __atomic_load_n(&pool_i_process->word, __ATOMIC_RELAXED), slot;
+    if (((me ^ word) & ~POOL_I_TAG_MASK) != 0) return false;
+    for (slot = pool_next_held(pool, 0); slot != POOL_NONE; slot = pool_next_held(pool, slot + 1))
+        if ((pool_owner_word(pool, slot) & ~POOL_I_BUSY) == me) return true;
+    return false;
+}
+
+/* Files whose first page stays mapped though their pools were closed, one each: the
+ * process lives and holds slots, and its namespace must be seen to live. */
+typedef struct pool_i_kept {
+    pool_file_t         file;
+    uint64_t            space;
+    struct pool_i_kept *next;
+} pool_i_kept_t;
+
+static pool_i_kept_t *pool_i_all_kept; /* only grows (CAS, release; pairs with the acquire below) */
+
+/* Must that page stay mapped? Remembers that it does. */
+static bool pool_i_stays_kept(const pool_t *pool)
+{
+    uint64_t       space = pool->kept;
+    pool_i_kept_t *one, *first = __atomic_load_n(&pool_i_all_kept, __ATOMIC_ACQUIRE);
+
+    if (space == 0 || (space & POOL_I_NAME_MASK) == POOL_I_FIRST || !(pool->outlived || pool_i_holds_slots(pool))) return false;
+    for (one = first; one != NULL; one = one->next)
+        if (one->space == space && one->file.device == pool->file.device && one->file.inode == pool->file.inode) return false;
+    if ((one = (pool_i_kept_t *)malloc(sizeof *one)) == NULL) return true;
+    one->file  = pool->file;
+    one->space = space;
+    one->next  = first;
+    while (!__atomic_compare_exchange_n(&pool_i_all_kept, &one->next, one, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {}
+    return true;
+}
+
+/* Unmap the pool, but for a page of it that must stay. */
+static void pool_i_unmap(pool_t *pool)
+{
+    bool stays = pool_i_stays_kept(pool);
+    if (pool->is_borrowed) {
+        if (pool->home != NULL && pool->home->kept != 0 && pool_i_holds_slots(pool)) pool->home->outlived = true;
+        return;
+    }
+    if (pool->keeper != NULL) {
+        if (!stays) munmap(pool->keeper, POOL_I_PAGE);
+        stays = false;
+    }
+    munmap((char *)pool->header + (stays ? POOL_I_PAGE : 0), pool->total_size - (stays ? POOL_I_PAGE : 0));
+}
+
 /* Acquire and release, each pairing with the same line in another thread: the
  * last user sees all that the others did. */
 void pool_close(pool_t *pool)
@@ -2520,7 +3036,7 @@ void pool_close(pool_t *pool)
     if (pool->header != NULL) {
         if (pool_descriptor(pool) >= 0) close(pool->fd);
         if (pool_eventfd_get(pool) >= 0) close(pool->event_fd);
-        if (!pool->is_borrowed) munmap(pool->header, pool->total_size);
+        pool_i_unmap(pool);
     }
     free(pool->path);
     free(pool->absolute);

@@ -45,7 +45,7 @@ static uint64_t shm_recover_attachments(shm_space_t *space)
 static bool shm_recover_attachment(pool_t *part, uint64_t index, uint64_t owner, void *now)
 {
     if (!shm_is_in_transit(part, (const shm_attach_t *)pool_ptr(part, index), *(const int64_t *)now)) return true;
-    pool_unadopt(part, index, owner);
+    pool_unadopt(part, index, pool_generation(part, index), owner);
     return false;
 }
 
@@ -265,14 +265,14 @@ static bool shm_read_chain(shm_chain_t *chain, uint64_t variable)
 static bool shm_recover_block(pool_t *part, uint64_t index, uint64_t owner, void *context)
 {
     shm_chain_t *chain = (shm_chain_t *)context;
-    uint64_t     id    = index + pool_grow_base(chain->part);
+    uint64_t     id    = index + pool_grow_base(chain->part), uses = pool_generation(part, index);
     shm_block_t *block = (shm_block_t *)pool_ptr(part, index);
 
     (void)owner;
     if (!shm_read_chain(chain, block->variable)) return true;
     if (chain->blocks.failed) return false;
     if (bsearch(&id, chain->blocks.data, chain->blocks.length / sizeof id, sizeof id, shm_compare_blocks) == NULL) return true;
-    pool_unadopt(part, index, POOL_I_NOBODY);
+    pool_unadopt(part, index, uses, POOL_I_NOBODY);
     return false;
 }
 

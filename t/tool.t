@@ -203,12 +203,34 @@ subtest 'an owner in another PID namespace' => sub {
         exec @unshare, perl_command($program, "$folder/elsewhere") or die;
     }
     chomp(my $slot = readline $from_them);
+    my $state = PoolTest::keeps_locks("$folder/elsewhere") ? 'elsewhere' : 'unknown';
     is_deeply json('slots', "$folder/elsewhere"),
-        [ { slot => $slot, pid => 1, state => 'elsewhere', age => undef, command => undef, value => 8 } ],
+        [ { slot => $slot, pid => 1, state => $state, age => undef, command => undef, value => 8 } ],
         'is not taken for the process that has this PID here, and is neither alive nor stale';
     is json('recover', "$folder/elsewhere")->{slots}, 0, 'and is not recovered';
     close $to_them;
     close $from_them;
+};
+
+subtest 'a process of which nothing can be told' => sub {
+    my $path = "$folder/unknown";
+    my $pool = Data::Pool::Shared::I64->new($path, 10);
+    leave_stale($pool, 6);
+    # As if its owner was of a PID namespace with no lock: bit 33 of its entry says so, the low bits name it.
+    my @table   = unpack 'Q1024', substr PoolTest::read_file($path), 4096, 8192;
+    my ($place) = grep { $table[$_] } 0 .. 1023;
+    open my $file, '+<', $path or die "cannot open: $!";
+    seek $file, 4096 + 8 * $place, 0;
+    print {$file} pack 'Q', ($table[$place] | 1 << 33) ^ 0x100;
+    close $file;
+    my $other = in_child { Data::Pool::Shared::I64->new($path)->alloc; $_[0]->say('ready'); $_[0]->hear };
+    $other->hear;
+    is json('slots', $path)->[0]{state},                            'unknown',                            'is shown as unknown';
+    is succeeds('recover', $path),                                  "0 stale slots recovered\n",          'is not taken for dead';
+    is succeeds('recover', '--dry-run', '--namespace-gone', $path), "6 stale slots would be recovered\n", 'but if somebody says so';
+    is succeeds('recover', '--namespace-gone', $path),              "6 stale slots recovered\n",          'its slots are freed';
+    is $pool->used,                                                 1,                                    'and nothing of the living';
+    $other->end;
 };
 
 subtest 'looking changes nothing' => sub {

@@ -245,14 +245,14 @@ static void operate(victim_t *victim, input_t *in)
         for (i = 0; (i = pool_next_allocated(pool, i)) != POOL_NONE; i++) EXPECT(i < pool->capacity);
         break;
     case 13: pool_stats(pool, &all); break;
-    case 14: pool_owner_is_dead(pool, nasty(victim, take(in, 1), take(in, 2))); break;
+    case 14: pool_owner_life(pool, nasty(victim, take(in, 1), take(in, 2))); break;
     case 15:
         if (pool->variant == POOL_I64) pool_wait(pool, slot, pool_i64_get(pool, slot), patience(victim));
         if (pool->variant == POOL_I32) pool_wait(pool, slot, pool_i32_get(pool, slot), patience(victim));
         pool_wake(pool, slot, 1);
         break;
     case 16: pool_auto_recover(pool, (int64_t)take(in, 1)); break;
-    case 17: pool_unadopt(pool, slot, victim->dead); break;
+    case 17: pool_unadopt(pool, slot, pool_generation(pool, slot), victim->dead); break;
     default: operate_on_data(victim, in, slot);
     }
 }
@@ -275,7 +275,7 @@ static pool_t *some_pool(input_t *in, int fd)
 static uint64_t dead_owner(pool_t *pool)
 {
     static uint64_t start;
-    if (start == 0) start = pool_i_me(pool) ^ POOL_I_START_MASK; /* our PID, in an earlier life */
+    if (start == 0) start = pool_i_me(pool) ^ POOL_I_TIME_MASK; /* our PID, in an earlier life */
     return (start & ~POOL_I_TAG_MASK) | (pool_i_me(pool) & POOL_I_TAG_MASK);
 }
 

@@ -339,7 +339,7 @@ static void run_disown(void)     { shared->code = pool_disown(pool, 1); }
 static void run_disown_own(void) { shared->code = pool_disown(pool, shared->slots[0]); }
 static void run_reset(void)      { pool_reset(pool); }
 static void run_recover(void)    { pool_recover(pool, NULL, NULL); }
-static void run_unadopt(void)    { pool_unadopt(pool, 4, shared->slots[1]); }
+static void run_unadopt(void)    { pool_unadopt(pool, 4, pool_generation(pool, 4), shared->slots[1]); }
 static void run_wait(void)       { shared->code = pool_wait(pool, 0, pool_i64_get(pool, 0), POOL_FOREVER); }
 /* clang-format on */
 

@@ -139,7 +139,7 @@ static bool keep_one(pool_t *pool, uint64_t slot, uint64_t owner, void *context)
 static bool jump(pool_t *pool, uint64_t slot, uint64_t owner, void *context)
 {
     (void)context;
-    pool_unadopt(pool, slot, owner);
+    pool_unadopt(pool, slot, pool_generation(pool, slot), owner);
     longjmp(out, 1);
 }
 
@@ -186,19 +186,19 @@ static void strangers(void)
     uint64_t entry = pool->header->namespaces[(me & POOL_I_TAG_MASK) >> POOL_I_PID_BITS];
 
     while (pool->header->namespaces[tag] != 0) tag++;
-    pool_unadopt(pool, slot, me ^ POOL_I_START_MASK);
+    pool_unadopt(pool, slot, pool_generation(pool, slot), me ^ POOL_I_TIME_MASK);
     ok(pool_recover(pool, NULL, NULL) == 1, "our PID with another start time is another process, and dead");
 
     slot = pool_try_alloc(pool);
-    pool_unadopt(pool, slot, (me & ~POOL_I_TAG_MASK) | tag << POOL_I_PID_BITS);
+    pool_unadopt(pool, slot, pool_generation(pool, slot), (me & ~POOL_I_TAG_MASK) | tag << POOL_I_PID_BITS);
     ok(pool_recover(pool, NULL, NULL) == 0, "a PID of an unknown namespace is not judged");
     pool->header->namespaces[tag] = entry ^ 0x10;
     ok(pool_recover(pool, NULL, NULL) == 0, "nor one of another namespace");
-    pool->header->namespaces[tag] = entry ^ (uint64_t)0x10 << 32;
+    pool->header->namespaces[tag] = entry ^ (uint64_t)0x10 << POOL_I_BOOT_BIT;
     ok(pool_recover(pool, NULL, NULL) == 1, "one of an earlier boot is dead");
 
     slot = pool_try_alloc(pool);
-    pool_unadopt(pool, slot, me & ~POOL_I_TAG_MASK);
+    pool_unadopt(pool, slot, pool_generation(pool, slot), me & ~POOL_I_TAG_MASK);
     ok(pool_recover(pool, NULL, NULL) == 0, "one without a namespace is not judged");
     ok(pool_free(pool, slot), "… but can be freed");
     pool_close(pool);

@@ -107,7 +107,7 @@ static void *stale_work(void *argument)
             body_t *body = pool_ptr(job->pool, slot);
             job->failed += body->who != 0;
             body->who = job->number;
-            pool_unadopt(job->pool, slot, dead_owner); /* as if a process had died with it */
+            pool_unadopt(job->pool, slot, pool_generation(job->pool, slot), dead_owner); /* as if a process had died with it */
         }
         if (round % 4 == (int)(job->number % 4)) pool_recover(job->pool, NULL, NULL);
     }

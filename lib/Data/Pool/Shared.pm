@@ -460,8 +460,9 @@ Wakes all, or up to C<$n>, processes that C<wait> for this slot. Returns how man
 
 Frees the slots of dead processes, wakes those who wait, and returns how many it
 freed. Any process may call it, at any time, as often as it likes; several at once
-share the work. What belongs to a living process is never touched, nor what belongs
-to a process of another PID namespace (a container), which cannot be judged from here.
+share the work. What belongs to a living process is never touched, nor what belongs to
+one that cannot be judged. A process of another PID namespace (a container) is judged with
+all others of it: they are dead when none of them has the pool mapped any more.
 
 The code is called for each slot before it is freed, with its index and the PID that
 held it. The slot can be read meanwhile. C<disown> it in there to keep it. If the
@@ -470,6 +471,14 @@ have not been looked at.
 
 It reads F</proc> for each owner, not for each slot, and looks only at parts of the
 pool that were ever used.
+
+=head2 recover_unknown
+
+    my $count = $pool->recover_unknown;
+    my $count = $pool->recover_unknown(sub { my ($slot, $pid) = @_; ... });
+
+The same, and takes for dead also those of whom nothing can be told (C<owner_is_unknown>).
+For a person who knows that they are: L<shmpool(1)> does it for C<recover --namespace-gone>.
 
 =head2 auto_recover
 
@@ -524,18 +533,20 @@ reference to an array of hashes in no particular order:
 Slots that somebody is taking or giving back at the moment count as held; the sum of
 C<slots> is what C<used> returns.
 
-=head2 owner_word, owner_pid, owner_is_dead, owner_age
+=head2 owner_word, owner_pid, owner_is_dead, owner_is_unknown, owner_age
 
     my $owner   = $pool->owner_word($slot);
     my $pid     = $pool->owner_pid($owner);
     my $bool    = $pool->owner_is_dead($owner);
+    my $bool    = $pool->owner_is_unknown($owner);
     my $seconds = $pool->owner_age($owner);
 
 The owner word of a slot names the process that holds it for good, where a PID is
 given away again. It is an integer that means something in this pool only; 0 where the
 slot is free. C<owner_pid> is the PID in it, C<owner_is_dead> tells whether that process
-is dead. C<owner_age> is the
-time since it was started, be it dead or alive; C<undef> where that is unknown: nobody, or
+is dead. C<owner_is_unknown> is true where nobody here can tell: it is of another PID namespace, and
+the file system does not tell whether anybody lives there. C<owner_age> is the
+time since it was started (or first used a pool, if it could not read that), be it dead or alive; C<undef> where that is unknown: nobody, or
 a process of another PID namespace or of an earlier boot, whose PID means nothing here.
 
 =head1 STATUS

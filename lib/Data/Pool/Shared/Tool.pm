@@ -17,7 +17,7 @@ my $VARIABLES = __PACKAGE__ . '::Variables';
 my %COMMANDS  = (
     info    => [ $POOLS,     'FILE...' ],
     slots   => [ $POOLS,     'FILE' ],
-    recover => [ $POOLS,     'FILE',        'dry-run' ],
+    recover => [ $POOLS,     'FILE',        'dry-run',    'namespace-gone' ],
     watch   => [ $WATCH,     'FILE',        'interval=f', 'count=i' ],
     vars    => [ $VARIABLES, '[NAMESPACE]', 'namespace=s' ],
     dump    => [ $VARIABLES, 'VAR',         'namespace=s', 'wait=f', 'perl' ],

@@ -22,10 +22,11 @@ sub _look_up {
     my $pid   = $pool->owner_pid($owner);
     my %about = (pid => $pid, age => $pool->owner_age($owner), command => undef);
     $about{state} =
-          $pid == 0                    ? 'disowned'
-        : $pool->owner_is_dead($owner) ? 'stale'
-        : defined $about{age}          ? 'alive'
-        :                                'elsewhere';    # another PID namespace: its PID is somebody else here
+          $pid == 0                       ? 'disowned'
+        : $pool->owner_is_dead($owner)    ? 'stale'
+        : $pool->owner_is_unknown($owner) ? 'unknown'
+        : defined $about{age}             ? 'alive'
+        :                                   'elsewhere';    # another PID namespace: its PID is somebody else here
     $about{command} = _command($pid) if $about{state} eq 'alive';
     return \%about;
 }
@@ -34,9 +35,9 @@ sub _command {
     my ($pid) = @_;
     open my $file, '<', "/proc/$pid/comm" or return undef;
     my $name = readline $file;
-    return undef if !defined $name;                      # it ended just now
+    return undef if !defined $name;                         # it ended just now
     chomp $name;
-    utf8::decode($name);                                 # what a program has called itself
+    utf8::decode($name);                                    # what a program has called itself
     return $name;
 }
 
@@ -69,7 +70,8 @@ An empty table. Make a new one for each look at the pool: processes come and go.
 
 A hash: C<pid>; C<age> in seconds or C<undef>; C<command>, the process's name or C<undef>;
 and C<state>, one of C<alive>, C<stale> (dead: recovery frees its slots), C<disowned>
-(nobody's on purpose), C<elsewhere> (of another PID namespace, so that it cannot be judged).
+(nobody's on purpose), C<elsewhere> (of another PID namespace, in which somebody lives), C<unknown> (of one of which
+nothing can be told).
 
 =head1 LICENSE
 

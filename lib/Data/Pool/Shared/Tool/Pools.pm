@@ -31,9 +31,12 @@ sub info {
 }
 
 sub stale_count {
-    my ($pool) = @_;
+    my ($pool, $unknown_too) = @_;
     my $stale = 0;
-    for my $holder (@{ $pool->holders }) { $stale += $holder->{slots} if $pool->owner_is_dead($holder->{owner}) }
+    for my $holder (@{ $pool->holders }) {
+        my $owner = $holder->{owner};
+        $stale += $holder->{slots} if $pool->owner_is_dead($owner) || $unknown_too && $pool->owner_is_unknown($owner);
+    }
     return $stale;
 }
 
@@ -136,8 +139,9 @@ sub recover {
     my ($options, $path) = @_;
     my $pool  = Data::Pool::Shared->attach($path);
     my $dry   = $options->{'dry-run'};
-    my $count = $dry        ? stale_count($pool) : $pool->recover_stale;
-    my $slots = $count == 1 ? '1 stale slot'     : "$count stale slots";
+    my $gone  = $options->{'namespace-gone'};
+    my $count = $dry ? stale_count($pool, $gone) : $gone ? $pool->recover_unknown : $pool->recover_stale;
+    my $slots = $count == 1 ? '1 stale slot' : "$count stale slots";
     if ($options->{json}) {
         print json_text({ path => path_text($path), slots => $count, dry_run => $dry ? JSON::PP::true : JSON::PP::false });
     } else {
@@ -176,8 +180,10 @@ The commands of the same name of L<shmpool>, with its options.
 =head2 stale_count
 
     my $slots = stale_count($pool);
+    my $slots = stale_count($pool, 1);
 
-How many slots a recovery would free.
+How many slots a recovery would free, or one that takes owners of whom nothing can be
+told for dead.
 
 =head1 LICENSE
 
