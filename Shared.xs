@@ -15,6 +15,7 @@
 #define INTEGER_FITS(nv) ((nv) >= -9223372036854775808.0 && (nv) < 9223372036854775808.0)
 
 typedef uint64_t slot_t;
+typedef pool_t   readable_t; /* a pool that need not be writable: see the typemap */
 typedef int      descriptor_t;
 
 /* ------------------------------------------------------------------------
@@ -40,6 +41,10 @@ static int pool_magic_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *params)
 
 static MGVTBL pool_vtbl = { NULL, NULL, NULL, NULL, pool_magic_free, NULL, pool_magic_dup, NULL };
 
+/* A pool that was attached to with the option readonly has the other one, so that the
+ * methods that write do not find it, and no call pays for the question. */
+static MGVTBL readonly_vtbl = { NULL, NULL, NULL, NULL, pool_magic_free, NULL, pool_magic_dup, NULL };
+
 static MAGIC *attach_magic(pTHX_ SV *sv, int type, MGVTBL *vtbl, void *what)
 {
     MAGIC *mg = sv_magicext(sv, NULL, type, vtbl, (const char *)what, 0);
@@ -64,9 +69,17 @@ PERL_STATIC_INLINE MAGIC *find_magic(SV *self, const MGVTBL *vtbl)
     return NULL;
 }
 
+static MAGIC *find_any_pool(SV *self)
+{
+    MAGIC *mg = find_magic(self, &pool_vtbl);
+    return mg ? mg : find_magic(self, &readonly_vtbl);
+}
+
 static void no_pool(pTHX_ SV *self)
 {
-    if (find_magic(self, &pool_vtbl)) croak("This " CLASS " object was destroyed");
+    MAGIC *mg = find_any_pool(self);
+    if (mg && mg->mg_ptr) croak("writing is needed, and this " CLASS " object was made with the option readonly");
+    if (mg) croak("This " CLASS " object was destroyed");
     croak("Expected a " CLASS " object");
 }
 
@@ -75,6 +88,20 @@ PERL_STATIC_INLINE pool_t *pool_of(pTHX_ SV *self)
     MAGIC *mg = find_magic(self, &pool_vtbl);
     if (UNLIKELY(!mg || !mg->mg_ptr)) no_pool(aTHX_ self);
     return (pool_t *)mg->mg_ptr;
+}
+
+static pool_t *readonly_of(pTHX_ SV *self)
+{
+    MAGIC *mg = find_magic(self, &readonly_vtbl);
+    if (!mg || !mg->mg_ptr) no_pool(aTHX_ self);
+    return (pool_t *)mg->mg_ptr;
+}
+
+/* For methods that only read. */
+PERL_STATIC_INLINE pool_t *readable_of(pTHX_ SV *self)
+{
+    MAGIC *mg = find_magic(self, &pool_vtbl);
+    return LIKELY(mg && mg->mg_ptr) ? (pool_t *)mg->mg_ptr : readonly_of(aTHX_ self);
 }
 
 /* Keep the handle until the statement ends: for calls that may run Perl code
@@ -165,6 +192,18 @@ static int descriptor_of(pTHX_ SV *sv)
     nv = SvNV_nomg(number);
     if (!(nv >= INT32_MIN && nv <= INT32_MAX && (NV)(int)nv == nv)) croak("%s is not a file descriptor", shown(aTHX_ number));
     return (int)nv;
+}
+
+/* A process ID as owner() gives it; 0: nobody. */
+static pid_t pid_of(pTHX_ SV *sv)
+{
+    SV *number;
+    NV  nv;
+    SvGETMAGIC(sv);
+    number = SvROK(sv) ? number_behind(aTHX_ sv) : sv;
+    nv     = number && looks_like_number(number) ? SvNV_nomg(number) : -1;
+    if (!(nv >= 0 && nv <= INT32_MAX && (NV)(pid_t)nv == nv)) croak("%s is not a process ID", SvOK(sv) ? shown(aTHX_ sv) : "undef");
+    return (pid_t)nv;
 }
 
 /* What a reference is stored as is not its address. */
@@ -498,6 +537,11 @@ static SV *new_value(pTHX_ const pool_t *pool, slot_t slot)
  * Allocating
  * --------------------------------------------------------------------- */
 
+static void not_in_fixed(pTHX_ const pool_t *pool, const char *what)
+{
+    if (pool->fixed) croak("cannot %s: the slots of this pool are fixed, all are allocated from the start and none is ever free", what);
+}
+
 static void no_space(pTHX)
 {
     if (errno == ENOSPC || errno == EDQUOT) croak("cannot allocate a slot: no space left on the filesystem of this sparse pool");
@@ -507,7 +551,9 @@ static void no_space(pTHX)
 /* Allocate n slots; false if there are not so many in time. */
 static bool allocate(pTHX_ pool_t *pool, size_t n, int64_t timeout_ns, slot_t *slots)
 {
-    int code = pool_alloc_n(timeout_ns == 0 ? pool : hold(aTHX_ pool), n, timeout_ns, slots);
+    int code;
+    not_in_fixed(aTHX_ pool, "allocate");
+    code = pool_alloc_n(timeout_ns == 0 ? pool : hold(aTHX_ pool), n, timeout_ns, slots);
     if (code == POOL_E_NOSPC) no_space(aTHX);
     return code == POOL_OK;
 }
@@ -517,6 +563,7 @@ static slot_t allocate_one(pTHX_ pool_t *pool, int64_t timeout_ns)
     slot_t slot = pool_try_alloc(pool);
     if (LIKELY(slot < POOL_NOSPC)) return slot;
     if (slot == POOL_NOSPC) no_space(aTHX);
+    not_in_fixed(aTHX_ pool, "allocate");
     return timeout_ns != 0 && allocate(aTHX_ pool, 1, timeout_ns, &slot) ? slot : POOL_NONE;
 }
 
@@ -739,8 +786,12 @@ static void option_of(pTHX_ pool_spec_t *spec, const char *name, SV *value)
         spec->flags |= SvTRUE(value) ? POOL_SPARSE : 0;
     else if (strEQ(name, "populate"))
         spec->flags |= SvTRUE(value) ? POOL_POPULATE : 0;
+    else if (strEQ(name, "fixed"))
+        spec->flags |= SvTRUE(value) ? POOL_FIXED : 0;
+    else if (strEQ(name, "readonly"))
+        spec->flags |= SvTRUE(value) ? POOL_READONLY : 0;
     else
-        croak("unknown option %s: there are mode, sparse and populate", shown(aTHX_ sv_2mortal(newSVpv(name, 0))));
+        croak("unknown option %s: there are mode, sparse, populate, fixed and readonly", shown(aTHX_ sv_2mortal(newSVpv(name, 0))));
 }
 
 static void options_of(pTHX_ pool_spec_t *spec, HV *options)
@@ -791,7 +842,7 @@ static SV *new_pool(pTHX_ const char *class, pool_t *pool, const pool_error_t *e
 {
     if (!pool) croak("%s", error->text);
     pool_on_idle(pool, run_signal_handlers);
-    return new_object(aTHX_ class, &pool_vtbl, pool);
+    return new_object(aTHX_ class, pool->readonly ? &readonly_vtbl : &pool_vtbl, pool);
 }
 
 /* The object of a pool of a class that the caller did not know. */
@@ -954,6 +1005,7 @@ new(class, path, ...)
     spec_of(aTHX_ &spec, (uint32_t)ix, &ST(2), items - 2);
     SvGETMAGIC(path);
     if (!SvOK(path) && !spec.capacity) croak("capacity is missing: a pool without a path is a new one");
+    if (!SvOK(path) && (spec.flags & POOL_READONLY)) croak("a new pool cannot be readonly");
     while (!(pool = pool_open(SvOK(path) ? text_of(aTHX_ path, "path") : NULL, &spec, &error)) && error.code == POOL_INTERRUPTED)
         PERL_ASYNC_CHECK();
     ST(0) = sv_2mortal(new_pool(aTHX_ class_of(aTHX_ class), pool, &error));
@@ -975,6 +1027,7 @@ new_memfd(class, name, ...)
   PPCODE:
     spec_of(aTHX_ &spec, (uint32_t)ix, &ST(2), items - 2);
     if (!spec.capacity) croak("capacity is missing: a memfd is a new pool");
+    if (spec.flags & POOL_READONLY) croak("a new pool cannot be readonly");
     ST(0) = sv_2mortal(new_pool(aTHX_ class_of(aTHX_ class), pool_open_memfd(text_of(aTHX_ name, "name"), &spec, &error), &error));
     XSRETURN(1);
 
@@ -997,15 +1050,19 @@ new_from_fd(class, fd, ...)
     XSRETURN(1);
 
 void
-attach(class, path)
+attach(class, path, options = NULL)
     SV *class
     SV *path
+    SV *options
   PREINIT:
     pool_spec_t  spec;
     pool_error_t error;
   PPCODE:
     PERL_UNUSED_VAR(class);
-    memset(&spec, 0, sizeof spec); /* POOL_ANY */
+    if (options && !(SvROK(options) && SvTYPE(SvRV(options)) == SVt_PVHV)) croak("expected a hash reference of options");
+    spec_of(aTHX_ &spec, POOL_RAW, &options, options ? 1 : 0);
+    spec.variant   = POOL_ANY;
+    spec.elem_size = 0;
     SvGETMAGIC(path);
     if (!SvOK(path)) croak("path is missing: there is nothing to attach to");
     ST(0) = sv_2mortal(new_pool_of_variant(aTHX_ pool_open(text_of(aTHX_ path, "path"), &spec, &error), &error));
@@ -1015,7 +1072,7 @@ void
 DESTROY(self)
     SV *self
   PREINIT:
-    MAGIC *mg = find_magic(self, &pool_vtbl);
+    MAGIC *mg = find_any_pool(self);
   CODE:
     if (mg && mg->mg_ptr) pool_magic_free(aTHX_ self, mg);
 
@@ -1078,7 +1135,9 @@ free(pool, slot)
     pool_t *pool
     slot_t slot
   PPCODE:
-    RETURN_BOOL(pool_free(pool, slot));
+    if (pool_free(pool, slot)) XSRETURN_YES;
+    not_in_fixed(aTHX_ pool, "free");
+    XSRETURN_NO;
 
 void
 alloc_n(pool, n, timeout = NULL)
@@ -1096,6 +1155,7 @@ alloc_n(pool, n, timeout = NULL)
     timeout_ns = timeout_of(aTHX_ timeout);
     pool       = pool_of(aTHX_ ST(0)); /* those two may have run Perl code */
     if (count < 0) croak("cannot allocate %" IVdf " slots", count);
+    not_in_fixed(aTHX_ pool, "allocate");
     if ((UV)count > pool->capacity) XSRETURN_UNDEF;
     slots = (slot_t *)buffer(aTHX_ (size_t)count * sizeof *slots);
     if (!allocate(aTHX_ pool, (size_t)count, timeout_ns, slots)) XSRETURN_UNDEF;
@@ -1113,19 +1173,21 @@ free_n(pool, slots)
     slot_t *freed;
   PPCODE:
     freed = slots_of(aTHX_ hold(aTHX_ pool), slots, &n);
+    not_in_fixed(aTHX_ pool, "free");
     RETURN_UV((UV)pool_free_n(pool, freed, n));
 
 void
 reset(pool)
     pool_t *pool
   PPCODE:
+    not_in_fixed(aTHX_ pool, "reset");
     RETURN_UV((UV)pool_reset(pool));
 
 # ---- read and write
 
 void
 get(pool, slot)
-    pool_t *pool
+    readable_t *pool
     slot_t slot
   PPCODE:
     NEEDS_ALLOCATED(pool, slot);
@@ -1153,7 +1215,7 @@ set(pool, slot, sv)
 
 void
 get_n(pool, slots)
-    pool_t *pool
+    readable_t *pool
     SV *slots
   PREINIT:
     size_t  i, n;
@@ -1188,7 +1250,7 @@ set_n(pool, slots, values)
 
 void
 ptr(pool, slot)
-    pool_t *pool
+    readable_t *pool
     slot_t slot
   PPCODE:
     NEEDS_ALLOCATED(pool, slot);
@@ -1196,13 +1258,13 @@ ptr(pool, slot)
 
 void
 data_ptr(pool)
-    pool_t *pool
+    readable_t *pool
   PPCODE:
     RETURN_UV(PTR2UV(pool->data));
 
 SV *
 slot_sv(pool, slot)
-    pool_t *pool
+    readable_t *pool
     slot_t slot
   CODE:
     NEEDS_ALLOCATED(pool, slot);
@@ -1224,35 +1286,35 @@ bind(pool, slot, variable)
 
 void
 is_allocated(pool, slot)
-    pool_t *pool
+    readable_t *pool
     slot_t slot
   PPCODE:
     RETURN_BOOL(pool_is_allocated(pool, slot));
 
 void
 owner(pool, slot)
-    pool_t *pool
+    readable_t *pool
     slot_t slot
   PPCODE:
     RETURN_IV((IV)pool_owner(pool, slot));
 
 void
 is_stale(pool, slot)
-    pool_t *pool
+    readable_t *pool
     slot_t slot
   PPCODE:
     RETURN_BOOL(pool_is_stale(pool, slot));
 
 void
 owner_word(pool, slot)
-    pool_t *pool
+    readable_t *pool
     slot_t slot
   PPCODE:
     RETURN_UV((UV)(pool_owner_word(pool, slot) & ~POOL_I_BUSY));
 
 void
 owner_pid(pool, owner)
-    pool_t *pool
+    readable_t *pool
     UV owner
   PPCODE:
     PERL_UNUSED_VAR(pool);
@@ -1260,21 +1322,21 @@ owner_pid(pool, owner)
 
 void
 owner_is_dead(pool, owner)
-    pool_t *pool
+    readable_t *pool
     UV owner
   PPCODE:
     RETURN_BOOL(pool_owner_is_dead(pool, owner));
 
 void
 owner_is_unknown(pool, owner)
-    pool_t *pool
+    readable_t *pool
     UV owner
   PPCODE:
     RETURN_BOOL(pool_owner_life(pool, owner) == POOL_UNKNOWN);
 
 void
 owner_age(pool, owner)
-    pool_t *pool
+    readable_t *pool
     UV owner
   PREINIT:
     NV age;
@@ -1285,7 +1347,7 @@ owner_age(pool, owner)
 
 void
 holders(pool, from = NULL, to = NULL)
-    pool_t *pool
+    readable_t *pool
     SV *from
     SV *to
   PREINIT:
@@ -1304,11 +1366,12 @@ holders(pool, from = NULL, to = NULL)
     XSRETURN(1);
 
 void
-adopt(pool, slot)
+adopt(pool, slot, from = NULL)
     pool_t *pool
     slot_t slot
+    SV *from
   PPCODE:
-    RETURN_BOOL(pool_adopt(pool, slot));
+    RETURN_BOOL(from ? pool_adopt_from(pool, slot, pid_of(aTHX_ from)) : pool_adopt(pool, slot));
 
 void
 disown(pool, slot)
@@ -1350,7 +1413,7 @@ auto_recover(pool, seconds)
 
 void
 capacity(pool)
-    pool_t *pool
+    readable_t *pool
   ALIAS:
     elem_size = 1
     used      = 2
@@ -1366,7 +1429,7 @@ capacity(pool)
 
 void
 allocated_slots(pool)
-    pool_t *pool
+    readable_t *pool
   PREINIT:
     AV    *result;
     slot_t slot;
@@ -1378,7 +1441,7 @@ allocated_slots(pool)
 
 void
 each_allocated(pool, callback)
-    pool_t *pool
+    readable_t *pool
     SV *callback
   PREINIT:
     slot_t slot;
@@ -1391,7 +1454,7 @@ each_allocated(pool, callback)
 
 void
 stats(pool)
-    pool_t *pool
+    readable_t *pool
   PREINIT:
     HV           *stats;
     pool_counts_t counts;
@@ -1414,40 +1477,43 @@ stats(pool)
 
 void
 variant(pool)
-    pool_t *pool
+    readable_t *pool
   PPCODE:
     ST(0) = sv_2mortal(newSVpv(pool_variant_name(pool->variant), 0));
     XSRETURN(1);
 
 void
 format_version(pool)
-    pool_t *pool
+    readable_t *pool
   PPCODE:
     PERL_UNUSED_VAR(pool);
     RETURN_UV(POOL_VERSION); /* of another version there are no handles */
 
 void
 is_sparse(pool)
-    pool_t *pool
+    readable_t *pool
+  ALIAS:
+    is_fixed    = 1
+    is_readonly = 2
   PPCODE:
-    RETURN_BOOL(pool->extents != NULL);
+    RETURN_BOOL(ix == 0 ? pool->extents != NULL : ix == 1 ? pool->fixed : pool->readonly);
 
 void
 path(pool)
-    pool_t *pool
+    readable_t *pool
   PPCODE:
     ST(0) = pool->path ? sv_2mortal(newSVpv(pool->path, 0)) : &PL_sv_undef;
     XSRETURN(1);
 
 void
 memfd(pool)
-    pool_t *pool
+    readable_t *pool
   PPCODE:
     RETURN_IV(pool->is_memfd ? pool_descriptor(pool) : -1);
 
 void
 sync(pool)
-    pool_t *pool
+    readable_t *pool
   PPCODE:
     if (pool_sync(pool) != POOL_OK) croak("cannot sync pool: %s", Strerror(errno));
     XSRETURN_YES;
@@ -1480,7 +1546,7 @@ unlink(self, path = NULL)
 
 void
 eventfd(pool)
-    pool_t *pool
+    readable_t *pool
   PREINIT:
     int fd;
   PPCODE:
@@ -1489,7 +1555,7 @@ eventfd(pool)
 
 void
 eventfd_set(pool, fd)
-    pool_t *pool
+    readable_t *pool
     descriptor_t fd
   PPCODE:
     switch (pool_eventfd_set(pool, fd)) {
@@ -1501,19 +1567,19 @@ eventfd_set(pool, fd)
 
 void
 fileno(pool)
-    pool_t *pool
+    readable_t *pool
   PPCODE:
     RETURN_IV(pool_eventfd_get(pool));
 
 void
 notify(pool)
-    pool_t *pool
+    readable_t *pool
   PPCODE:
     RETURN_BOOL(pool_notify(pool));
 
 void
 eventfd_consume(pool)
-    pool_t *pool
+    readable_t *pool
   PREINIT:
     uint64_t count;
   PPCODE:
@@ -1642,7 +1708,7 @@ MODULE = Data::Pool::Shared    PACKAGE = Data::Pool::Shared::Integer
 
 void
 wait(pool, slot, old_sv, timeout = NULL)
-    pool_t *pool
+    readable_t *pool
     slot_t slot
     SV *old_sv
     SV *timeout
@@ -1673,7 +1739,7 @@ MODULE = Data::Pool::Shared    PACKAGE = Data::Pool::Shared::Str
 
 void
 max_len(pool)
-    pool_t *pool
+    readable_t *pool
   PPCODE:
     if (pool->variant != POOL_STR) croak("Expected a " CLASS "::Str object");
     RETURN_UV((UV)(pool->elem_size - POOL_STR_HEAD));

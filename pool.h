@@ -115,9 +115,11 @@ enum pool_code {
 #define POOL_MAX_BYTES     ((uint64_t)1 << 46) /* bytes in all */
 
 /* Flags of pool_spec_t. */
-#define POOL_SPARSE   1u /* reserve the data's disk blocks as slots are first used */
-#define POOL_POPULATE 2u /* fault the whole mapping in now                         */
-#define POOL_MODE     4u /* `mode` is given: apply it exactly                      */
+#define POOL_SPARSE   1u  /* reserve the data's disk blocks as slots are first used */
+#define POOL_POPULATE 2u  /* fault the whole mapping in now                         */
+#define POOL_MODE     4u  /* `mode` is given: apply it exactly                      */
+#define POOL_FIXED    8u  /* all slots are allocated, nobody's, from the first moment; none is ever freed */
+#define POOL_READONLY 16u /* attach where only reading is allowed: who writes dies of SIGSEGV */
 
 /* What the caller wants. capacity 0 and elem_size 0 mean: attach to what
  * exists and take its geometry, and with POOL_ANY its variant, too. elem_size is given for POOL_RAW and POOL_STR
@@ -170,7 +172,7 @@ typedef struct pool_header {
     uint32_t variant;
     uint64_t capacity;
     uint64_t elem_size;
-    uint32_t flags; /* POOL_SPARSE or 0 */
+    uint32_t flags; /* POOL_SPARSE, POOL_FIXED or 0 */
     uint32_t reserved;
     uint64_t total_size;
     uint8_t  pad0[16];
@@ -236,6 +238,8 @@ typedef struct pool {
     pool_header_t *header;
     uint32_t       variant;
     uint32_t       levels; /* of the index; 0: a small pool is searched without */
+    bool           fixed;  /* no slot is ever free */
+    bool           readonly;
 
     /* Read by the slow paths. */
     uint64_t  groups;
@@ -372,6 +376,10 @@ bool pool_free_generation(pool_t *pool, uint64_t slot, uint64_t uses);
  * Returns whether it is the owner now. Atomic. */
 bool pool_adopt(pool_t *pool, uint64_t slot);
 
+/* The same, but only from this owner: a process ID as pool_owner() gives it, 0: from
+ * nobody. Of several that try one wins. */
+bool pool_adopt_from(pool_t *pool, uint64_t slot, pid_t from);
+
 /* Make an allocated slot nobody's: no recovery frees it, its owner is 0.
  * Returns whether it is nobody's now. Atomic. */
 bool pool_disown(pool_t *pool, uint64_t slot);
@@ -381,7 +389,7 @@ bool pool_disown(pool_t *pool, uint64_t slot);
  * returning false; then it is not freed and not counted. */
 typedef bool pool_stale_fn(pool_t *pool, uint64_t slot, uint64_t owner, void *context);
 
-/* Free every slot whose owner is dead, strike dead waiters out, repair the
+/* Free every slot whose owner is dead (in a fixed pool: make it nobody's), strike dead waiters out, repair the
  * index, wake waiters. `stale` may be NULL. Returns the number of slots freed.
  * Reads /proc. Any number of processes may do it at once. */
 uint64_t pool_recover(pool_t *pool, pool_stale_fn *stale, void *context);
@@ -396,7 +404,7 @@ uint64_t pool_recover_unknown(pool_t *pool, pool_stale_fn *stale, void *context)
 bool pool_unadopt(pool_t *pool, uint64_t slot, uint64_t uses, uint64_t owner);
 
 /* Free all slots, whoever holds them. For when no other process works on the
- * pool. Returns how many were allocated. */
+ * pool. Returns how many were allocated; does nothing in a fixed pool. */
 uint64_t pool_reset(pool_t *pool);
 
 /* Let blocked allocations of this handle recover stale slots, every so many
@@ -614,6 +622,7 @@ static inline bool pool_i_release(pool_t *pool, uint64_t slot, uint64_t owner)
 static inline bool pool_i_free_quietly(pool_t *pool, uint64_t slot)
 {
     uint64_t owner = __atomic_load_n(&pool->records[slot].owner, __ATOMIC_RELAXED);
+    if (POOL_UNLIKELY(pool->fixed)) return false;
     if ((int64_t)owner <= 0 || !pool_i_release(pool, slot, owner)) return false; /* BUSY is the sign bit */
     __atomic_store_n(&pool->hint, slot, __ATOMIC_RELAXED);
     return true;
@@ -656,7 +665,7 @@ static inline void pool_i_announce(pool_t *pool, uint64_t slot)
 }
 
 /* Free a slot (index < capacity), one's own or another's. Returns false if it
- * was not allocated. Atomic. A system call only where somebody waits. */
+ * was not allocated, or the pool is fixed. Atomic. A system call only where somebody waits. */
 static inline bool pool_free(pool_t *pool, uint64_t slot)
 {
     if (!pool_i_free_quietly(pool, slot)) return false;
@@ -1235,11 +1244,12 @@ static uint64_t pool_i_tag(pool_t *pool, uint64_t space)
         tag   = 1 + (first + probe) % (POOL_NAMESPACES - 1);
         found = __atomic_load_n(&pool->header->namespaces[tag], __ATOMIC_ACQUIRE);
         if (found == space) return tag;
-        if (found != 0) continue;
+        if (found != 0 || pool->readonly) continue;
         if (__atomic_compare_exchange_n(&pool->header->namespaces[tag], &found, space, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
             return tag;
         if (found == space) return tag;
     }
+    if (pool->readonly) return 0; /* not there, and it names nobody */
     fd = pool_i_open_anew(pool->home != NULL ? pool->home : pool);
     for (probe = 0; probe < POOL_NAMESPACES - 1; probe++) {
         tag = 1 + (first + probe) % (POOL_NAMESPACES - 1);
@@ -1270,7 +1280,7 @@ uint64_t pool_i_identify(pool_t *pool)
     int      saved = errno;
 
     me = word | pool_i_tag(pool, pool_i_space(pool)) << POOL_I_PID_BITS;
-    if (child) pool_i_seed_hint(pool, word);
+    if (child && !pool->readonly) pool_i_seed_hint(pool, word);
     __atomic_store_n(&pool->me, me, __ATOMIC_RELAXED);
     errno = saved;
     return me;
@@ -1944,7 +1954,7 @@ int pool_alloc_n(pool_t *pool, uint64_t n, int64_t timeout_ns, uint64_t *slots)
     if (n == 0) return POOL_OK;
     if (n > pool->capacity) return POOL_FULL;
     code = pool_i_try(pool, n, slots, &contended);
-    if (code != POOL_FULL || timeout_ns == 0) return code;
+    if (code != POOL_FULL || timeout_ns == 0 || pool->fixed) return code; /* what is fixed is waited for in vain */
     pool_i_count(&pool->header->waits, 1);
     deadline_ns = pool_i_deadline(timeout_ns);
     do {
@@ -2006,6 +2016,7 @@ uint64_t pool_free_n(pool_t *pool, const uint64_t *slots, uint64_t n)
 bool pool_free_generation(pool_t *pool, uint64_t slot, uint64_t uses)
 {
     uint64_t *owner = &pool->records[slot].owner, me = pool_i_me(pool), was = me;
+    if (pool->fixed) return false;
     if (pool_generation(pool, slot) != uses) return false;
     if (!__atomic_compare_exchange_n(owner, &was, me | POOL_I_BUSY, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return false;
     if (pool_generation(pool, slot) != uses) {
@@ -2031,6 +2042,15 @@ static bool pool_i_bequeath(pool_t *pool, uint64_t slot, uint64_t heir)
 bool pool_adopt(pool_t *pool, uint64_t slot)
 {
     return pool_i_bequeath(pool, slot, pool_i_me(pool));
+}
+
+/* Orders as pool_i_bequeath(). */
+bool pool_adopt_from(pool_t *pool, uint64_t slot, pid_t from)
+{
+    uint64_t *word = &pool->records[slot].owner, me = pool_i_me(pool), owner = __atomic_load_n(word, __ATOMIC_RELAXED);
+    while (owner != 0 && (owner & POOL_I_BUSY) == 0 && pool_owner_pid(owner) == from)
+        if (__atomic_compare_exchange_n(word, &owner, me, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) return true;
+    return false;
 }
 
 bool pool_disown(pool_t *pool, uint64_t slot)
@@ -2068,14 +2088,22 @@ static bool pool_i_verdict(pool_t *pool, pool_i_verdicts_t *seen, uint64_t owner
     return seen->dead[place];
 }
 
+/* Both orders: as pool_i_bequeath(). */
+static bool pool_i_hand_over(pool_t *pool, uint64_t slot, uint64_t owner, uint64_t heir)
+{
+    return __atomic_compare_exchange_n(&pool->records[slot].owner, &owner, heir, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
 /* Free one slot of a dead owner. With a callback the slot is adopted first, so
  * that a recoverer that dies meanwhile leaves it stale again, under its own name.
  * Both orders: as pool_i_bequeath(). */
 static bool pool_i_recover_slot(pool_t *pool, uint64_t slot, uint64_t owner, pool_stale_fn *stale, void *context)
 {
-    uint64_t me = pool_i_me(pool), was = owner, uses = pool_generation(pool, slot);            /* the dead cannot move it */
+    uint64_t me = pool_i_me(pool), was = owner, uses = pool_generation(pool, slot); /* the dead cannot move it */
+    if (pool->fixed && (stale == NULL || (owner & POOL_I_BUSY) != 0)) return pool_i_hand_over(pool, slot, owner, POOL_I_NOBODY);
     if (stale == NULL || (owner & POOL_I_BUSY) != 0) return pool_i_release(pool, slot, owner); /* BUSY: never was allocated */
     if (!__atomic_compare_exchange_n(&pool->records[slot].owner, &was, me, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) return false;
+    if (pool->fixed) return stale(pool, slot, owner, context) && pool_i_hand_over(pool, slot, me, POOL_I_NOBODY);
     return stale(pool, slot, owner, context) && pool_free_generation(pool, slot, uses); /* not what it freed and took again */
 }
 
@@ -2115,6 +2143,7 @@ uint64_t pool_recover_unknown(pool_t *pool, pool_stale_fn *stale, void *context)
 uint64_t pool_reset(pool_t *pool)
 {
     uint64_t group, slot, freed = 0;
+    if (pool->fixed) return 0;
     for (group = pool_i_next_touched(pool, 0); group < pool->groups; group = pool_i_next_touched(pool, group + 1)) {
         for (slot = group * POOL_GROUP; slot < pool_i_group_end(pool, group); slot++)
             freed += __atomic_exchange_n(&pool->records[slot].owner, 0, __ATOMIC_SEQ_CST) != 0; /* as pool_i_release() */
@@ -2248,7 +2277,7 @@ void pool_stats(pool_t *pool, pool_counts_t *counts)
             counts->allocs += pool_generation(pool, slot);
             counts->frees += pool_i_frees_of(pool, slot);
         }
-    counts->frees = pool_i_never_back(&pool->header->frees, counts->frees);
+    if (!pool->readonly) counts->frees = pool_i_never_back(&pool->header->frees, counts->frees);
     for (i = 0; i < POOL_WAITERS; i++) counts->waiters += __atomic_load_n(&pool->header->waiters[i], __ATOMIC_RELAXED) != 0;
     counts->waits      = __atomic_load_n(&pool->header->waits, __ATOMIC_RELAXED);
     counts->timeouts   = __atomic_load_n(&pool->header->timeouts, __ATOMIC_RELAXED);
@@ -2329,6 +2358,8 @@ static bool pool_i_check_spec(const pool_spec_t *spec, pool_error_t *err)
                     (unsigned long long)spec->elem_size);
     else if ((spec->flags & (POOL_SPARSE | POOL_POPULATE)) == (POOL_SPARSE | POOL_POPULATE))
         pool_i_fail(err, POOL_E_ARGUMENT, 0, "a pool is sparse or populated, not both");
+    else if ((spec->flags & (POOL_SPARSE | POOL_FIXED)) == (POOL_SPARSE | POOL_FIXED))
+        pool_i_fail(err, POOL_E_ARGUMENT, 0, "a pool is sparse or fixed, not both: all slots of a fixed one are used");
     else
         return true;
     return false;
@@ -2343,6 +2374,8 @@ static void pool_i_lay_out(pool_t *pool, const pool_spec_t *spec, uintptr_t base
     pool->variant   = spec->variant;
     pool->capacity  = spec->capacity;
     pool->elem_size = spec->elem_size;
+    pool->fixed     = (spec->flags & POOL_FIXED) != 0;
+    pool->readonly  = (spec->flags & POOL_READONLY) != 0;
     pool->groups    = bits;
     pool->header    = (pool_header_t *)base;
     pool->touched   = (uint64_t *)(base + at);
@@ -2365,6 +2398,23 @@ static void pool_i_lay_out(pool_t *pool, const pool_spec_t *spec, uintptr_t base
     pool->total_size = pool_i_round_up(at + spec->capacity * spec->elem_size + 64, POOL_I_PAGE);
 }
 
+/* Allocate all slots for nobody, before the pool is one. Another that does the same
+ * (pool_open_at()) may be late, and the pool in use: what is there stays. */
+static void pool_i_fix_all(pool_t *pool)
+{
+    uint64_t slot, word;
+    uint32_t level;
+    for (slot = 0; slot < pool->capacity; slot++) {
+        uint64_t nobody = 0;
+        if (slot % POOL_GROUP == 0) pool_i_touch(pool, slot / POOL_GROUP);
+        __atomic_store_n(&pool->records[slot].uses, 1, __ATOMIC_RELAXED);
+        __atomic_compare_exchange_n(&pool->records[slot].owner, &nobody, POOL_I_NOBODY, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    }
+    for (level = 0; level < pool->levels; level++)
+        for (word = 0; word * 64 < pool->level_bits[level]; word++)
+            __atomic_store_n(&pool->full[level][word], UINT64_MAX, __ATOMIC_RELAXED);
+}
+
 /* Fill a mapping of zeros. The magic comes last and whole (release; pairs with
  * the read in pool_i_read_header()): what has it is a pool, whose group 0 is
  * touched, though its creator may die right there. */
@@ -2377,13 +2427,14 @@ static void pool_i_initialise(pool_t *pool, const pool_spec_t *spec)
     header->variant    = spec->variant;
     header->capacity   = spec->capacity;
     header->elem_size  = spec->elem_size;
-    header->flags      = spec->flags & POOL_SPARSE;
+    header->flags      = spec->flags & (POOL_SPARSE | POOL_FIXED);
     header->total_size = pool->total_size;
     for (level = 0; level < pool->levels; level++) /* what is past the end is never open */
         if (pool->level_bits[level] % 64 != 0)
             __atomic_fetch_or(&pool->full[level][pool->level_bits[level] / 64], UINT64_MAX << pool->level_bits[level] % 64,
                               __ATOMIC_RELAXED);
     pool_i_touch(pool, 0);
+    if (pool->fixed) pool_i_fix_all(pool);
     __atomic_store_n(&header->magic, POOL_MAGIC, __ATOMIC_RELEASE);
 }
 
@@ -2523,7 +2574,7 @@ static pool_t *pool_i_map(pool_t *pool, int fd, const pool_spec_t *spec, pool_er
     void *base;
 
     pool_i_lay_out(pool, spec, 0);
-    base = mmap(NULL, pool->total_size, PROT_READ | PROT_WRITE, flags, fd, 0);
+    base = mmap(NULL, pool->total_size, PROT_READ | (pool->readonly ? 0 : PROT_WRITE), flags, fd, 0);
     if (base == MAP_FAILED) {
         pool_i_fail(err, POOL_E_SYSTEM, errno, "cannot map %llu bytes", (unsigned long long)pool->total_size);
         pool->header = NULL;
@@ -2541,7 +2592,7 @@ static pool_t *pool_i_map(pool_t *pool, int fd, const pool_spec_t *spec, pool_er
 static pool_t *pool_i_ready(pool_t *pool, bool created)
 {
     uint64_t me = pool_i_identify(pool); /* from here on pool->me is never 0 */
-    if (!created) pool_i_seed_hint(pool, me);
+    if (!created && !pool->readonly) pool_i_seed_hint(pool, me);
     return pool;
 }
 
@@ -2586,13 +2637,17 @@ static bool pool_i_check_header(const pool_header_t *header, uint64_t size, pool
                     pool_variant_name(found.variant), pool_variant_name(spec->variant));
         return false;
     }
-    if (!pool_i_check_spec(&found, NULL) || (header->flags & ~POOL_SPARSE) != 0) {
+    if (!pool_i_check_spec(&found, NULL) || (header->flags & ~(POOL_SPARSE | POOL_FIXED)) != 0) {
         pool_i_fail(err, POOL_E_INVALID, 0, "invalid pool %s: its header makes no sense", name);
         return false;
     }
     if (spec->capacity != 0 && spec->capacity != found.capacity) {
         pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its capacity is %llu slots, wanted are %llu", name,
                     (unsigned long long)found.capacity, (unsigned long long)spec->capacity);
+        return false;
+    }
+    if ((spec->flags & POOL_FIXED) != 0 && (found.flags & POOL_FIXED) == 0) {
+        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its slots are not fixed", name);
         return false;
     }
     if (spec->elem_size != 0 && spec->elem_size != found.elem_size) {
@@ -2610,7 +2665,7 @@ static bool pool_i_check_header(const pool_header_t *header, uint64_t size, pool
                     (unsigned long long)layout.total_size);
         return false;
     }
-    found.flags |= spec->flags & (found.flags == 0 ? POOL_POPULATE : 0u);
+    found.flags |= spec->flags & ((found.flags & POOL_SPARSE) == 0 ? POOL_POPULATE | POOL_READONLY : POOL_READONLY);
     *spec = found;
     return true;
 }
@@ -2729,9 +2784,9 @@ static bool pool_i_is_own(int fd)
 }
 
 /* Open the file, creating it where the caller gave a geometry. */
-static int pool_i_open_file(const char *path, bool may_create, bool *created)
+static int pool_i_open_file(const char *path, bool readonly, bool may_create, bool *created)
 {
-    const int flags = O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    const int flags = (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     int       fd = -1, links = O_NOFOLLOW, tries;
     for (tries = 0; tries < 1000; tries++) { /* a link to nowhere exists and does not, for ever */
         *created = may_create && (fd = open(path, flags | O_CREAT | O_EXCL, 0600)) >= 0;
@@ -2749,6 +2804,17 @@ static int pool_i_open_file(const char *path, bool may_create, bool *created)
         if (fd >= 0 || !may_create || errno != ENOENT) return fd; /* ENOENT: it was removed just now */
     }
     return fd;
+}
+
+/* Why the file cannot be opened, from errno. */
+static void pool_i_cannot_open(const char *path, bool may_create, pool_error_t *err)
+{
+    const char *format = may_create ? "cannot create or open pool %s" : "cannot open pool %s";
+    int         why    = errno;
+    if (why == ELOOP) format = "cannot open pool %s: it is a link where others may write, and is not followed";
+    if ((why == EACCES || why == EROFS || why == EPERM) && access(path, R_OK) == 0)
+        format = "cannot open pool %s: writing is needed (to read only, attach with the option readonly)";
+    pool_i_fail(err, POOL_E_SYSTEM, why, format, path);
 }
 
 /* Under the lock of the file: look again, and build the pool if nobody has.
@@ -2788,7 +2854,8 @@ static int pool_i_lock_file(int fd)
 
 static pool_t *pool_i_open_path(const char *path, const pool_spec_t *want, pool_error_t *err)
 {
-    const bool            may_create = want->capacity != 0 && want->elem_size != 0;
+    const bool            readonly   = (want->flags & POOL_READONLY) != 0;
+    const bool            may_create = want->capacity != 0 && want->elem_size != 0 && !readonly;
     const struct timespec moment     = { 0, POOL_I_MS };
     pool_header_t         header;
     pool_t               *pool = NULL;
@@ -2798,12 +2865,8 @@ static pool_t *pool_i_open_path(const char *path, const pool_spec_t *want, pool_
 
     do {
         again = false;
-        if ((fd = pool_i_open_file(path, may_create, &created)) < 0) {
-            pool_i_fail(err, POOL_E_SYSTEM, errno,
-                        errno == ELOOP ? "cannot open pool %s: it is a link where others may write, and is not followed"
-                        : may_create   ? "cannot create or open pool %s"
-                                       : "cannot open pool %s",
-                        path);
+        if ((fd = pool_i_open_file(path, readonly, may_create, &created)) < 0) {
+            pool_i_cannot_open(path, may_create, err);
             return NULL;
         }
         if ((pool = pool_i_new_handle(path, err)) == NULL) {
@@ -2850,8 +2913,8 @@ pool_t *pool_open(const char *path, const pool_spec_t *want, pool_error_t *err)
     if (path == NULL || want->capacity != 0)
         if (!pool_i_check_spec(want, err)) return NULL;
     if (path != NULL) return pool_i_open_path(path, want, err);
-    if ((want->flags & (POOL_SPARSE | POOL_MODE)) != 0) {
-        pool_i_fail(err, POOL_E_ARGUMENT, 0, "an anonymous pool has no file for the options sparse and mode");
+    if ((want->flags & (POOL_SPARSE | POOL_MODE | POOL_READONLY)) != 0) {
+        pool_i_fail(err, POOL_E_ARGUMENT, 0, "an anonymous pool has no file for the options sparse and mode, and is not readonly");
         return NULL;
     }
     if ((pool = pool_i_new_handle(NULL, err)) == NULL || (pool = pool_i_map(pool, -1, want, err)) == NULL) return NULL;
@@ -2863,8 +2926,8 @@ pool_t *pool_open_memfd(const char *name, const pool_spec_t *want, pool_error_t 
 {
     pool_t *pool;
     if (!pool_i_check_spec(want, err)) return NULL;
-    if ((want->flags & (POOL_SPARSE | POOL_MODE)) != 0) {
-        pool_i_fail(err, POOL_E_ARGUMENT, 0, "a memfd has no use for the options sparse and mode");
+    if ((want->flags & (POOL_SPARSE | POOL_MODE | POOL_READONLY)) != 0) {
+        pool_i_fail(err, POOL_E_ARGUMENT, 0, "a new memfd has no use for the options sparse, mode and readonly");
         return NULL;
     }
     if ((pool = pool_i_new_handle(NULL, err)) == NULL) return NULL;
@@ -2935,6 +2998,10 @@ pool_t *pool_open_at(void *memory, uint64_t size, const pool_spec_t *want, pool_
     int            code;
 
     if (!pool_i_check_spec(want, err)) return NULL;
+    if ((want->flags & POOL_READONLY) != 0) {
+        pool_i_fail(err, POOL_E_ARGUMENT, 0, "a pool in memory is not readonly");
+        return NULL;
+    }
     if (pool_size(want) > size) {
         pool_i_fail(err, POOL_E_TOO_SMALL, 0, "%llu bytes are too few for a pool of %llu", (unsigned long long)size,
                     (unsigned long long)pool_size(want));

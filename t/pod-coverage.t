@@ -5,7 +5,7 @@ use Test::More;
 
 eval 'use Test::Pod::Coverage 1.08; 1' or plan skip_all => 'Test::Pod::Coverage 1.08 is not installed';
 
-# The classes of Data::Pool::Shared have one page of documentation and no file of their own.
+# The classes of Data::Pool::Shared have one page of documentation.
 require Data::Pool::Shared;
 my @classes = map {"Data::Pool::Shared::$_"} qw(I64 I32 F64 Str Number Integer Guard);
 for my $class (@classes) {
@@ -13,6 +13,7 @@ for my $class (@classes) {
     $INC{$file} //= $INC{'Data/Pool/Shared.pm'};
     pod_coverage_ok($class, { pod_from => $INC{'Data/Pool/Shared.pm'} }, "$class is documented");
 }
-pod_coverage_ok($_) for all_modules('lib');
+my %described = map { $_ => 1 } @classes;
+pod_coverage_ok($_) for grep { !$described{$_} } all_modules('lib');
 
 done_testing;

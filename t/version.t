@@ -13,6 +13,12 @@ find({ no_chdir => 1, wanted => sub { $version{$_} = MM->parse_version($_) if /\
 ok keys %version > 5, 'there are modules';
 is $version{$_},                            $Data::Pool::Shared::VERSION, $_         for sort keys %version;
 is "Data::Pool::Shared::$_"->VERSION(0.03), $Data::Pool::Shared::VERSION, "class $_" for qw(I64 I32 F64 Str);
+for my $class (map {"Data::Pool::Shared::$_"} qw(I64 I32 F64 Str)) {
+    is system($^X, (map {"-I$_"} grep { !ref } @INC),
+        '-we', "use $class 0.03; exit !$class->new(undef, 2" . ($class =~ /Str/ ? ', 8)' : ')')),
+        0,
+        "use $class loads";
+}
 ok !eval { Data::Pool::Shared->VERSION(99); 1 }, 'one from the future does not';
 
 open my $changes, '<', 'Changes' or die "Changes: $!";

@@ -184,6 +184,18 @@ all slots, 16 bytes each, are reserved at once.)
 
 Touch all pages now, not when they are first used.
 
+=item fixed
+
+All slots are allocated, nobody's, from the first moment of the pool, and none is ever free:
+for places that programs know by number. The methods that allocate and free die and say so;
+L</adopt> and L</disown> say who has a place, and L</recover_stale> makes nobody's what a dead
+process had. Not together with C<sparse>.
+
+=item readonly
+
+Only to attach to a pool that exists, where only reading is allowed. Methods that write die with
+C<writing is needed>.
+
 =back
 
 Returns the object. Dies, with the reason, where a size makes no sense, where the
@@ -218,15 +230,16 @@ the flag with C<fcntl> (F_SETFD).
     my $pool = Data::Pool::Shared::I64->new_from_fd($fd);
 
 Attaches to the pool behind an open file descriptor (a number, as C<fileno> gives
-it). The object has a duplicate of it; yours stays yours. Returns the object, or
-dies as C<new> does.
+it). The object has a duplicate of it; yours stays yours. The option
+is C<readonly>. Returns the object, or dies as C<new> does.
 
 =head2 attach
 
     my $pool = Data::Pool::Shared->attach($path);
+    my $pool = Data::Pool::Shared->attach($path, { readonly => 1 });
 
 Attaches to an existing pool whatever its variant and geometry are, and returns an
-object of the class that it belongs to, or dies as C<new> does. For tools that look at
+object of the class that it belongs to, or dies as C<new> does. The option is C<readonly>. For tools that look at
 pools of others. F</proc/PID/fd/N> is a path, too, if descriptor I<N> of that process is
 a memfd.
 
@@ -491,10 +504,14 @@ meant to outlive the process that allocated it. Returns nothing.
 =head2 adopt
 
     my $ok = $pool->adopt($slot);
+    my $ok = $pool->adopt($slot, $from);
 
 Makes this process the owner of an allocated slot. That is how a slot is passed on:
 the next process adopts it, and from that instant it is freed by a recovery only when
 I<that> process is dead. Returns true, or false where the slot is not allocated. Atomic.
+
+With C<$from>, a PID as L</owner> returns it, or 0, only if that process (0: nobody) owns the
+slot; false if not. Of several processes that try, one wins.
 
 =head2 disown
 
@@ -561,14 +578,17 @@ a process of another PID namespace or of an earlier boot, whose PID means nothin
     my $bytes = $pool->elem_size;
     my $bytes = $strs->max_len;       # Str only: elem_size - 4
 
-=head2 variant, format_version, is_sparse
+=head2 variant, format_version, is_sparse, is_fixed, is_readonly
 
     my $name   = $pool->variant;           # raw, I64, I32, F64 or Str
     my $number = $pool->format_version;
     my $bool   = $pool->is_sparse;
+    my $bool   = $pool->is_fixed;
+    my $bool   = $pool->is_readonly;
 
-What kind of pool this is, which version of the layout it has, and whether its disk
-blocks are reserved as slots are first used.
+What kind of pool this is, which version of the layout it has, whether its disk blocks are
+reserved as slots are first used, whether it was made C<fixed>, and whether this object was
+made C<readonly>.
 
 =head2 used, available
 

@@ -42,7 +42,7 @@ sub stale_count {
 
 sub _about {
     my ($path) = @_;
-    my $pool   = Data::Pool::Shared->attach($path);
+    my $pool   = Data::Pool::Shared->attach($path, { readonly => 1 });
     my $mode   = (stat $path)[2] // die "$path: $!\n";
     my $about  = $pool->stats;
     $about->{size}           = delete $about->{mmap_size};
@@ -76,7 +76,7 @@ sub _info_text {
 
 sub slots {
     my ($options, $path) = @_;
-    my $pool = Data::Pool::Shared->attach($path);
+    my $pool = Data::Pool::Shared->attach($path, { readonly => 1 });
     my $rows = _rows($pool);
     return $options->{json} ? _slots_json($pool, $rows) : _slots_text($pool, $rows);
 }
@@ -137,8 +137,8 @@ sub _value {
 
 sub recover {
     my ($options, $path) = @_;
-    my $pool  = Data::Pool::Shared->attach($path);
     my $dry   = $options->{'dry-run'};
+    my $pool  = Data::Pool::Shared->attach($path, { readonly => $dry });
     my $gone  = $options->{'namespace-gone'};
     my $count = $dry ? stale_count($pool, $gone) : $gone ? $pool->recover_unknown : $pool->recover_stale;
     my $slots = $count == 1 ? '1 stale slot' : "$count stale slots";

@@ -23,7 +23,7 @@ sub watch {
     die "watch: the interval must be at least $SHORTEST seconds\n" if !($interval >= $SHORTEST && $interval < 1e6);
     die "watch: the count must be at least 1\n"                    if defined $options->{count} && $options->{count} < 1;
 
-    my $pool     = Data::Pool::Shared->attach($path);
+    my $pool     = Data::Pool::Shared->attach($path, { readonly => 1 });
     my $terminal = POSIX::isatty(0) && POSIX::isatty(1) && ($ENV{TERM} // 'dumb') ne 'dumb';
     my %watch    = (pool => $pool, path => $path, file => _file($path), interval => $interval, count => $options->{count});
     return $options->{json} ? _lines(\%watch, \&_json) : $terminal ? _live(\%watch) : _lines(\%watch, \&_plain);

@@ -1,0 +1,35 @@
+package Data::Pool::Shared::I32;
+
+use 5.022;
+use strict;
+use warnings;
+use Data::Pool::Shared;
+
+our $VERSION = '1.000';
+
+1;
+
+__END__
+
+=head1 NAME
+
+Data::Pool::Shared::I32 - a pool of signed integers of 32 bits in shared memory
+
+=head1 SYNOPSIS
+
+    use Data::Pool::Shared::I32;
+
+    my $pool = Data::Pool::Shared::I32->new(undef, 1000);
+    my $slot = $pool->alloc_set(42);
+
+=head1 DESCRIPTION
+
+L<Data::Pool::Shared> describes this class with the others, and C<use>ing it is enough to have
+all of them. This module is for those who name the class that they use.
+
+=head1 LICENSE
+
+This is free software; you can redistribute it and/or modify it under the same terms as
+Perl itself.
+
+=cut
