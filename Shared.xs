@@ -207,7 +207,7 @@ static pid_t pid_of(pTHX_ SV *sv)
 }
 
 /* What a reference is stored as is not its address. */
-static void no_value(pTHX_ SV *ref)
+static __attribute__((noreturn, noinline)) void no_value(pTHX_ SV *ref)
 {
     croak("value %s is a reference: not a value of a slot", shown(aTHX_ ref));
 }
@@ -219,7 +219,7 @@ static SV *number_of_object(pTHX_ SV *ref)
     return number;
 }
 
-static NV number_of_slow(pTHX_ SV *sv)
+static __attribute__((noinline)) NV number_of_slow(pTHX_ SV *sv)
 {
     SvGETMAGIC(sv);
     return SvNV_nomg(SvROK(sv) ? number_of_object(aTHX_ sv) : sv);
@@ -537,7 +537,7 @@ static SV *new_value(pTHX_ const pool_t *pool, slot_t slot)
  * Allocating
  * --------------------------------------------------------------------- */
 
-static void not_in_fixed(pTHX_ const pool_t *pool, const char *what)
+static __attribute__((noinline)) void not_in_fixed(pTHX_ const pool_t *pool, const char *what)
 {
     if (pool->fixed) croak("cannot %s: the slots of this pool are fixed, all are allocated from the start and none is ever free", what);
 }

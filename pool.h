@@ -389,8 +389,9 @@ bool pool_disown(pool_t *pool, uint64_t slot);
  * returning false; then it is not freed and not counted. */
 typedef bool pool_stale_fn(pool_t *pool, uint64_t slot, uint64_t owner, void *context);
 
-/* Free every slot whose owner is dead (in a fixed pool: make it nobody's), strike dead waiters out, repair the
- * index, wake waiters. `stale` may be NULL. Returns the number of slots freed.
+/* Free every slot whose owner is dead (in a fixed pool: make it nobody's), strike
+ * dead waiters out, repair the index, wake waiters. `stale` may be NULL. Returns
+ * the number of slots freed.
  * Reads /proc. Any number of processes may do it at once. */
 uint64_t pool_recover(pool_t *pool, pool_stale_fn *stale, void *context);
 
