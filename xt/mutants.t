@@ -18,8 +18,8 @@ my @mutants = (
     ],
     [
         'a zombie counts as alive',
-        q{stat.state == 'X' || stat.state == 'x' || (stat.state == 'Z' && stat.threads <= 1)},
-        q{stat.state == 'X'}, 'alloc'
+        q{stat->state == 'X' || stat->state == 'x' || (stat->state == 'Z' && stat->threads <= 1)},
+        q{stat->state == 'X'}, 'alloc'
     ],
     [ 'a slot is not cleared', '        memset(data, 0, pool->elem_size);', '        (void)data;', 'alloc that searches' ],
     [
@@ -136,7 +136,46 @@ my @mutants = (
         'while (owner != 0)',
         'alloc meets an adopt'
     ],
-    [ 'a living process is taken for dead', 'return stat.state ==', 'return pid % 2 == 0 || stat.state ==', 'torture' ],
+    [ 'a living process is taken for dead', 'return pool_i_is_over(&stat) ?', 'return pid % 2 == 0 || pool_i_is_over(&stat) ?', 'torture' ],
+    [
+        'who is of no known namespace is dead',
+        'if (space == 0) return POOL_UNKNOWN;',
+        'if (space == 0) return POOL_DEAD;',
+        'recover that meets the unknown'
+    ],
+    [
+        'who is of a namespace without a lock is dead',
+        'if ((space & POOL_I_UNKEPT) != 0) return POOL_UNKNOWN;',
+        'if ((space & POOL_I_UNKEPT) != 0) return POOL_DEAD;',
+        'recover that meets the unknown'
+    ],
+    [
+        'an unknown boot is another one',
+        'return ((one ^ other) & POOL_I_BOOT_MASK) != 0 && (one & POOL_I_BOOT_MASK) != 0 && (other & POOL_I_BOOT_MASK) != 0;',
+        'return ((one ^ other) & POOL_I_BOOT_MASK) != 0;',
+        'recover that meets the unknown'
+    ],
+    [
+        'when a process was seen counts as when it was started',
+        'if ((owner & POOL_I_SEEN) != 0) return after == 0 || after > POOL_I_TIME_MASK / 2;',
+        '', 'recover that meets the unknown'
+    ],
+    [
+        'who cannot look at a process takes it for dead',
+        "return kill((pid_t)pid, 0) != 0 && errno == ESRCH ? POOL_DEAD : POOL_ALIVE;\n    time_ns",
+        "return POOL_DEAD;\n    time_ns", 'torture'
+    ],
+    [ 'another PID namespace is taken for one that is gone', 'if (told && lock.l_type != F_UNLCK) return POOL_ALIVE;', '', 'torture' ],
+    [
+        'a PID namespace that is gone is taken for one that lives',
+        'return pool_i_seen_from_outside(owner) ? POOL_ALIVE : POOL_DEAD;',
+        'return POOL_ALIVE;', 'torture'
+    ],
+    [
+        'a child in a PID namespace of its own holds no lock of its own',
+        'if (!pool_i_hold_anew(home, space)) return space | POOL_I_UNKEPT;',
+        '', 'torture'
+    ],
 );
 
 plan skip_all => 'stepping by instructions is written for x86-64' if $Config{archname} !~ /x86_64/;

@@ -65,7 +65,7 @@ static bool proof_zeros(const pool_t *pool, uint64_t slot)
 }
 
 /* Every slot has the owner that it must have (0: free), and the counts agree. */
-static void proof_owners(const pool_t *pool, const uint64_t *owners)
+static void proof_owners(pool_t *pool, const uint64_t *owners)
 {
     pool_counts_t counts;
     uint64_t      slot, used = 0, allocs = 0;
@@ -98,7 +98,7 @@ static void proof_index(const pool_t *pool)
 }
 
 /* Nobody waits, and nobody is thought to. */
-static void proof_no_waiters(const pool_t *pool)
+static void proof_no_waiters(pool_t *pool)
 {
     pool_counts_t counts;
     pool_stats(pool, &counts);

@@ -32,6 +32,7 @@
 #include "stepper.h"
 
 #include <dirent.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 
 enum { MOST_SLOTS = 64 * POOL_GROUP + 64, MOST_WAITERS = 2 };
@@ -225,6 +226,35 @@ static void full_with_two_of_the_dead(void)
 {
     hold(4);
     dead_holds(2, NULL);
+}
+
+/* A slot of the survivor gets another owner word, with a namespace that is in entry
+ * `tag` of the table. */
+static void belongs(uint64_t slot, uint64_t word, uint64_t tag, uint64_t space)
+{
+    pool->header->namespaces[tag] = space;
+    word                          = (word & ~POOL_I_TAG_MASK) | tag << POOL_I_PID_BITS;
+    if (!pool_unadopt(pool, slot, pool_generation(pool, slot), word)) bail_out("unadopt");
+    holds(slot, word);
+}
+
+/* Four slots of processes that nobody may call dead, and two of the dead. */
+static void four_of_the_unknown(void)
+{
+    uint64_t me = pool->me, here = pool->header->namespaces[(me & POOL_I_TAG_MASK) >> POOL_I_PID_BITS];
+    hold(4);
+    belongs(0, me, 0, 0);                                                                 /* of no namespace: the table was full */
+    belongs(1, me, 901, (here ^ 0x100) | POOL_I_UNKEPT);                                  /* of another one that no lock tells of */
+    belongs(2, me, 902, here & ~POOL_I_BOOT_MASK);                                        /* of a boot that it did not know */
+    belongs(3, (me + POOL_I_TIME_MASK / 8) | POOL_I_SEEN, 902, here & ~POOL_I_BOOT_MASK); /* … nor its start time, but when it lived */
+    dead_holds(2, NULL);
+}
+
+/* A victim that can open nothing. */
+static void without_descriptors(void)
+{
+    const struct rlimit none = { 0, 0 };
+    if (setrlimit(RLIMIT_NOFILE, &none) != 0) bail_out("setrlimit");
 }
 
 static void full_but_last_may_go(void)
@@ -802,6 +832,9 @@ static const operation_t operations[] = {
     { "disown of one's own slot", &SMALL, fourth_is_nobodys, own, run_disown_own, .allocs = 1 },
     { "disown of another's slot", &SMALL, first_is_nobodys, known, run_disown, .allocs = 0 },
     { "recover", &SMALL, two_of_the_dead, known, run_recover, .allocs = 0 },
+    { "recover that meets the unknown", &SMALL, four_of_the_unknown, known, run_recover, .allocs = 0 },
+    { "the first deed of a child", &ON_DISK, hold_2, NULL, run_alloc, .allocs = 1 },
+    { "the first deed of a child that can open no file", &ON_DISK, hold_2, without_descriptors, run_alloc, .allocs = 1 },
     { "recover with a callback", &SMALL, two_of_the_dead, known, run_recover_calling, .stale = keep_nothing },
     { "recover with a callback that keeps the slots", &SMALL, two_of_the_dead, known, run_recover_keeping, .stale = keep_nothing },
     { "recover of a dead waiter", &SMALL, a_dead_waiter, known, run_recover, .allocs = 0 },

@@ -16,6 +16,8 @@
  * The rule of the game makes the outcome exact: even slots are freed by their
  * owner only, who stamps their bytes and keeps a journal of them; odd slots are
  * anybody's, to free and to adopt, and are all free again when a round ends.
+ * On the first pool, if root runs it, some workers live in PID namespaces of their
+ * own and some can open no file.
  */
 #define POOL_IMPLEMENTATION
 #include "pool.h"
@@ -23,7 +25,9 @@
 #include "proof.h"
 
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 enum { MOST_WORKERS = 32, MOST_SLOTS = 4200, JOURNAL = 1024, LEAST_KILLS = 2000, HANGS_AFTER = 60, BATCH = 64, ROOM = JOURNAL - BATCH };
@@ -52,6 +56,8 @@ static shared_t *shared;
 static pool_t   *pool;
 static uint64_t  seed;
 static uint32_t  n_workers;
+static pid_t     controller;
+static bool      apart; /* some workers are in PID namespaces of their own, some can open no file */
 
 /* xorshift64*: each worker goes its own way from the seed. */
 static uint64_t dice;
@@ -87,7 +93,7 @@ static void __attribute__((format(printf, 1, 2))) complain(const char *format, .
 
 static uint64_t salt_of(uint64_t uses)
 {
-    return uses ^ (uint64_t)getppid();
+    return uses ^ (uint64_t)controller;
 }
 
 static void keep(uint64_t slot)
@@ -295,6 +301,24 @@ static void bury(uint32_t down_to)
     while (n_corpses > down_to) waitpid(corpses[--n_corpses], &status, 0);
 }
 
+/* Fork a worker; where they are apart, each third into a PID namespace of its own,
+ * which is gone when it is killed, and each third without a descriptor to be had. */
+static pid_t start(uint32_t number)
+{
+    const struct rlimit none = { 0, 0 };
+    pid_t               pid;
+
+    if (!apart || number % 3 != 1) {
+        pid = fork();
+        if (pid == 0 && apart && number % 3 == 2) setrlimit(RLIMIT_NOFILE, &none);
+        return pid;
+    }
+    usleep(20000); /* start times are hundredths of a second: nobody is to start when the last one with its numbers did */
+    pid = (pid_t)syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0 && (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || mount("proc", "/proc", "proc", 0, NULL) != 0)) _exit(3);
+    return pid;
+}
+
 static void hire(uint32_t number)
 {
     worker_t *worker   = &shared->workers[number];
@@ -304,7 +328,7 @@ static void hire(uint32_t number)
     worker->parked = shared->stop;
     fflush(stdout);
     workers[number].stopped = false;
-    if ((workers[number].pid = fork()) == 0) work(number, its_seed);
+    if ((workers[number].pid = start(number)) == 0) work(number, its_seed);
     if (workers[number].pid < 0) {
         printf("Bail out! fork: %s\n", strerror(errno));
         exit(2);
@@ -398,7 +422,7 @@ static void read_journals(void)
             if (owners[slot] != 0) proof_fail("slot %llu has two owners", (unsigned long long)slot);
             owners[slot] = worker->me;
             PROOF_SAME(pool_generation(pool, slot), worker->journal[j].uses, "the generation of a live slot");
-            if (!proof_stamped(pool, slot, worker->journal[j].uses ^ (uint64_t)getpid()))
+            if (!proof_stamped(pool, slot, worker->journal[j].uses ^ (uint64_t)controller))
                 proof_fail("the bytes of live slot %llu changed", (unsigned long long)slot);
         }
     }
@@ -450,7 +474,8 @@ static void torture(uint32_t number, uint64_t capacity, uint64_t elem_size, doub
     uint32_t          i, round;
 
     kills = stops = operations = checks = proof_failures = proof_printed = 0;
-    if ((pool = pool_open(NULL, &spec, &err)) == NULL) {
+    pool = apart ? pool_open_memfd("torture", &spec, &err) : pool_open(NULL, &spec, &err);
+    if (pool == NULL) {
         printf("Bail out! %s\n", err.text);
         exit(2);
     }
@@ -482,17 +507,20 @@ int main(void)
     static const struct {
         uint64_t capacity, elem_size;
         double   share; /* of time and kills */
+        bool     apart;
     } pools[] = {
-        { 64, 24, 0.4 },  /* no index */
-        { 1000, 8, 0.4 }, /* one level, the last group ragged */
-        { 4130, 12, 0.2 } /* two levels */
+        { 64, 24, 0.2, true },   /* workers that see different things */
+        { 64, 24, 0.3, false },  /* no index */
+        { 1000, 8, 0.3, false }, /* one level, the last group ragged */
+        { 4130, 12, 0.2, false } /* two levels */
     };
     double   seconds  = number_from("POOL_TORTURE_SECONDS", 40);
     bool     first    = getenv("POOL_TORTURE_FIRST") != NULL;
     uint64_t failures = 0, all_kills = 0;
     uint32_t i;
 
-    n_workers = (uint32_t)number_from("POOL_WORKERS", 6);
+    controller = getpid();
+    n_workers  = (uint32_t)number_from("POOL_WORKERS", 6);
     if (n_workers < 2 || n_workers > MOST_WORKERS) n_workers = 6;
     seed = getenv("POOL_SEED") != NULL ? strtoull(getenv("POOL_SEED"), NULL, 10) : (uint64_t)pool_i_now() ^ (uint64_t)getpid() << 32;
     dice = seed | 1;
@@ -503,6 +531,7 @@ int main(void)
 
     printf("1..%u\n", (unsigned)(sizeof pools / sizeof *pools));
     for (i = 0; i < sizeof pools / sizeof *pools && !(first && failures > 0); i++) {
+        apart = pools[i].apart && geteuid() == 0;
         torture(i + 1, pools[i].capacity, pools[i].elem_size, seconds * pools[i].share, (uint64_t)(LEAST_KILLS * pools[i].share));
         failures += proof_failures;
         all_kills += kills;
