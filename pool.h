@@ -2528,7 +2528,7 @@ static int pool_i_open_again(const pool_t *pool)
  * those of the mapping. */
 static int pool_i_open_anew(const pool_t *pool)
 {
-    const int flags = O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    const int flags = (pool->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     char      path[40];
     int       kept = pool_descriptor(pool), fd = -1;
 
@@ -3063,7 +3063,8 @@ typedef struct pool_i_kept {
 
 static pool_i_kept_t *pool_i_all_kept; /* only grows (CAS, release; pairs with the acquire below) */
 
-/* Must that page stay mapped? Remembers that it does. */
+/* Must that page stay mapped? Remembers that it does. Acquire and release: pair
+ * with each other. */
 static bool pool_i_stays_kept(const pool_t *pool)
 {
     uint64_t       space = pool->kept;
