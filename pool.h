@@ -3063,8 +3063,8 @@ typedef struct pool_i_kept {
 
 static pool_i_kept_t *pool_i_all_kept; /* only grows (CAS, release; pairs with the acquire below) */
 
-/* Must that page stay mapped? Remembers that it does. Acquire and release: pair
- * with each other. */
+/* Must that page stay mapped? Remembers that it does.
+ * The release pairs with the acquire above it. */
 static bool pool_i_stays_kept(const pool_t *pool)
 {
     uint64_t       space = pool->kept;
