@@ -8,6 +8,7 @@
 #include "shm_access.h"
 #include "shm_operator.h"
 #include "shm_recover.h"
+#include "xs/process.h"
 
 #include <sys/statvfs.h>
 
@@ -984,3 +985,20 @@ SPLICE(self, ...)
     }
     ST(0) = length > 0 ? sv_2mortal(SvREFCNT_inc_NN(shm_present_removed(aTHX_ AvARRAY(removed)[length - 1]))) : &PL_sv_undef;
     XSRETURN(1);
+
+MODULE = IPC::Shm  PACKAGE = IPC::Shm::Engine::Redis::Connection
+
+void
+_watch_forks()
+    CODE:
+        process_watch_forks();
+
+void
+_hold_signals(bool hold)
+    CODE:
+        process_hold_signals(aTHX_ hold);
+
+void
+_tune_socket(int fd, int milliseconds)
+    CODE:
+        process_tune_socket(fd, milliseconds);

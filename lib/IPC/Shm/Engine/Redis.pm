@@ -1,0 +1,554 @@
+package IPC::Shm::Engine::Redis;
+use strict;
+use warnings;
+use B            ();
+use Carp         ();
+use Scalar::Util ();
+use IPC::Shm::Engine::Redis::Connection;
+use IPC::Shm::Engine::Redis::Scalar;
+use IPC::Shm::Engine::Redis::Array;
+use IPC::Shm::Engine::Redis::Hash;
+
+our $VERSION  = '1.000';
+our @CARP_NOT = @IPC::Shm::Engine::Redis::Connection::CARP_NOT;
+
+my @class  = (undef, map {"IPC::Shm::Engine::Redis::$_"} qw(Scalar Array Hash));
+my %number = (qw($ 1 @ 2 % 3));
+
+# ---- where
+
+sub _unescape { my ($text) = @_; $text =~ s/%([0-9A-Fa-f]{2})/chr hex $1/ge if defined $text; return $text }
+
+# What an URL says. Nothing that is reported has the password in it.
+sub _parse {
+    my ($url) = @_;
+    my ($scheme, $user, $password, $rest) = $url =~ m{\A([a-z]+(?:\+unix)?)://(?:([^:@/?]*)(?::([^@/?]*))?@)?(.*)\z}s
+        or Carp::croak('The namespace is not an URL like redis://host:port/0?prefix=app');
+    Carp::croak("There is no scheme '$scheme'; known are redis, rediss, valkey, valkeys, and redis+unix, valkey+unix")
+        if $scheme !~ /\A(?:redis|valkey)(?:s|\+unix)?\z/;
+    Carp::croak("'$scheme' needs TLS, which the client of this engine does not have; a tunnel (as stunnel, or ssh -L) does it")
+        if $scheme =~ /s\z/ && $scheme ne 'redis';
+    my ($place, $query) = split /\?/, $rest, 2;
+    $place //= q();
+    my %option;
+    for my $pair (split /&/, $query // '') {
+        my ($name, $value) = split /=/, $pair, 2;
+        Carp::croak("Unknown option '$name' in the namespace") if $name !~ /\A(?:db|prefix|stale|timeout)\z/;
+        $option{$name} = _unescape($value // '');
+    }
+    my $to = { timeout => $option{timeout} // 10, prefix => $option{prefix} // 'ipc-shm' };
+    $to->{user}     = _unescape($user)     if defined $user && length $user;
+    $to->{password} = _unescape($password) if defined $password;
+    if ($scheme =~ /unix/) {
+        Carp::croak('The namespace has no path of a socket, as in redis+unix:///run/redis/redis.sock') if $place !~ m{\A/.};
+        $to->{path} = _unescape($place);
+        $to->{db}   = $option{db} // 0;
+    } else {
+        my ($host, $port, $db) = $place =~ m{\A(\[[^\]]+\]|[^:/]*)(?::([0-9]+))?(?:/([0-9]*))?\z}
+            or Carp::croak("The namespace has no host and port that can be told from '$place'");
+        $to->{host} = length $host ? $host =~ tr/[]//dr : '127.0.0.1';
+        $to->{port} = $port                                         // 6379;
+        $to->{db}   = defined $db && length $db ? $db : $option{db} // 0;
+    }
+    Carp::croak("The database '$to->{db}' is not a number")                                          if $to->{db}     !~ /\A[0-9]{1,9}\z/;
+    Carp::croak("The prefix '$to->{prefix}' has other characters than letters, digits, and . _ : -") if $to->{prefix} !~ /\A[\w.:-]+\z/a;
+    for my $name (qw(timeout stale)) {
+        my $value = $name eq 'timeout' ? $to->{timeout} : $option{stale} // next;
+        Carp::croak("'$name' is a number of seconds, not '$value'")
+            if $value !~ /\A[0-9]*\.?[0-9]+\z/ || ($name eq 'timeout' && $value <= 0);
+    }
+    $to->{where} = defined $to->{path} ? $to->{path} : IPC::Shm::Engine::Redis::Connection::_join($to->{host}, $to->{port});
+    $to->{where} .= "/$to->{db}" if $to->{db};
+    my $name = $url =~ s{\A([^/]+//[^:@/?]*):[^@/?]*@}{$1\@}sr;
+    return ($to, $name, $option{stale});
+}
+
+sub open {    ## no critic (as the contract calls it)
+    my ($class, $url,  %option) = @_;
+    my ($to,    $name, $stale)  = _parse($url);
+    $stale = $option{stale} if defined $option{stale};
+    my $self = bless { namespace => $name, conn => IPC::Shm::Engine::Redis::Connection->new($to), stale => $stale || 0 }, $class;
+    $self->_check_server;
+    $self->{conn}->script('recover', "$self->{conn}{prefix}c", '');
+    return $self;
+}
+
+# A server that throws keys away when its memory is full would throw variables away.
+sub _check_server {
+    my ($self)   = @_;
+    my $info     = eval { local $SIG{__DIE__}; $self->{conn}->command('INFO', 'memory') } // '';
+    my ($policy) = $info =~ /^maxmemory_policy:(allkeys\S+)/m or return;
+    return Carp::croak(
+        "The Redis server at $self->{conn}{where} discards keys when it has no memory left ($policy); it needs maxmemory-policy noeviction"
+    );
+}
+
+sub namespace { return $_[0]{namespace} }
+
+# ---- variables
+
+my $anonymous;    # the engine of the variables that `tie` makes without saying where
+
+sub _anonymous { my ($type) = @_; return $anonymous->variable($type, undef, 1) }
+
+sub variable {
+    my ($self, $type, $name, $create) = @_;
+    $anonymous = $self;
+    my $conn = $self->{conn};
+    my $text = $name // '';
+    utf8::encode($text);
+    my $id = $conn->new_id;
+    my $reply;
+    while (1) {
+        $reply = $conn->script('declare', "$conn->{prefix}v:$id", '', $text, $type, $create ? 1 : 0);
+        last if ref $reply;
+        $conn->identify;
+    }
+    return undef if !defined $reply->[1];    ## no critic (also in list context)
+    return $self->_object($reply->[1], $reply->[2], $name, $reply->[0]);
+}
+
+sub _object {
+    my ($self, $id, $type, $name, $serial) = @_;
+    my $known = $self->{conn}{variables};
+    return $known->{$id} if defined $known->{$id};
+    my $object = bless {
+        engine => $self,
+        conn   => $self->{conn},
+        key    => "$self->{conn}{prefix}v:$id",
+        id     => $id,
+        type   => $type,
+        name   => $name,
+        seen   => $serial,
+        held   => '',
+        kids   => {},
+        first  => 0,
+        ($self->{stale} ? (copy => {}) : ()),
+        },
+        $class[$type];
+    Scalar::Util::weaken($known->{$id} = $object);
+    return $object;
+}
+
+# The reference that a stored one has become here.
+sub _reference {
+    my ($self, $text) = @_;
+    my ($id, $type, $class) = $text =~ /\Ar([^:]+):([123]):(.*)\z/s or die "is damaged: a reference is '$text'\n";
+    my $conn   = $self->{conn};
+    my $object = $conn->{variables}{$id};
+    if (!defined $object) {
+        my $reply;
+        until (ref($reply = $conn->script('attach', "$conn->{prefix}c", '', $id))) { $conn->identify }
+        $object = $self->_object($id, $type, undef, 0);
+        if   ($reply->[1][0]) { $self->_learn($object) }
+        else                  { $object->{removed} = 1; delete $conn->{variables}{$id} }
+    }
+    my $reference = $self->container($object);
+    utf8::decode($class);
+    if    (length $class)                             { bless $reference, $class if (Scalar::Util::blessed($reference) // '') ne $class }
+    elsif (defined Scalar::Util::blessed($reference)) { _unbless($reference) }
+    return $reference;
+}
+
+# Perl cannot take a class away from a thing; it stays what it was.
+sub _unbless {return}
+
+sub _learn {
+    my ($self, $object) = @_;
+    my $reply = $self->{conn}->command('HMGET', $object->{key}, '!s', '!N', '!f');
+    $object->{seen} = $reply->[0] // 0;
+    if (defined $reply->[1]) { utf8::decode($reply->[1]); $object->{name} = $reply->[1] }
+    $object->{first} = $reply->[2] // 0;
+    return;
+}
+
+# The container of an object: what a reference to it leads to.
+sub container {
+    my ($self, $object) = @_;
+    my $container = $object->{container};
+    if (defined $container) {
+        my $tied = $object->{type} == 3 ? tied %$container : $object->{type} == 2 ? tied @$container : tied $$container;
+        return $container if ref $tied && Scalar::Util::refaddr($tied) == Scalar::Util::refaddr($object);
+        $container = undef;    # it was untied
+    }
+    if    ($object->{type} == 3) { $container = {};          tie %$container, ref $object, $object }
+    elsif ($object->{type} == 2) { $container = [];          tie @$container, ref $object, $object }
+    else                         { $container = \my $scalar; tie $$container, ref $object, $object }
+    $self->contained($object, $container);
+    return $container;
+}
+
+# Where an object is tied to.
+sub contained {
+    my ($self, $object, $container) = @_;
+    Scalar::Util::weaken($object->{container} = $container);
+    return;
+}
+
+# Attach to all that these references lead to, in one exchange for a thousand.
+sub _attach_all {
+    my ($self, @texts) = @_;
+    my $conn = $self->{conn};
+    my %new  = map { /\Ar([^:]+):([123]):/s && !defined $conn->{variables}{$1} ? ($1 => $2) : () } @texts;
+    my @ids  = keys %new;
+    return [] if @ids < 2;
+    my @keep;
+    while (my @some = splice @ids, 0, 1000) {
+        my $reply;
+        until (ref($reply = $conn->script('attach', "$conn->{prefix}c", '', @some))) { $conn->identify }
+        for my $i (0 .. $#some) {
+            next if !$reply->[1][$i];
+            my $object = $self->_object($some[$i], $new{ $some[$i] }, undef, 0);
+            $self->_learn($object);
+            push @keep, $object;
+        }
+    }
+    return \@keep;
+}
+
+# A plain copy of a hash's content.
+sub _together {
+    my ($self, $object, $content, $name) = @_;
+    my $keep = $self->_attach_all(values %$content);
+    return { map { ($name->($_), $object->_value($_, $content->{$_})) } keys %$content };
+}
+
+# ---- the namespace
+
+sub names {
+    my ($self) = @_;
+    my @names = @{ $self->{conn}->command('HKEYS', "$self->{conn}{prefix}n") };
+    utf8::decode($_) for @names;
+    return @names;
+}
+
+my @type = (undef, qw(SCALAR ARRAY HASH));
+
+# Processes by their connections: here by number, on other hosts host:number.
+sub _processes {
+    my ($self) = @_;
+    my %all    = @{ $self->{conn}->command('HGETALL', "$self->{conn}{prefix}c") };
+    my $here   = Sys::Hostname::hostname();
+    for my $process (values %all) {
+        my ($host, $pid) = split / /, $process;
+        $process = $host eq $here ? $pid : "$host:$pid";
+    }
+    return \%all;
+}
+
+sub _describe {
+    my ($self) = @_;
+    my $conn   = $self->{conn};
+    my @ids    = @{ $conn->command('SMEMBERS', "$conn->{prefix}all") };
+    my @all;
+    while (my @some = splice @ids, 0, 500) { push @all, @{ $conn->script('describe', "$conn->{prefix}c", '', @some)->[1] } }
+    return @all;
+}
+
+sub list {
+    my ($self) = @_;
+    my $conn = $self->{conn};
+    $self->_bury;
+    my $process = $self->_processes;
+    my %user;
+    for my $token (keys %$process) {
+        push @{ $user{$_} }, $process->{$token} for @{ $conn->command('SMEMBERS', "$conn->{prefix}a:$token") };
+    }
+    my @list;
+    for my $one ($self->_describe) {
+        my ($id, $type, $serial, $n, $name, $writer, $refs, undef, $bytes, $readers) = @$one;
+        utf8::decode($name) if defined $name;
+        push @list,
+            {
+            id       => $id,
+            name     => $name,
+            type     => $type[$type],
+            elements => $type == 1 ? 1 : 0 + $n,
+            bytes    => 0 + $bytes,
+            serial   => 0 + $serial,
+            writer   => defined $writer ? $process->{$writer} : undef,
+            readers  => [ map { $process->{$_} // () } @$readers ],
+            attached => [ sort { $a cmp $b } @{ $user{$id} || [] } ],
+            refs     => 0 + ($refs // 0),
+            removed  => 0,
+            };
+    }
+    return @list;
+}
+
+sub stats {
+    my ($self) = @_;
+    my $conn   = $self->{conn};
+    my $prefix = $conn->{prefix};
+    $self->_bury;
+    my $attachments = 0;
+    $attachments += $conn->command('SCARD', "${prefix}a:$_") for keys %{ $self->_processes };
+    my $info   = eval { local $SIG{__DIE__}; $conn->command('INFO', 'memory') } // '';
+    my ($used) = $info =~ /^used_memory:([0-9]+)/m;
+    my ($most) = $info =~ /^maxmemory:([0-9]+)/m;
+    return {
+        variables      => 0 + $conn->command('SCARD', "${prefix}all"),
+        named          => 0 + $conn->command('HLEN',  "${prefix}n"),
+        attachments    => $attachments,
+        blocks         => 0,
+        block_size     => 0,
+        bytes_used     => $used // 0,
+        bytes_reserved => $used // 0,
+        bytes_total    => $most || 0,
+    };
+}
+
+# Forget the dead, and free what they alone had.
+sub _bury {
+    my ($self) = @_;
+    my $conn   = $self->{conn};
+    my $freed  = 0;
+    while (1) {
+        my $reply = $conn->script('recover', "$conn->{prefix}c", '');
+        $freed += $reply->[1];
+        return $freed if !$reply->[2];
+    }
+    return;
+}
+
+# An object keeps the references that it has handed out. Where those make a ring that nothing
+# else of this process leads to, it lets go of them.
+sub _break_rings {
+    my ($self) = @_;
+    my %object = map { $_->{id} => $_ } grep {defined} values %{ $self->{conn}{variables} };
+    my %of     = map { defined $_->{container} ? (Scalar::Util::refaddr($_->{container}) => $_->{id}) : () } values %object;
+    my (%kids, %kept);
+    for my $object (values %object) {
+        for my $kid (values %{ $object->{kids} }) {
+            my $id = ref $kid->[1] ? $of{ Scalar::Util::refaddr($kid->[1]) } : undef;
+            next if !defined $id;
+            push @{ $kids{ $object->{id} } }, $id;
+            $kept{$id}++;
+        }
+    }
+    my @reached =
+        grep { !defined $object{$_}{container} || B::svref_2object($object{$_}{container})->REFCNT > ($kept{$_} // 0) } keys %object;
+    my %reached;
+    while (defined(my $id = pop @reached)) { push @reached, @{ $kids{$id} || [] } if !$reached{$id}++ }
+    for my $id (grep { !$reached{$_} } keys %object) {
+        %{ $object{$id}{kids} } = ();
+    }
+    return;
+}
+
+# The dead, what is left over, and rings: variables that no named or used one leads to. They are
+# found by walking, while others go on; sweep.lua sees in one moment whether it is so.
+sub recover {
+    my ($self) = @_;
+    my $conn = $self->{conn};
+    $self->_break_rings;
+    my $freed = $self->_bury;
+    my (%refers, @reached);
+    for my $one ($self->_describe) {
+        my ($id, undef, undef, undef, $name, undef, undef, $attached, undef, undef, $refers) = @$one;
+        $refers{$id} = $refers ? 1 : 0;
+        push @reached, $id if defined $name || ($attached // 0) > 0;
+    }
+    my %reached;
+    while (defined(my $id = pop @reached)) {
+        next if $reached{$id}++ || !$refers{$id};
+        push @reached, map { /\Ar([^:]+):/ ? $1 : () } @{ $conn->command('HVALS', "$conn->{prefix}v:$id") };
+    }
+    my @lost = grep { !$reached{$_} } keys %refers;
+    $freed += $conn->script('sweep', "$conn->{prefix}c", '', @lost)->[1] if @lost;
+    return $freed;
+}
+
+sub cleanup {
+    my ($self) = @_;
+    my $conn = $self->{conn};
+    $conn->script('remove', "$conn->{prefix}v:$_", '', 1) for @{ $conn->command('SMEMBERS', "$conn->{prefix}all") };
+    my @objects = grep {defined} values %{ $conn->{variables} };
+    $_->_forget for @objects;
+    $conn->script('forget', "$conn->{prefix}c", '');
+    return 1;
+}
+
+# The line of an ACL file with the fewest rights that a user of this engine needs.
+sub acl {
+    my ($user, $prefix, $password) = @_;
+    my @commands = qw(auth select info eval evalsha exists get set del unlink hget hset hmget hdel hlen hkeys hvals hgetall hexists hincrby
+        sadd srem smembers sismember scard srandmember zadd zrem zrange zrank rpush lrange ltrim llen time publish subscribe pubsub|numsub memory|usage);
+    return join ' ', 'user', $user, 'on', ">$password", 'resetkeys', "~{$prefix}:*", 'resetchannels', "&{$prefix}:p:*", '-@all',
+        map {"+$_"} @commands;
+}
+
+1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+IPC::Shm::Engine::Redis - shared variables for several hosts, on Redis or Valkey
+
+=head1 SYNOPSIS
+
+    IPC_SHM_NAMESPACE='redis://db.example:6379/0?prefix=app' perl program
+
+    use IPC::Shm namespace => 'redis://app:secret@db.example/0?prefix=app';
+    our %config : shm;                    # the same hash on every host
+
+=head1 DESCRIPTION
+
+A program that uses L<IPC::Shm> and outgrows one machine names a server, and its variables are on that. The program stays
+as it is. Redis 7.0 or Valkey 8.0 or later, one primary; the module L<Redis::Fast>, which is loaded only
+then (Debian: C<libredis-fast-perl>).
+
+=head2 The namespace
+
+    redis://[user[:password]@]host[:port][/db][?option=value&...]       also valkey://
+    redis+unix:///path/of/socket[?db=0&...]                             also valkey+unix://
+
+Without a host it is 127.0.0.1, without a port 6379, without a database 0. C<%xx> stands for a character, in user, password and path. Options:
+
+=over 4
+
+=item prefix=app
+
+What all keys of this namespace begin with, as C<{app}:> (in braces, so that a cluster keeps them on one node). Letters, digits and
+C<. _ : ->; C<ipc-shm> if nothing is said. Keys of something else under it are refused, and left alone.
+
+=item timeout=10
+
+Seconds until a server that does not answer, or cannot be reached, is an exception.
+
+=item stale=0.5
+
+Elements may be read from copies of this process that are at most so many seconds old. See L</CONSISTENCY>.
+
+=item db=0
+
+The database, where it is not in the path.
+
+=back
+
+A password is never part of an exception, of C<< IPC::Shm->namespace >> or of what C<shmpool> prints. C<rediss://> and C<valkeys://> are refused: the
+client has no TLS. A tunnel (stunnel, C<ssh -L>, WireGuard) does it.
+
+=head1 SETTING UP THE SERVER
+
+    appendonly yes                   # variables survive a restart
+    appendfsync everysec             # always: also a machine that goes down loses nothing that was acknowledged
+    maxmemory 2gb
+    maxmemory-policy noeviction      # the others throw variables away; allkeys-* are refused
+    tcp-keepalive 5                  # a host that has gone is noticed after some 10 seconds
+    timeout 0
+
+The fewest rights, for the prefix C<app> (one line; C<IPC::Shm::Engine::Redis::acl('app', 'app', 'secret')> prints it):
+
+    user app on >secret resetkeys ~{app}:* resetchannels &{app}:p:* -@all +auth +select +info +eval +evalsha
+      +exists +get +set +del +unlink +hget +hset +hmget +hdel +hlen +hkeys +hvals +hgetall +hexists +hincrby
+      +sadd +srem +smembers +sismember +scard +srandmember +zadd +zrem +zrange +zrank +rpush +lrange +ltrim +llen
+      +time +publish +subscribe +pubsub|numsub +memory|usage
+
+C<info> is for the check of C<maxmemory-policy> and for C<stats>; without it both are left out. Who can write to the keys can write
+anything into the variables; nothing of it is executed.
+
+The open connections are two a process (three where a program has two namespaces open is six, and so on): raise
+C<maxclients> and the limit of descriptors of the server for thousands of processes.
+
+=head1 CONSISTENCY
+
+Each operation, a list assignment too, is one script that the server runs with nobody in between, and a store that has returned is seen by every read that begins after it.
+A lock excludes others for as long as the server takes its owner for alive, and what is stored under a lock is stored only if that is still so: who has lost a lock
+gets an exception, and nothing is stored. With C<stale>, reads of single elements outside of locks may lag behind by that time, though never behind
+what this process itself has stored.
+
+Nothing depends on clocks or leases: the owner of a lock is a connection. A process that is killed has none any more, and its locks are free at once; one that is stopped keeps it.
+
+What a crash of the I<server> keeps is what it has in its append-only file, and a replica that takes over has what was replicated: both may lack the last moments (C<appendfsync
+always>, and C<min-replicas-to-write>, make it less). All locks are void after either.
+
+=head1 COSTS
+
+In round trips to the server; one on the same machine takes some 10 microseconds, one between machines 100 to 500.
+
+    fetch, exists, scalar(%h), $#a         1        (0 from a copy, with stale)
+    store, delete, add, push, shift, ...   1
+    $a[-1]                                 2        perl asks for the length first
+    keys, values of one moment             1        the whole variable is sent
+    list assignment                        1        the whole variable is sent
+    a reference that is new here           3        $h{a}{b}: 2 the next time
+    a reference that is stored             3        for each container that becomes shared
+    writelock + unlock                     2
+    a lock that is taken                   1, and one each 30 ms while it waits
+    wait_change                            1, and one each 5 s while it waits
+    declaration                            1
+    fork                                   2        a connection is opened for the child
+
+F<bench/redis.pl> measures it. As ratios to a bare HGET of the same client in the same run: a fetch 0.8, a store or an addition 0.45, a
+lock and its release together 0.25, a fetch with C<stale> 7. A list assignment of 1,000 pairs takes the time of some 250 stores, half of it in the
+server, which serves nobody else meanwhile: variables of more than 100,000 elements are better not assigned or listed as a whole.
+
+=head1 WHEN SOMETHING FAILS
+
+    a process is killed               its locks are free within 30 ms, its lexicals are freed later
+    a process is stopped              it keeps its locks; nobody else waits for anything but those
+    its connection is cut             "The lock on ... was lost"; nothing is stored under it. Without locks: nothing
+    a host goes away                  the server notices after 2 to 3 times tcp-keepalive, then its locks are free. If it
+                                      went within an answer, only when TCP gives up: 15 minutes with Linux's default, 16 s with
+                                      net.ipv4.tcp_retries2 = 5 on the server's machine
+    the server is restarted           "Lost the connection ...": once in each process; then it goes on. Locks are lost
+    the server cannot be reached      "Cannot reach the Redis server at ...", within the timeout
+    an answer is lost                 "...: the operation may have happened". Nothing is tried twice that stores. Look again
+    SCRIPT FLUSH                      nothing
+    failover to a replica             as a restart, once the name or address leads there; what was not replicated is gone
+    a replica is written to           "... READONLY ..."; the next operation connects anew
+    no memory left                    "Cannot store: ..."; deletes, locks and fetches work
+    keys of something else            refused, untouched
+
+=head1 WHAT IS DIFFERENT
+
+    Mode, Size                        have no meaning: rights are the server's
+    the default namespace             there is none on a server: it must be named
+    a machine that goes down          variables survive (in memory they do not)
+    writer, attached, readers of list processes of other hosts are host:PID
+    stats                             no blocks; bytes are those of the whole server
+    a lock can be lost                (see above), which in memory cannot happen
+    a handler of a signal that        cannot use that very scalar: perl calls no method of a tied scalar while one
+    interrupts a wait for a scalar    of it is running
+    classes derived from IPC::Shm::Hash, and so on: derive from IPC::Shm::Engine::Redis::Hash
+
+=head1 WHAT IT IS FOR
+
+Configuration, sessions, queues, counters, locks, state of a cluster of some hosts: thousands of operations a second. Not for a cache that is read
+a million times a second (use C<stale>, or the engine in memory), not for variables of hundreds of megabytes, not where a
+failover must not lose an acknowledged store.
+
+=head1 METHODS
+
+=head2 open, namespace, variable, names, list, stats, recover, cleanup
+
+As L<IPC::Shm::Engine> has it.
+
+=head2 container, contained
+
+The container that an object is tied to, made if need be; and to tell it (L<IPC::Shm::Sharing>).
+
+=head2 acl
+
+    print IPC::Shm::Engine::Redis::acl($user, $prefix, $password), "\n";
+
+The line for the server's ACL file, or after C<ACL SETUSER> without the first word.
+
+=head1 LAYOUT
+
+All keys begin with C<{prefix}:>. C<v:ID> is a Redis hash, one a variable: C<!t> its type, C<!s> the serial, C<!l> the number of elements, C<!f> the
+first index of an array, C<!w> who has the write lock, C<!R> how many have read locks, C<!u> who waits to upgrade one, C<!h !H> whose turn it
+is and since when, C<!W> that somebody waits for a change, C<!n> stored references to it, C<!k> references in it, C<!a> processes that use it, C<!N> its name;
+elements are C<=bytes> or C<~characters>, an index plus C<!f>, or C<=> (a scalar). C<v:ID:r> who reads, C<v:ID:q> who waits, C<v:ID:x> who waits for a change. C<n> the
+names, C<all> the IDs, C<c> the connections, C<a:CONNECTION> what one uses, C<w> what one waits for, C<g> what is still to be freed, C<format> the
+mark. C<p:CONNECTION> is the channel that a process is subscribed to: who has subscribers, lives. The scripts are in F<Redis/lua/>.
+
+=head1 SEE ALSO
+
+L<IPC::Shm>, L<IPC::Shm::Engine>, L<Redis::Fast>
+
+=cut

@@ -1,0 +1,292 @@
+package IPC::Shm::Engine::Redis::Array;
+use strict;
+use warnings;
+use Carp ();
+use IPC::Shm::Engine::Redis::Variable;
+
+our $VERSION  = '1.000';
+our @ISA      = qw(IPC::Shm::Engine::Redis::Variable IPC::Shm::Array);    ## no critic (those of IPC::Shm have no file)
+our @CARP_NOT = @IPC::Shm::Engine::Redis::Connection::CARP_NOT;
+
+# Element i is the field first + i. This process takes the first index for what it was when
+# it saw the array last, and asks again where it was wrong.
+
+sub TIEARRAY { my ($class, $object) = @_; return $object || IPC::Shm::Engine::Redis::_anonymous(2) }
+
+# An open change works on a list of elements, [text, value] or undef: a new one after
+# CLEAR; the content, under the write lock, if it is to be changed otherwise.
+sub begin { my ($self) = @_; return $self->_begin({}) }
+
+sub _list {
+    my ($self) = @_;
+    my $batch = $self->{batch};
+    return $batch->{list} if $batch->{list};
+    $batch->{lock} = 1 if $self->lock('write');
+    my ($content, $serial) = $self->_content;
+    $batch->{serial} = $serial;
+    return $batch->{list} = [ map { defined $_ ? [ $_->[1], $self->_value(@$_) ] : undef } @$content ];
+}
+
+sub commit {
+    my ($self) = @_;
+    my $batch  = delete $self->{batch} or Carp::croak('No change is open');
+    my $list   = $batch->{list}        or return 1;
+    my ($ok, $why);
+    {
+        local $@;
+        $ok = eval {
+            my @set    = map  { defined $list->[$_] ? ($_, $list->[$_][0]) : () } 0 .. $#$list;
+            my $refers = grep { defined && ref $_->[1] } @$list;
+            $self->_change('assign', scalar @$list, $batch->{serial} // '', $refers ? 1 : 0, @set);
+            1;
+        };
+        $why = $@;
+    }
+    if ($ok) {
+        my %old = %{ $self->{kids} };
+        %{ $self->{kids} } = ();
+        $self->{first} = 0;
+        for my $i (0 .. $#$list) { $self->_stored($i, @{ $list->[$i] }) if defined $list->[$i] && ref $list->[$i][1] }
+    }
+    $self->unlock('write') if $batch->{lock};
+    return 1               if $ok;
+    die $why               if ref $why || $why !~ s/ at \S+ line \d+\.\n\z//;
+    return Carp::croak($why);
+}
+
+# All elements of one moment, [field, text] or undef each; and the serial.
+sub _content {
+    my ($self) = @_;
+    my $serial;
+    Carp::croak($self->_what . ' was removed') if $self->{removed};
+    my $ask = sub {
+        my %all = @{ $self->{conn}->command('HGETALL', $self->{key}) };
+        $serial = $all{'!s'};
+        $self->_readable([ @all{qw(!s !w)} ]) or return 'BUSY';
+        $self->{first} = $all{'!f'};
+        return [ map { defined $all{$_} ? [ $_, $all{$_} ] : undef } $all{'!f'} .. $all{'!f'} + $all{'!l'} - 1 ];
+    };
+    my $content = $ask->();
+    $content = $self->_after_turn('f', $ask) if !ref $content;
+    return ($content, $serial);
+}
+
+sub all {
+    my ($self) = @_;
+    return [ map { defined $_ ? $_->[1] : undef } @{ $self->{batch}{list} } ] if $self->{batch} && $self->{batch}{list};
+    my ($content) = $self->_content;
+    $self->{engine}->_attach_all(map { defined $_ ? $_->[1]            : () } @$content);
+    return [ map { defined $_                     ? $self->_value(@$_) : undef } @$content ];
+}
+
+# What is at an index: field and text.
+sub _at {
+    my ($self, $index) = @_;
+    while (1) {
+        my $first = $self->{first};
+        my ($text, $is, $n) = @{ $self->_look($first + $index, '!f', '!l') };
+        $self->{first} = $is;
+        next if $is != $first;
+        return ($first + $index, $index < $n ? $text : undef);
+    }
+    return;
+}
+
+sub FETCH {
+    my ($self, $index) = @_;
+    if ($self->{batch}) { my $at = $self->_list->[$index]; return $at && $at->[1] }
+    return $self->_copy($index) if $self->{copy} && $self->{held} eq '';
+    my ($field, $text) = $self->_at($index);
+    return defined $text ? $self->_value($field, $text) : undef;
+}
+
+sub _copy {
+    my ($self, $index) = @_;
+    my $copy = $self->{copy}{$index};
+    my $now  = IPC::Shm::Engine::Redis::Connection::now();
+    return $copy->[1] if $copy && $copy->[0] > $now;
+    my ($field, $text) = $self->_at($index);
+    my $value = defined $text ? $self->_value($field, $text) : undef;
+    %{ $self->{copy} } = () if keys %{ $self->{copy} } > 100_000;
+    $self->{copy}{$index} = [ $now + $self->{engine}{stale}, $value ] if !ref $value;
+    return $value;
+}
+
+sub EXISTS {
+    my ($self, $index) = @_;
+    return defined $self->_list->[$index]   ? 1 : 0 if $self->{batch};
+    return defined(($self->_at($index))[1]) ? 1 : 0;
+}
+
+sub STORE {
+    my ($self, $index, $value) = @_;
+    my $text = $self->_store_value($value);
+    if ($self->{batch}) { $self->_list->[$index] = [ $text, $value ]; return }
+    my $reply = $self->_change('array', 'put', $index, $text);
+    Carp::croak('Modification of non-creatable array value attempted, subscript ' . $index) if !defined $reply->[1];
+    $self->_keep($index, $text, $value)                                                     if ref $value || %{ $self->{kids} };
+    return;
+}
+
+# The reference that was stored there stays what it is here. Its field is known when it is looked at.
+sub _keep { my ($self, $index, $text, $value) = @_; $self->_stored($self->{first} + $index, $text, $value); return }
+
+sub FETCHSIZE {
+    my ($self) = @_;
+    return scalar @{ $self->_list } if $self->{batch};
+    my ($first, $n) = @{ $self->_look('!f', '!l') };
+    $self->{first} = $first;
+    return 0 + $n;
+}
+
+sub STORESIZE {
+    my ($self, $n) = @_;
+    if ($self->{batch}) { $#{ $self->_list } = $n - 1; return }
+    my $have = $self->FETCHSIZE;
+    return if $n == $have;
+    if   ($n < $have) { $self->_change('cut',   'size',   $n) }
+    else              { $self->_change('array', 'extend', $n) }
+    return;
+}
+
+sub EXTEND {return}
+
+sub CLEAR {
+    my ($self) = @_;
+    if ($self->{batch}) { $self->{batch}{list} = []; delete $self->{batch}{serial}; return }
+    $self->_change('assign', 0, '', 0);
+    $self->{first} = 0;
+    my %old = %{ $self->{kids} };
+    %{ $self->{kids} } = ();
+    return;
+}
+
+sub _texts {
+    my ($self, @values) = @_;
+    return map { $self->_store_value($_) } @values;
+}
+
+sub PUSH {
+    my ($self, @values) = @_;
+    return $self->FETCHSIZE if !@values;
+    my @texts = $self->_texts(@values);
+    if ($self->{batch}) {
+        return push @{ $self->_list }, map { [ $texts[$_], $values[$_] ] } 0 .. $#values;
+    }
+    my $n = $self->_change('array', 'push', @texts)->[1];
+    for my $i (0 .. $#values) { $self->_keep($n - @values + $i, $texts[$i], $values[$i]) if ref $values[$i] }
+    return $n;
+}
+
+sub UNSHIFT {
+    my ($self, @values) = @_;
+    return $self->FETCHSIZE if !@values;
+    my @texts = $self->_texts(@values);
+    if ($self->{batch}) {
+        return unshift @{ $self->_list }, map { [ $texts[$_], $values[$_] ] } 0 .. $#values;
+    }
+    my $n = $self->_change('array', 'unshift', @texts)->[1];
+    $self->{first} -= @values;
+    for my $i (0 .. $#values) { $self->_keep($i, $texts[$i], $values[$i]) if ref $values[$i] }
+    return $n;
+}
+
+# What was cut out is no longer kept for the array.
+sub _taken {
+    my ($self, $text) = @_;
+    return undef if !defined $text;    ## no critic (an element, in a list)
+    my ($field) = ord $text == 114 ? grep { $self->{kids}{$_}[0] eq $text } keys %{ $self->{kids} } : ();
+    my $value   = $self->_value($field // '', $text);
+    delete $self->{kids}{ $field // '' };
+    return $value;
+}
+
+sub POP {
+    my ($self) = @_;
+    if ($self->{batch}) { my $at = pop @{ $self->_list }; return $at && $at->[1] }
+    my $reply = $self->_change('cut', 'pop');
+    return $self->_taken($reply->[1] && $reply->[1][0]);
+}
+
+sub SHIFT {
+    my ($self) = @_;
+    if ($self->{batch}) { my $at = shift @{ $self->_list }; return $at && $at->[1] }
+    my $reply = $self->_change('cut', 'shift');
+    $self->{first}++ if $reply->[1];
+    return $self->_taken($reply->[1] && $reply->[1][0]);
+}
+
+sub DELETE {
+    my ($self, $index) = @_;
+    if ($self->{batch}) { my $old = delete $self->_list->[$index]; return $old && $old->[1] }
+    my $reply = $self->_change('cut', 'delete', $index);
+    return $self->_taken($reply->[1] && $reply->[1][0]);
+}
+
+sub SPLICE {
+    my ($self, $offset, $length, @values) = @_;
+    for my $argument (grep { $_ < @_ && !defined $_[$_] } 1, 2) {
+        warnings::warnif('uninitialized', 'Use of uninitialized value in splice');
+    }
+    my $to_the_end = @_ < 3;
+    $offset = int($offset // 0);
+    $length = int($length // 0);
+    my @texts = $self->_texts(@values);
+    if ($self->{batch}) {
+        my $list = $self->_list;
+        $length = @$list if $to_the_end;
+        my @old = splice @$list, $offset, $length, map { [ $texts[$_], $values[$_] ] } 0 .. $#values;
+        return wantarray ? map { $_ && $_->[1] } @old : @old ? $old[-1] && $old[-1][1] : undef;
+    }
+    my $reply = $self->_change('cut', 'splice', $offset, $to_the_end ? '' : $length, @texts);
+    Carp::croak("Modification of non-creatable array value attempted, subscript $offset") if $reply->[1] eq 'BEFORE';
+    warnings::warnif('misc', 'splice() offset past end of array')                         if $reply->[2];
+    my @old = map { $self->_taken($_) } @{ $reply->[1] };
+    return wantarray ? @old : @old ? $old[-1] : undef;
+}
+
+sub add {
+    my ($self, $index, $delta) = @_;
+    my $locked = $self->lock('write');
+    my ($ok, $why, $sum);
+    {
+        local $@;
+        $ok = eval {
+            my $n = $self->FETCHSIZE;
+            $index += $n                            if $index < 0;
+            Carp::croak('There is no such element') if $index < 0;
+            $self->STORE($index, 0)                 if $index >= $n;
+            $sum = $self->_add($self->{first} + $index, $delta);
+            1;
+        };
+        $why = $@;
+    }
+    $self->unlock('write') if $locked;
+    return $sum            if $ok;
+    die $why               if $why !~ s/ at \S+ line \d+\.\n\z//;
+    return Carp::croak($why);
+}
+
+1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+IPC::Shm::Engine::Redis::Array - a shared variable on Redis
+
+=head1 DESCRIPTION
+
+The methods that perl calls (L<perltie>), and those of L<IPC::Shm::Engine>.
+
+=head2 add, all, begin, commit, abort
+
+See L<IPC::Shm::Engine> and L<IPC::Shm>.
+
+=head1 SEE ALSO
+
+L<IPC::Shm::Engine::Redis>
+
+=cut

@@ -1,0 +1,397 @@
+package IPC::Shm::Engine::Redis::Connection;
+use strict;
+use warnings;
+use Carp          ();
+use Digest::SHA   ();
+use POSIX         ();
+use Scalar::Util  ();
+use Time::HiRes   ();
+use Sys::Hostname ();
+use IPC::Shm::Engine::Redis::Channel;
+
+our $VERSION  = '1.000';
+our @CARP_NOT = map {"IPC::Shm::Engine::Redis$_"} '', map {"::$_"} qw(Variable Scalar Array Hash);
+push @CARP_NOT, map {"IPC::Shm$_"} '', map {"::$_"} qw(Tied Scalar Array Hash Guard Names Attribute Sharing);
+
+# The way to a server: a connection for work, the identity (see Channel.pm), and the
+# scripts. One for a namespace and an interpreter; a child gets one of its own.
+
+my %all;     # those of this interpreter, by their address; weak
+my %text;    # of the scripts
+my %sha;
+
+sub _load_client {
+    return if $INC{'Redis/Fast.pm'};
+    local $@;
+    eval { local $SIG{__DIE__}; require Redis::Fast; 1 }
+        or Carp::croak("The engine for Redis needs the module Redis::Fast: $@" =~ s/ at \S+ line.*//sr);
+    return;
+}
+
+# $to: host, port or path; user, password, db, timeout; prefix.
+sub new {
+    my ($class, $to) = @_;
+    _load_client();
+    my $self = bless { to => $to, prefix => "{$to->{prefix}}:", variables => {}, me => '', where => $to->{where} }, $class;
+    Scalar::Util::weaken($all{ Scalar::Util::refaddr($self) } = $self);
+    _watch_forks();
+    $self->_identify;
+    return $self;
+}
+
+sub _join { my ($host, $port) = @_; return $host =~ /:/ ? "[$host]:$port" : "$host:$port" }
+
+sub now { return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
+
+sub _unreachable {
+    my ($self, $why) = @_;
+    $why =~ s/ at \S+ line \d+\.?\s*\z//;
+    $why =~ s/\s+\z//;
+    $why =~ s/\ACould not connect to Redis server at \S+: //;
+    return "Cannot reach the Redis server at $self->{where}: $why";
+}
+
+# The connection for work. A server that is starting is waited for.
+sub _connect {
+    my ($self) = @_;
+    my $to     = $self->{to};
+    my $until  = now() + $to->{timeout};
+    local ($@, $!);
+    while (1) {
+        my $redis;
+        my $ok = eval {
+            local $SIG{__DIE__};
+            $redis = Redis::Fast->new(
+                (defined $to->{path} ? (sock => $to->{path}) : (server => _join($to->{host}, $to->{port}))),
+                reconnect     => 0,
+                cnx_timeout   => $to->{timeout},
+                read_timeout  => $to->{timeout},
+                write_timeout => $to->{timeout},
+            );
+            1;
+        };
+        my $why = $@;
+        if ($ok) {
+            _tune_socket($redis->__sock, int(1000 * $to->{timeout}));
+            $why = _set_up($redis, $to);
+            if (!defined $why) {
+                eval { $redis->__std_cmd('HSET', "$self->{prefix}c", $self->{me}, _where_it_runs()); 1 } if delete $self->{inherited};
+                return $self->{redis} = $redis;
+            }
+        }
+        Carp::croak($self->_unreachable($why)) if $why !~ /\A(?:LOADING|BUSY |MASTERDOWN)/ || now() > $until;
+        select undef, undef, undef, 0.05;
+    }
+    return;
+}
+
+# Why not, if so.
+sub _set_up {
+    my ($redis, $to) = @_;
+    my @first = ([ 'HGET', "{$to->{prefix}}:c", 'x' ]);
+    unshift @first, [ 'SELECT', $to->{db} ] if $to->{db};
+    unshift @first, [ 'AUTH', (defined $to->{user} ? $to->{user} : ()), $to->{password} ] if defined $to->{password};
+    for my $command (@first) {
+        my ($reply, $error);
+        eval { ($reply, $error) = $redis->__std_cmd(@$command); 1 } or $error = $@;
+        return $error if defined $error && $error !~ /\AWRONGTYPE/;
+    }
+    return;
+}
+
+# Who this process is for the server, from now on; $parent's variables are its own as well.
+sub _identify {
+    my ($self, $parent) = @_;
+    my $me      = _token();
+    my $channel = $self->_channel($me);
+    my $redis   = $self->{redis} || $self->_connect;
+    @$self{qw(me channel)} = ($me, $channel);
+    my $reply = $self->script('hello', "$self->{prefix}format", '', _where_it_runs(), $parent // '');
+    Carp::croak("There are keys of something else under the prefix '$self->{to}{prefix}' at $self->{where}") if !ref $reply;
+    $self->_attach_again                                                                                     if !defined $parent;
+    return;
+}
+
+sub _channel {
+    my ($self, $me) = @_;
+    my $channel;
+    my ($ok, $why);
+    {
+        local ($@, $!);
+        $ok  = eval { local $SIG{__DIE__}; $channel = IPC::Shm::Engine::Redis::Channel->open($self->{to}, "$self->{prefix}p:$me"); 1 };
+        $why = $@;
+    }
+    Carp::croak($self->_unreachable($why)) if !$ok;
+    $channel->tune(sub { _tune_socket($_[0], int(1000 * $self->{to}{timeout})) });
+    return $channel;
+}
+
+sub _where_it_runs { return Sys::Hostname::hostname() . " $$" }
+
+# Nobody else's, ever.
+sub _token {
+    open my $random, '<:raw', '/dev/urandom' or Carp::croak("Cannot open /dev/urandom: $!");
+    8 == sysread $random, my $bytes, 8 or Carp::croak("Cannot read /dev/urandom: $!");
+    return unpack 'H*', $bytes;
+}
+
+my $serial = 0;
+sub new_id { my ($self) = @_; $serial++; return "$self->{me}.$serial" }
+
+# What this process uses belongs to its new identity; what it had locked is lost, which
+# it learns when it relies on it.
+sub _attach_again {
+    my ($self) = @_;
+    my @objects = grep {defined} values %{ $self->{variables} };
+    while (my @some = splice @objects, 0, 1000) {
+        my $reply = $self->script('attach', "$self->{prefix}c", '', map { $_->{id} } @some);
+        for my $i (0 .. $#some) { $some[$i]{removed} = 1 if !$reply->[1][$i] }
+    }
+    return;
+}
+
+# ---- exchanges
+
+sub _load {
+    my ($name) = @_;
+    my $dir = __FILE__ =~ s{Connection\.pm\z}{lua}r;
+    my @part;
+    for my $file ('common', $name) {
+        open my $in, '<', "$dir/$file.lua" or die "cannot open $dir/$file.lua: $!";
+        local $/ = undef;
+        push @part, scalar readline $in;
+    }
+    $part[1] =~ s/\A(#!.*\n)// or die "$name.lua does not begin with #!lua";
+    $text{$name} = $1 . $part[0] . $part[1];
+    return $sha{$name} = Digest::SHA::sha1_hex($text{$name});
+}
+
+# Run a script. Handlers of signals wait, for they might die and leave an answer behind.
+sub script {
+    my ($self, $name, $key, @arguments) = @_;
+    my $redis = $self->{redis} || $self->_connect;
+    my $sha   = $sha{$name}    || _load($name);
+    my ($reply, $error);
+    {
+        local ($@, $!);
+        _hold_signals(1);
+        eval {
+            ($reply, $error) = $redis->__std_cmd('EVALSHA', $sha,         1, $key, $self->{prefix}, $self->{me}, @arguments);
+            ($reply, $error) = $redis->__std_cmd('EVAL',    $text{$name}, 1, $key, $self->{prefix}, $self->{me}, @arguments)
+                if defined $error && $error =~ /\ANOSCRIPT/;
+            1;
+        } or $error = $@;
+        _hold_signals(0);
+    }
+    return $reply if !defined $error;
+    return $self->_failed($error, 'the operation may have happened');
+}
+
+# A command that changes nothing: once more on a new connection if the old one is gone.
+sub command {
+    my ($self, @words) = @_;
+    for my $again (0, 1) {
+        my $redis = $self->{redis} || $self->_connect;
+        my ($reply, $error);
+        {
+            local ($@, $!);
+            eval { ($reply, $error) = $redis->__std_cmd(@words); 1 } or do {
+                $error = $@;
+                die $error if $error =~ /\A(?!Not connected)/ && !_is_of_connection($error);
+            };
+        }
+        return $reply                                        if !defined $error;
+        $self->{redis} = undef                               if _is_of_connection($error);
+        return $self->_failed($error, 'nothing was changed') if $again || !_is_of_connection($error) || $error =~ /temporarily/;
+    }
+    return;
+}
+
+# A server's own error begins with a word in capitals.
+sub _is_of_connection { my ($error) = @_; return !ref $error && $error !~ /\A[A-Z][A-Z]+ / }
+
+sub _failed {
+    my ($self, $error, $outcome) = @_;
+    if (_is_of_connection($error)) {
+        $self->{redis} = undef;
+        $error =~ s/ at \S+ line \d+\.?\s*\z//;
+        $error = "no answer within $self->{to}{timeout} seconds" if $error =~ /temporarily unavailable/;
+        Carp::croak("Lost the connection to the Redis server at $self->{where} ($error): $outcome");
+    }
+    Carp::croak("Cannot store: the Redis server at $self->{where} has no memory left")              if $error =~ /\AOOM/;
+    Carp::croak("A key of something else is where a variable should be, at $self->{where}: $error") if $error =~ /WRONGTYPE/;
+    $self->{redis} = undef if $error =~ /\A(?:READONLY|LOADING|MASTERDOWN|UNBLOCKED)/;
+    Carp::croak("The Redis server at $self->{where} refused: $error");
+}
+
+# ---- waiting
+
+# Sleep until something comes for this process, or the time is over; handlers run, and may die.
+sub pause {
+    my ($self, $seconds) = @_;
+    my $n = $self->{channel} ? $self->{channel}->wait($seconds) : undef;
+    return $n if defined $n;
+    $self->_identify;
+    return 0;
+}
+
+sub identify { my ($self) = @_; return $self->_identify }
+
+# ---- fork, threads, the end
+
+# Connections that are closed in a child must not be closed for the parent: nothing is sent.
+sub before_fork {
+    $_->_beget for grep {defined} values %all;
+    return;
+}
+
+# The identity of a child, which uses what its parent uses.
+sub _beget {
+    my ($self) = @_;
+    my $child = $self->{child} = {};
+    eval {
+        local $SIG{__DIE__};
+        my ($parent, $token) = ($self->{me}, _token());
+        $child->{channel} = $self->_channel($token);
+        local $self->{me} = $token;
+        $self->script('hello', "$self->{prefix}format", '', _where_it_runs(), $parent);
+        $child->{me} = $token;
+    };
+    return;
+}
+
+sub after_fork_in_parent {
+    for my $self (grep {defined} values %all) {
+        my $child = delete $self->{child} or next;
+        close $child->{channel}{socket} if $child->{channel};
+    }
+    return;
+}
+
+sub after_fork_in_child {
+    for my $self (grep {defined} values %all) {
+        my $child = delete $self->{child};
+        close $self->{channel}{socket} if $self->{channel};
+        @$self{qw(redis channel me)} = (undef, undef, 'nobody');
+        $self->_take_over($child);
+    }
+    return;
+}
+
+# In a child, or a thread: what the one before held is not ours, quietly.
+sub _take_over {
+    my ($self, $child) = @_;
+    $self->{locks} = 0;
+    for my $object (grep {defined} values %{ $self->{variables} }) {
+        @$object{qw(held batch lost)} = ('', undef, undef);
+    }
+    if ($child && $child->{channel} && $child->{me}) {
+        @$self{qw(channel me inherited)} = (@$child{qw(channel me)}, 1);
+        return;
+    }
+    $self->{channel} = undef;
+    return;
+}
+
+# A thread is a process of its own. Perl asks this before it clones anything for a new one.
+sub CLONE_SKIP {
+    for my $self (grep {defined} values %all) {
+        $self->_beget;
+        my $channel = delete $self->{child}{channel} or next;
+        my $mine    = POSIX::dup(fileno $channel->{socket});    # the new thread's alone
+        _tune_socket($mine, int(1000 * $self->{to}{timeout}));
+        $self->{child}{descriptor} = $mine;
+    }
+    return 0;
+}
+
+# The clone of a client's object is not to free what is the other thread's.
+my %foreign;    # clients, by the address of what is theirs
+
+sub _disown {
+    my ($redis) = @_;
+    if (!%foreign) {
+        my $destroy = \&Redis::Fast::DESTROY;
+        no warnings 'redefine';
+        *Redis::Fast::DESTROY = sub { my ($client) = @_; return if delete $foreign{$$client}; goto &$destroy };
+    }
+    $foreign{$$redis} = 1;
+    return;
+}
+
+# The new thread.
+sub CLONE {
+    my @old = grep {defined} values %all;
+    %all = ();
+    for my $self (@old) {
+        Scalar::Util::weaken($all{ Scalar::Util::refaddr($self) } = $self);
+        my $child = delete $self->{child};
+        _disown($self->{redis}) if $self->{redis};
+        @$self{qw(redis channel me)} = (undef, undef, 'nobody');
+        $child->{channel} = IPC::Shm::Engine::Redis::Channel->again($child->{descriptor}) if $child && defined $child->{descriptor};
+        $self->_take_over($child);
+    }
+    return;
+}
+
+# Let go of everything. The server would notice in any case, but later.
+sub finish {
+    my ($self) = @_;
+    return if !$self->{redis};
+    local ($@, $!);
+    my @locked = map { $_->{key} } grep { defined && $_->{held} ne '' } values %{ $self->{variables} };
+    eval { local $SIG{__DIE__}; $self->script('bye', "$self->{prefix}c", '', @locked); 1 };
+    @$self{qw(redis channel)} = ();
+    return;
+}
+
+END {
+    local $?;
+    for my $self (grep {defined} values %all) {
+        $self->finish;
+    }
+}
+
+sub DESTROY {
+    my ($self) = @_;
+    delete $all{ Scalar::Util::refaddr($self) };
+    return;
+}
+
+1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+IPC::Shm::Engine::Redis::Connection - the way to a Redis server
+
+=head1 SYNOPSIS
+
+    my $connection = IPC::Shm::Engine::Redis::Connection->new($where);
+    my $reply = $connection->script("put", $key, $held, $field, $text);
+
+=head1 DESCRIPTION
+
+The connections of one namespace, the scripts, and what happens to both at fork, in threads and at the end.
+
+=head2 new, script, command, pause, identify, finish
+
+C<script> runs a script, C<command> a command that changes nothing, C<pause> sleeps until something comes for this process, C<identify> makes a
+new identity, C<finish> lets go of everything.
+
+=head2 now, new_id
+
+The time of a clock that is not set; an ID that nobody else makes.
+
+=head2 before_fork, after_fork_in_parent, after_fork_in_child
+
+Called at a fork, in this order.
+
+=head1 SEE ALSO
+
+L<IPC::Shm::Engine::Redis>
+
+=cut

@@ -1,0 +1,216 @@
+package IPC::Shm::Engine::Redis::Hash;
+use strict;
+use warnings;
+no warnings 'uninitialized';    # undef as a key is the user's affair
+use Carp ();
+use IPC::Shm::Engine::Redis::Variable;
+
+our $VERSION  = '1.000';
+our @ISA      = qw(IPC::Shm::Engine::Redis::Variable IPC::Shm::Hash);    ## no critic (those of IPC::Shm have no file)
+our @CARP_NOT = @IPC::Shm::Engine::Redis::Connection::CARP_NOT;
+
+*key        = \&IPC::Shm::Engine::Redis::Value::key;
+*decode_key = \&IPC::Shm::Engine::Redis::Value::decode_key;
+
+sub TIEHASH { my ($class, $object) = @_; return $object || IPC::Shm::Engine::Redis::_anonymous(3) }
+
+# A change that is open: { cleared => 1 if the old content is gone, set => { field => [text, value] },
+# gone => { field => 1 } }.
+sub begin { my ($self) = @_; return $self->_begin({ cleared => 0, set => {}, gone => {} }) }
+
+sub commit {
+    my ($self) = @_;
+    my $batch  = delete $self->{batch} or Carp::croak('No change is open');
+    my $set    = $batch->{set};
+    my @set    = map { ($_, $set->{$_}[0]) } keys %$set;
+    if ($batch->{cleared}) {
+        my $refers = grep { ref $_->[1] } values %$set;
+        my $reply  = $self->_change('assign', scalar keys %$set, '', $refers ? 1 : 0, @set);
+        my %old    = %{ $self->{kids} };
+        %{ $self->{kids} } = ();
+        $self->_stored($_, @{ $set->{$_} }) for $refers ? keys %$set : ();
+        return 1;
+    }
+    my @gone = grep { !$set->{$_} } keys %{ $batch->{gone} };
+    return 1 if !@set && !@gone;
+    $self->_change('patch', scalar @gone, @gone, @set);
+    delete @{ $self->{kids} }{@gone};
+    $self->_stored($_, @{ $set->{$_} }) for keys %$set;
+    return 1;
+}
+
+sub FETCH {
+    my ($self, $name) = @_;
+    my $field = utf8::is_utf8($name) ? key($name) : "=$name";
+    return $self->_fetch_in_batch($field) if $self->{batch};
+    return $self->_copy($field)           if $self->{copy} && $self->{held} eq '';
+
+    # What _look does, where nothing stands in its way.
+    my ($reply, $error);
+    if (my $redis = !$self->{removed} && $self->{conn}{redis}) {
+        local $!;
+        ($reply, $error) = $redis->__std_cmd('HMGET', $self->{key}, $field, '!s', '!w');
+    }
+    my $text;
+    if ($reply && !defined $error && !defined $reply->[2] && $reply->[1] eq $self->{seen} && $self->{held} eq '') { $text = $reply->[0] }
+    else { $text = $self->_look($field)->[0] }
+    return undef if !defined $text;    ## no critic (a value)
+    return substr $text, 1 if ord $text == 98;
+    return $self->_value($field, $text);
+}
+
+# A copy may be used for as long as the user allows, counted from before it was asked for.
+sub _copy {
+    my ($self, $field) = @_;
+    my $copy = $self->{copy}{$field};
+    my $now  = IPC::Shm::Engine::Redis::Connection::now();
+    return $copy->[1] if $copy && $copy->[0] > $now;
+    my $text  = $self->_look($field)->[0];
+    my $value = defined $text ? $self->_value($field, $text) : undef;
+    %{ $self->{copy} } = () if keys %{ $self->{copy} } > 100_000;
+    $self->{copy}{$field} = [ $now + $self->{engine}{stale}, $value ] if !ref $value;
+    return $value;
+}
+
+sub _fetch_in_batch {
+    my ($self, $field) = @_;
+    my $batch = $self->{batch};
+    return $batch->{set}{$field}[1] if $batch->{set}{$field};
+    return                          if $batch->{cleared} || $batch->{gone}{$field};
+    my $text = $self->_look($field)->[0];
+    return defined $text ? $self->_value($field, $text) : undef;
+}
+
+sub STORE {
+    my ($self, $name, $value) = @_;
+    my $field = utf8::is_utf8($name)                ? key($name)                  : "=$name";
+    my $text  = ref $value || ref \$value eq 'GLOB' ? $self->_store_value($value) : IPC::Shm::Engine::Redis::Value::encode($value);
+    if ($self->{batch}) { $self->{batch}{set}{$field} = [ $text, $value ]; return }
+    $self->_change('put', $field, $text);
+    $self->_stored($field, $text, $value) if ref $value || %{ $self->{kids} };
+    return;
+}
+
+sub EXISTS {
+    my ($self, $name) = @_;
+    my $field = key($name);
+    if (my $batch = $self->{batch}) {
+        return 1 if $batch->{set}{$field};
+        return 0 if $batch->{cleared} || $batch->{gone}{$field};
+    }
+    return defined $self->_look($field)->[0] ? 1 : 0;
+}
+
+sub DELETE {
+    my ($self, $name) = @_;
+    my $field = key($name);
+    if (my $batch = $self->{batch}) {
+        my $old = $self->_fetch_in_batch($field);
+        delete $batch->{set}{$field};
+        $batch->{gone}{$field} = 1;
+        return $old;
+    }
+    my $text = $self->_change('del', $field)->[1][0];
+    return if !defined $text;
+    my $value = $self->_value($field, $text);
+    delete $self->{kids}{$field};
+    return $value;
+}
+
+sub CLEAR {
+    my ($self) = @_;
+    if ($self->{batch}) { @{ $self->{batch} }{qw(cleared set gone)} = (1, {}, {}); return }
+    $self->_change('assign', 0, '', 0);
+    my %old = %{ $self->{kids} };
+    %{ $self->{kids} } = ();
+    return;
+}
+
+# The content of one moment: field => text.
+sub _content {
+    my ($self) = @_;
+    Carp::croak($self->_what . ' was removed') if $self->{removed};
+    my $ask = sub {
+        my %all   = @{ $self->{conn}->command('HGETALL', $self->{key}) };
+        my @extra = delete @all{qw(!s !w)};
+        delete $all{$_} for grep {/\A!/} keys %all;
+        return $self->_readable([@extra]) ? \%all : 'BUSY';
+    };
+    my $content = $ask->();
+    $content = $self->_after_turn('f', $ask) if !ref $content;
+    my $batch = $self->{batch} or return $content;
+    %$content = () if $batch->{cleared};
+    delete @$content{ keys %{ $batch->{gone} } };
+    $content->{$_} = $batch->{set}{$_}[0] for keys %{ $batch->{set} };
+    return $content;
+}
+
+sub all {
+    my ($self) = @_;
+    my $content = $self->_content;
+    return $self->{engine}->_together($self, $content, sub { decode_key($_[0]) });
+}
+
+sub FIRSTKEY {
+    my ($self) = @_;
+    my $fields;
+    if ($self->{batch}) { $fields = [ keys %{ $self->_content } ] }
+    else {
+        my $ask = sub {
+            Carp::croak($self->_what . ' was removed') if $self->{removed};
+            my @all = @{ $self->{conn}->command('HKEYS', $self->{key}) };
+            return $self->_readable([ $self->{seen}, undef ]) && 'BUSY' if grep { $_ eq '!w' } @all and $self->{held} !~ /w/;
+            if (!@all) { $self->{removed} = 1; $self->_fail('REMOVED') }
+            return [ grep { !/\A!/ } @all ];
+        };
+        $fields = $ask->();
+        $fields = $self->_after_turn('f', $ask) if !ref $fields;
+    }
+    $self->{each} = $fields;
+    return $self->NEXTKEY;
+}
+
+sub NEXTKEY {
+    my ($self) = @_;
+    my $field = pop @{ $self->{each} || [] };
+    return defined $field ? decode_key($field) : undef;
+}
+
+sub SCALAR {
+    my ($self) = @_;
+    return scalar keys %{ $self->_content } if $self->{batch};
+    return 0 + $self->_look('!l')->[0];
+}
+
+sub add {
+    my ($self, $name, $delta) = @_;
+    return $self->_add(key($name), $delta);
+}
+
+1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+IPC::Shm::Engine::Redis::Hash - a shared variable on Redis
+
+=head1 DESCRIPTION
+
+The methods that perl calls (L<perltie>), and those of L<IPC::Shm::Engine>.
+
+=head2 key, decode_key
+
+Those of L<IPC::Shm::Engine::Redis::Value>.
+
+=head2 add, all, begin, commit, abort
+
+See L<IPC::Shm::Engine> and L<IPC::Shm>.
+
+=head1 SEE ALSO
+
+L<IPC::Shm::Engine::Redis>
+
+=cut

@@ -1,0 +1,74 @@
+package IPC::Shm::Engine::Redis::Scalar;
+use strict;
+use warnings;
+use Carp ();
+use IPC::Shm::Engine::Redis::Variable;
+
+our $VERSION  = '1.000';
+our @ISA      = qw(IPC::Shm::Engine::Redis::Variable IPC::Shm::Scalar);    ## no critic (those of IPC::Shm have no file)
+our @CARP_NOT = @IPC::Shm::Engine::Redis::Connection::CARP_NOT;
+
+# The value is in the one field `=`. An open change is [text, value], or [] while there is none.
+
+sub TIESCALAR { my ($class, $object) = @_; return $object || IPC::Shm::Engine::Redis::_anonymous(1) }
+
+sub begin { my ($self) = @_; return $self->_begin([]) }
+
+sub abort { my ($self) = @_; return delete $self->{batch} ? 1 : 0 }
+
+sub commit {
+    my ($self) = @_;
+    my $batch = delete $self->{batch} or Carp::croak('No change is open');
+    $self->_put(@$batch) if @$batch;
+    return 1;
+}
+
+sub _put {
+    my ($self, $text, $value) = @_;
+    $self->_change('put', '=', $text);
+    $self->_stored('=', $text, $value) if ref $value || %{ $self->{kids} };
+    return;
+}
+
+sub FETCH {
+    my ($self) = @_;
+    return $self->{batch}[1]                                if $self->{batch} && @{ $self->{batch} };
+    return $self->IPC::Shm::Engine::Redis::Hash::_copy('=') if $self->{copy}  && $self->{held} eq '';
+    my $text = $self->_look('=')->[0];
+    return defined $text ? $self->_value('=', $text) : undef;
+}
+
+sub all { my ($self) = @_; return $self->FETCH }
+
+sub STORE {
+    my ($self, $value) = @_;
+    my $text = $self->_store_value($value);
+    if ($self->{batch}) { $self->{batch} = [ $text, $value ]; return }
+    return $self->_put($text, $value);
+}
+
+sub add { my ($self, $delta) = @_; return $self->_add('=', $delta) }
+
+1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+IPC::Shm::Engine::Redis::Scalar - a shared variable on Redis
+
+=head1 DESCRIPTION
+
+The methods that perl calls (L<perltie>), and those of L<IPC::Shm::Engine>.
+
+=head2 add, all, begin, commit, abort
+
+See L<IPC::Shm::Engine> and L<IPC::Shm>.
+
+=head1 SEE ALSO
+
+L<IPC::Shm::Engine::Redis>
+
+=cut

@@ -1,0 +1,445 @@
+package IPC::Shm::Engine::Redis::Variable;
+use strict;
+use warnings;
+use Carp         ();
+use Scalar::Util ();
+use IPC::Shm::Engine::Redis::Value;
+use IPC::Shm::Sharing;
+use IPC::Shm::Tied;
+
+our $VERSION  = '1.000';
+our @CARP_NOT = @IPC::Shm::Engine::Redis::Connection::CARP_NOT;
+
+# What scalars, arrays and hashes have in common. An object has
+#   engine, conn, key (in Redis), id, type, name
+#   seen     the serial that this process saw last, with its own changes since
+#   held     the locks that it has: '', r, w or rw
+#   kids     field => [what is stored there, the reference that it became here]
+#   batch    the change that is open (begin), see the types
+#   copy     field => [until when it may be used, value], where reads may be stale
+
+*now    = \&IPC::Shm::Engine::Redis::Connection::now;
+*encode = \&IPC::Shm::Engine::Redis::Value::encode;
+*decode = \&IPC::Shm::Engine::Redis::Value::decode;
+
+use constant POLL => 0.03;    # seconds until a waiter looks whether the owner of a lock is dead
+
+sub engine { return $_[0]{engine} }
+sub id     { return $_[0]{id} }
+
+sub name { my ($self) = @_; return $self->{name} }
+
+sub _what { my ($self) = @_; return 'The shared ' . ($self->{name} // (undef, qw(scalar array hash))[ $self->{type} ]) }
+
+sub _fail {
+    my ($self, $what) = @_;
+    Carp::croak($self->_what . ' was removed') if $what eq 'REMOVED';
+    Carp::croak('The lock on t' . substr($self->_what, 1) . ' was lost: the server took this process for gone; nothing was stored')
+        if $what eq 'LOST';
+    Carp::croak('Deadlock on t' . substr($self->_what, 1) . ': this process and another one hold locks, and each wants what the other has')
+        if $what eq 'DEADLOCK';
+    Carp::croak('A reference leads to a variable that was removed') if $what eq 'GONE';
+    return Carp::croak("The Redis engine does not understand '$what'");
+}
+
+# Does it believe to hold a lock that counts for a change?
+sub _held_kind { my ($self) = @_; my $held = $self->{held}; return $held eq '' ? '' : $held =~ /w/ ? 'w' : 'r' }
+
+# ---- changes and looks
+
+# A change by a script: waits while others hold locks. Returns the reply. The serial counts
+# the change as seen; if others came between, it stays behind, as it should.
+sub _change {
+    my ($self, $script, @arguments) = @_;
+    Carp::croak($self->_what . ' was removed') if $self->{removed};
+    my $held = $self->{held} eq '' ? '' : $self->_held_kind;
+    $self->_fail('LOST') if $self->{lost};
+    my $reply = $self->{conn}->script($script, $self->{key}, $held, @arguments);
+    $reply = $self->_after_turn('w', sub { $self->{conn}->script($script, $self->{key}, $held, @arguments) })
+        if !ref $reply && $reply eq 'BUSY';
+    $self->_refused($reply) if !ref $reply;
+    $self->{seen}++         if $reply->[0] > $self->{seen};
+    $self->{copy} = {}      if $self->{copy};
+    return $reply;
+}
+
+sub _refused {
+    my ($self, $why) = @_;
+    $self->{removed} = 1 if $why eq 'REMOVED';
+    if ($why eq 'LOST') { $self->{conn}->identify if !$self->{lost}++ }
+    return $self->_fail($why);
+}
+
+# A look: a command that returns an array with the serial and the writer at its end.
+sub _look {
+    my ($self, @fields) = @_;
+    Carp::croak($self->_what . ' was removed') if $self->{removed};
+    my $conn  = $self->{conn};
+    my $reply = $self->_readable($conn->command('HMGET', $self->{key}, @fields, '!s', '!w'))
+        || $self->_after_turn('f', sub { $self->_readable($conn->command('HMGET', $self->{key}, @fields, '!s', '!w')) || 'BUSY' });
+    return $reply;
+}
+
+sub _readable {
+    my ($self, $reply) = @_;
+    my $writer = pop @$reply;
+    my $serial = pop @$reply;
+    if (!defined $serial)                       { $self->{removed} = 1; $self->_fail('REMOVED') }
+    if (defined $writer || $self->{held} ne '') { return if !$self->_may_read($writer) }
+    if ($serial != $self->{seen})               { $self->{seen} = $serial; $self->_seen_anew if %{ $self->{kids} } }
+    return $reply;
+}
+
+sub _may_read {
+    my ($self, $writer) = @_;
+    my $mine = defined $writer && $writer eq $self->{conn}{me};
+    if (!$mine && $self->{held} =~ /w/) { $self->_refused('LOST') }
+    return !defined $writer || $mine;
+}
+
+# Others have changed it: what this process keeps alive for it may have gone.
+sub _seen_anew {
+    my ($self) = @_;
+    my $kids   = $self->{kids};
+    my $n      = keys %$kids;
+    return if $n > 100 && ++$self->{unswept} < $n / 10;
+    $self->{unswept} = 0;
+    my @fields = keys %$kids;
+    while (my @some = splice @fields, 0, 1000) {
+        my $now = $self->{conn}->command('HMGET', $self->{key}, @some);
+        my @gone;
+        for my $i (0 .. $#some) { push @gone, delete $kids->{ $some[$i] } if !defined $now->[$i] || $now->[$i] ne $kids->{ $some[$i] }[0] }
+    }
+    return;
+}
+
+# ---- waiting
+
+# Do it when those who hold locks let it be done; it returns BUSY as long as they do not.
+sub _after_turn {
+    my ($self, $kind, $code) = @_;
+    my $reply;
+    my $ok = eval {
+        do {
+            $self->_wait_turn('turn', $kind, undef);
+            $reply = $code->();
+        } while (!ref $reply && $reply eq 'BUSY');
+        1;
+    };
+    my $why = $@;
+    $self->_leave;
+    return $reply if $ok;
+    die $why      if ref $why || $why !~ s/ at \S+ line \d+\.\n\z//;
+    return Carp::croak($why);
+}
+
+# True if it is this process's turn; false if the time was over.
+sub _wait_turn {
+    my ($self, $what, $kind, $until) = @_;
+    my $conn  = $self->{conn};
+    my $asked = 0;
+    while (1) {
+        my $left  = defined $until              ? $until - now() : undef;
+        my $queue = !defined $left || $left > 0 ? 1              : 0;
+        my $reply = $conn->script('lock', $self->{key}, $self->_held_kind, $what, $kind, $queue, $conn->{locks} ? 1 : 0, $asked);
+        return $reply if ref $reply;
+        $asked = 1;
+        if ($reply eq 'NOBODY') {
+            $self->_refused('LOST') if $self->{held} ne '';
+            $conn->identify;
+            next;
+        }
+        $self->_refused($reply) if $reply ne 'BUSY';
+        return                  if !$queue;
+        $conn->pause(defined $left && $left < POLL ? $left : POLL);
+    }
+    return;
+}
+
+sub _leave {
+    my ($self) = @_;
+    my ($keep) = $self->_held_kind;
+    local $@;
+    eval { local $SIG{__DIE__}; $self->{conn}->script('leave', $self->{key}, '', $keep); 1 };
+    return;
+}
+
+# ---- locks
+
+sub _until {
+    my ($seconds) = @_;
+    return if !defined $seconds;
+    Carp::croak('A timeout must be a number of seconds, not ' . (Scalar::Util::looks_like_number($seconds) ? 'negative' : "'$seconds'"))
+        if !Scalar::Util::looks_like_number($seconds) || !($seconds >= 0);
+    return now() + $seconds;
+}
+
+sub lock {    ## no critic (as the contract calls it)
+    my ($self, $kind, $seconds) = @_;
+    my $until  = _until($seconds);
+    my $letter = $kind eq 'write' ? 'w' : 'r';
+    Carp::croak($self->_what . ' was removed') if $self->{removed};
+    return 0                                   if index($self->{held}, $letter) >= 0 || $self->{held} =~ /w/;
+    my $reply;
+    my $ok  = eval { $reply = $self->_wait_turn('lock', $letter, $until); 1 };
+    my $why = $@;
+
+    if (!$ok || !$reply) {
+        $self->_leave if !$ok || !defined $seconds || $seconds > 0;
+        return undef  if $ok;                                              ## no critic (a timeout: also in list context)
+        die $why      if ref $why || $why !~ s/ at \S+ line \d+\.\n\z//;
+        Carp::croak($why);
+    }
+    $self->{conn}{locks}++;
+    $self->{held} .= $letter;
+    if ($self->{seen} != $reply->[0]) { $self->{seen_lock} = 1 }
+    $self->{copy} = {} if $self->{copy};
+    return 1;
+}
+
+sub unlock {
+    my ($self, $kind) = @_;
+    my $held  = $self->{held};
+    my $which = !defined $kind ? $held : $kind eq 'write' ? 'w' : 'r';
+    $which = join '', grep { index($held, $_) >= 0 } split //, $which;
+    return 0 if $which eq '';
+    $self->{held} =~ s/[$which]//g;
+    $self->{conn}{locks} -= length $which;
+    return 0 if $self->{removed};
+
+    if ($self->{lost}) {    # it was told already
+        delete $self->{lost} if $self->{held} eq '';
+        return 0;
+    }
+    my $reply = $self->{conn}->script('unlock', $self->{key}, '', $which);
+    return 0           if !ref $reply;
+    return $reply->[1] if $reply->[1];
+    return $self->_fail('LOST');
+}
+
+sub writelock     { my ($self, $seconds) = @_; return $self->lock('write', $seconds) }
+sub readlock      { my ($self, $seconds) = @_; return $self->lock('read', $seconds) }
+sub _unlock_write { my ($self) = @_; return $self->unlock('write') }
+sub _unlock_read  { my ($self) = @_; return $self->unlock('read') }
+
+# ---- changes by others
+
+sub serial {
+    my ($self) = @_;
+    my $reply = $self->{conn}->command('HMGET', $self->{key}, '!s');
+    $self->_refused('REMOVED') if !defined $reply->[0];
+    return 0 + $reply->[0];
+}
+
+sub wait_change {
+    my ($self, $seconds) = @_;
+    my $until = _until($seconds);
+    my $conn  = $self->{conn};
+    while (1) {
+        my $reply = $conn->script('watch', $self->{key}, '', $self->{seen});
+        if (ref $reply) {
+            if ($reply->[1]) { $self->{seen} = $reply->[0]; $self->{copy} = {} if $self->{copy}; return 1 }
+        } elsif ($reply eq 'NOBODY') {
+            $conn->identify;
+            next;
+        } else {
+            $self->_refused($reply);
+        }
+        my $left = defined $until ? $until - now() : 5;
+        return !!0 if $left <= 0;
+        $conn->pause($left > 5 ? 5 : $left);
+    }
+    return;
+}
+
+sub remove {
+    my ($self) = @_;
+    Carp::croak($self->_what . ' was removed') if $self->{removed};
+    my $reply = $self->{conn}->script('remove', $self->{key}, $self->_held_kind);
+    $reply = $self->_after_turn('w', sub { $self->{conn}->script('remove', $self->{key}, $self->_held_kind) })
+        if !ref $reply && $reply eq 'BUSY';
+    $self->_refused($reply) if !ref $reply;
+    $self->_forget;
+    return 1;
+}
+
+sub _forget {
+    my ($self) = @_;
+    $self->{removed} = 1;
+    $self->{conn}{locks} -= length $self->{held};
+    $self->{held} = '';
+    %{ $self->{kids} } = ();
+    delete $self->{conn}{variables}{ $self->{id} };
+    return;
+}
+
+# ---- references
+
+my %sigil = (1 => '$', 2 => '@', 3 => '%');
+
+# What is stored for a value. A reference leads to a variable of this engine, which is made if need be.
+sub _store_value {
+    my ($self, $value) = @_;
+    return encode($value) if !ref $value && ref(\$value) ne 'GLOB';
+    my $object = IPC::Shm::Sharing::object_of($self->{engine}, \$value);
+    if (!$object) {    # a constant
+        my $class = Scalar::Util::blessed($value) // '';
+        utf8::encode($class);
+        return 's' . length($class) . ":$class" . encode($$value);
+    }
+    my $class = Scalar::Util::blessed($value) // '';
+    utf8::encode($class);
+    return "r$object->{id}:$object->{type}:$class";
+}
+
+# The value that is stored in a field.
+sub _value {
+    my ($self, $field, $text) = @_;
+    my $kind = ord $text;
+    return decode($text) if $kind != 114 && $kind != 115;
+    my $kid = $self->{kids}{$field};
+    return $kid->[1] if $kid && $kid->[0] eq $text;
+    my $reference = $kind == 114 ? $self->{engine}->_reference($text) : _constant($text);
+    $self->{kids}{$field} = [ $text, $reference ];
+    return $reference;
+}
+
+sub _constant {
+    my ($text)   = @_;
+    my ($length) = $text =~ /\As([0-9]+):/;
+    my $class    = substr $text, 2 + length $length, $length;
+    my $value    = decode(substr $text, 2 + length($length) + $length);
+    utf8::decode($class);
+    my $constant = \$value;
+    bless $constant, $class if length $class;
+    Internals::SvREADONLY($value, 1);
+    return $constant;
+}
+
+# What was stored there by this process just now.
+sub _stored {
+    my ($self, $field, $text, $value) = @_;
+    my $old = delete $self->{kids}{$field};
+    return if !ref $value;
+    my $kept = $value;
+    if (ord $text == 114) {
+        my ($id) = $text =~ /\Ar([^:]+)/;
+        my $object = $self->{conn}{variables}{$id};
+        $kept = $object->{container} if $object && $object->{container};
+    }
+    $self->{kids}{$field} = [ $text, $kept ];
+    return;
+}
+
+# ---- addition
+
+# To what is stored in a field. Integers of 64 bits are added by the server; what goes
+# beyond is worked out here, and stored if nobody else has stored meanwhile.
+sub _add {
+    my ($self, $field, $delta) = @_;
+    Carp::croak('Cannot add what is not a number') if !Scalar::Util::looks_like_number($delta);
+    $delta = 0 + $delta;
+    if ($self->{batch}) { Carp::croak('Addition within an open change') }
+    my $reply =
+          $delta =~ /\A-?[0-9]{1,18}\z/
+        ? $self->_change('add', $field, "$delta")
+        : [ 0, undef, $self->_look($field)->[0] ];
+    while (!defined $reply->[1]) {
+        my $text  = $reply->[2];
+        my $value = defined $text ? ord $text == 114 ? 'a reference' : decode($text) : 0;
+        $value = 0 if !defined $value;
+        Carp::croak('Cannot add to a value that is not a number') if !Scalar::Util::looks_like_number($value) && $value ne '';
+        my $sum = ($value eq '' ? 0 : $value) + $delta;
+        my $set = $self->_change('put', $field, encode($sum), $text // '');
+        return $sum if $set->[1];
+        $reply = [ 0, undef, $self->_look($field)->[0] ];
+    }
+    return 0 + $reply->[1];
+}
+
+# ---- one change of many operations
+
+sub abort {
+    my ($self) = @_;
+    my $batch = delete $self->{batch} or return 0;
+    $self->unlock('write') if $batch->{lock};
+    return 1;
+}
+
+sub _begin {
+    my ($self, $batch) = @_;
+    Carp::croak('A change of ' . ($self->{name} // 'the variable') . ' is open already') if $self->{batch};
+    Carp::croak($self->_what . ' was removed')                                           if $self->{removed};
+    $self->{batch} = $batch;
+    return 1;
+}
+
+sub DESTROY {
+    my ($self) = @_;
+    return if ${^GLOBAL_PHASE} eq 'DESTRUCT' || !$self->{conn};
+    my $conn = $self->{conn};
+    return if !$conn->{channel} && !$conn->{redis};
+    local ($@, $!, $?);
+    my $known = $conn->{variables}{ $self->{id} };
+    return if defined $known && Scalar::Util::refaddr($known) != Scalar::Util::refaddr($self);
+    delete $conn->{variables}{ $self->{id} };
+    return if $self->{removed};
+    eval {
+        local $SIG{__DIE__};
+        $conn->script('unlock', $self->{key}, '', $self->{held}) if $self->{held} ne '';
+        $conn->{locks} -= length $self->{held};
+        $conn->script('detach', $self->{key}, '');
+        1;
+    };
+    _let_fall(delete $self->{kids});
+    return;
+}
+
+# What it kept goes one by one: the data may be deep.
+my @falling;
+my $falls;
+
+sub _let_fall {
+    my ($kids) = @_;
+    push @falling, values %$kids;
+    %$kids = ();
+    return if $falls;
+    $falls = 1;
+    while (@falling) { pop @falling }
+    $falls = 0;
+    return;
+}
+
+sub CLONE_SKIP { return 0 }
+
+1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+IPC::Shm::Engine::Redis::Variable - what scalars, arrays and hashes on Redis have in common
+
+=head1 DESCRIPTION
+
+The methods are those of L<IPC::Shm::Engine>.
+
+=head2 lock, unlock, readlock, writelock, wait_change, serial, name, remove, engine, id, abort
+
+See there.
+
+=head2 encode, decode, now
+
+Those of L<IPC::Shm::Engine::Redis::Value> and L<IPC::Shm::Engine::Redis::Connection>.
+
+=head2 POLL
+
+Seconds until a waiter looks whether the owner of a lock still lives.
+
+=head1 SEE ALSO
+
+L<IPC::Shm::Engine::Redis>
+
+=cut

@@ -1,0 +1,25 @@
+#!lua
+-- Add the integer ARGV[5] to the element ARGV[4]. What integers of 64 bits cannot do
+-- is not done, and the value returned: the client works it out, and stores it if it still is the same.
+local m = call('HMGET', key, '!s', '!w', '!R', ARGV[4], '!W')
+if not m[1] then return 'REMOVED' end
+local L
+if m[2] or m[3] or m[5] or held ~= '' then
+    L = library()
+    local why = L.blocked(m)
+    if why then return why end
+end
+if m[4] and m[4] ~= 'u' and not string.find(m[4], '^-?%d+$') then return { m[1], false, m[4] } end
+local sum
+if not m[4] or m[4] == 'u' then
+    sum = ARGV[5]
+    call('HSET', key, ARGV[4], sum)
+    if not m[4] then call('HINCRBY', key, '!l', 1) end
+else
+    sum = redis.pcall('HINCRBY', key, ARGV[4], ARGV[5])
+    if type(sum) == 'table' then return { m[1], false, m[4] } end
+    if sum > 4503599627370496 or sum < -4503599627370496 then sum = call('HGET', key, ARGV[4]) end
+end
+call('HSET', key, '!s', m[1] + 1)
+if m[5] then L.notify() end
+return { m[1] + 1, sum }
