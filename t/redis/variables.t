@@ -1,0 +1,194 @@
+use strict;
+use warnings;
+use lib 't/lib';
+use RedisTest;
+use Test::More;
+
+# The engine's contract (IPC::Shm::Engine), on a server.
+
+my $server = server();
+my $engine = engine($server->url);
+my $h      = hash($engine, '%main::h');
+my $a      = array($engine, '@main::a');
+my $s      = scalar_of($engine, '$main::s');
+
+# Values and keys come back equal.
+my %value = (
+    undef      => undef,
+    empty      => '',
+    zero       => 0,
+    'text 0'   => '0',
+    negative   => -5,
+    largest    => 18446744073709551615,
+    smallest   => -9223372036854775807 - 1,
+    third      => 1 / 3,
+    minus_zero => -0.0,
+    infinity   => 9**9**9,
+    whole      => 1e15,
+    bytes      => join('', map {chr} 0 .. 255),
+    "\x{263a}" => "\x{263b}\x{e9}",
+    "\xe9"     => 'latin',
+    true       => !!1,
+    false      => !!0,
+    long       => 'x' x 1_000_000,
+);
+$h->{$_} = $value{$_} for keys %value;
+
+for my $key (sort keys %value) {
+    ok defined $value{$key} ? $h->{$key} eq $value{$key} : !defined $h->{$key}, "a value: " . ($key =~ s/[^ -~]/?/gr);
+}
+is_deeply tied(%$h)->all,    \%value,              'all of them in one look';
+is_deeply [ sort keys %$h ], [ sort keys %value ], 'the keys';
+is in_child(sub { (length $h->{long}) . ($h->{third} == 1 / 3 ? 'equal' : '') }), '1000000equal', 'a child sees them';
+(my $upgraded = "\xe9") =~ s/\z/\x{263a}/;
+chop $upgraded;
+is $h->{$upgraded},    'latin', 'a key is found whatever its encoding is inside';
+is delete $h->{third}, 1 / 3,   'delete returns the value';
+ok !exists $h->{third}, '… which is gone';
+%$h = (x => 1, y => 2);
+is join(',', map {"$_$h->{$_}"} sort keys %$h), 'x1,y2', 'a list assignment';
+is scalar(%$h) ? 1 : 0,                         1,       'a hash in boolean context';
+
+push @$a, 1 .. 5;
+is "@$a", '1 2 3 4 5', 'an array';
+unshift @$a, -1, 0;
+is shift(@$a) . pop(@$a),                      '-15',         'unshift, shift and pop';
+is join(' ', splice @$a, 1, 2, 'a', 'b', 'c'), '1 2',         'splice returns what it cut out';
+is "@$a",                                      '0 a b c 3 4', '… and puts in what is new';
+splice @$a, 4, 1;
+is "@$a", '0 a b c 4', 'splice near the end';
+splice @$a, 1, 0, map {"n$_"} 1 .. 4;
+is "@$a", '0 n1 n2 n3 n4 a b c 4', 'splice that makes it longer';
+$#$a = 1;
+is "@$a", '0 n1', '$#a';
+$a->[3] = 'three';
+is_deeply [ @$a, exists $a->[2] ? 'there' : 'not there' ], [ 0, 'n1', undef, 'three', 'not there' ], 'a hole';
+is $a->[-1], 'three', 'from the end';
+
+$$s = 40;
+is tied($$s)->add(2),    42,   'add';
+is tied($$s)->add(-0.5), 41.5, '… a fraction';
+$$s = 9223372036854775807;
+is tied($$s)->add(1),                               '9223372036854775808', '… beyond the signed integers';
+is tied(%$h)->add('n', 3) + tied(%$h)->add('n', 4), 10,                    '… to an element';
+dies_with { $$s = 'text'; tied($$s)->add(1) } qr/not a number/, '… not to a text';
+
+# References.
+my %mine = (list => [ 1, { deep => 2 } ]);
+$h->{mine} = \%mine;
+is in_child(sub { push @{ $h->{mine}{list} }, 3; $h->{mine}{list}[1]{deep} }), 2,      'nested data in a child';
+is scalar @{ $mine{list} },                                                    3,      '… is the same data here';
+is $h->{mine},                                                                 \%mine, 'the reference is the same one';
+$h->{ring}    = my $ring = { name => 'ring' };
+$ring->{self} = $ring;
+is $h->{ring}{self}{self}{name}, 'ring', 'a ring';
+$h->{object} = bless { n => 1 }, 'Some::Class';
+is in_child(sub { ref $h->{object} }), 'Some::Class', 'a blessed reference';
+$h->{new}{deep}[3] = 1;
+is in_child(sub { scalar @{ $h->{new}{deep} } }), 4, 'autovivification';
+{
+    my $deep = my $top = [];
+    $deep      = $deep->[0] = [] for 1 .. 300;
+    $deep->[0] = 'bottom';
+    $h->{deep} = $top;
+    is in_child(
+        sub {
+            my $n  = 0;
+            my $at = $h->{deep};
+            while (ref $at) { $at = $at->[0]; $n++ }
+            "$n$at";
+        }
+        ),
+        '301bottom', 'deep data';
+}
+for my $bad (
+    [ sub { },              'code' ],
+    [ \*STDOUT,             'a glob' ],
+    [ qr/x/,                'a regular expression' ],
+    [ \%ENV,                'a special variable' ],
+    [ [ { x => sub { } } ], 'code' ]
+    )
+{
+    my $count = $engine->stats->{variables};
+    dies_with { $h->{x} = $bad->[0] } qr/Cannot share $bad->[1].* at \Q$0\E line/, "$bad->[1] is refused";
+    is $h->{x},                     1,      '… and the old value stays';
+    is $engine->stats->{variables}, $count, '… no variable was made';
+}
+{
+    require JSON::PP;
+    $h->{json} = [ JSON::PP::true(), JSON::PP::false() ];
+    is in_child(sub { ref($h->{json}[0]) . ($h->{json}[0] ? 1 : 0) . ($h->{json}[1] ? 1 : 0) }), 'JSON::PP::Boolean10',
+        'constants of a class are stored by value';
+    is JSON::PP::true() . '', '1', '… and stay what they were';
+}
+undef $ring;
+%$h   = ();
+%mine = ();
+$engine->recover;
+is $engine->stats->{variables}, 4, 'what nothing leads to is gone (%mine is still ours)' or diag explain [ $engine->list ];
+
+# One change of many operations.
+{
+    my $object = tied %$h;
+    %$h = (old => 1);
+    my $serial = $object->serial;
+    $object->begin;
+    $h->{$_} = $_ for 1 .. 10;
+    delete $h->{old};
+    is "$h->{3}" . exists($h->{old}),                  '3' . '', 'an open change is seen here';
+    is in_child(sub { $h->{3} // 'none', $h->{old} }), 'none|1', '… not by others';
+    $object->commit;
+    is $object->serial - $serial,                      1,        'it is one change';
+    is in_child(sub { $h->{3}, $h->{old} // 'none' }), '3|none', '… which then is seen';
+    $object->begin;
+    %$h = ();
+    $object->abort;
+    is $h->{3}, 3, 'a change that was aborted has not happened';
+    my $list = tied @$a;
+    $list->begin;
+    @$a = map { $_ * 2 } 1 .. 3;
+    push @$a, 'more';
+    is in_child(sub { scalar @$a }), 4, '(others see the old array)' if @$a == 4;
+    $list->commit;
+    is in_child(sub {"@$a"}), '2 4 6 more', 'one change of an array';
+    $list->begin;
+    my $first = shift @$a;
+    push @$a, $first;
+    $list->commit;
+    is "@$a", '4 6 more 2', '… of what is in it';
+}
+
+# Changes by others.
+{
+    my $object = tied %$h;
+    is $object->wait_change(0) ? 1 : 0, 0, 'no change';
+    $h->{own} = 1;
+    is $object->wait_change(0) ? 1 : 0, 0, 'what this process does is none';
+    my $pid = child(sub { select undef, undef, undef, 0.1; $h->{other} = 1 });
+    is $object->wait_change(20) ? 1 : 0, 1, 'a change of another process ends the wait';
+    is $h->{other},                      1, '… and is there';
+    finish($pid);
+}
+
+# Lives.
+{
+    my $n       = $engine->stats->{variables};
+    my $lexical = hash($engine, undef);
+    $lexical->{x} = 1;
+    is $engine->stats->{variables}, $n + 1, 'an anonymous variable';
+    pipe my $r, my $w or die $!;
+    my $pid = child(sub { close $w; sysread $r, my $x, 1; die if $lexical->{x} != 1 });
+    undef $lexical;
+    is $engine->stats->{variables}, $n + 1, '… lives while a child has it, which has not touched it yet';
+    close $w;
+    ok finish($pid), '… and finds it';
+    is $engine->stats->{variables}, $n, '… then it is gone';
+}
+is join(' ', sort $engine->names), '$main::s %main::h @main::a', 'the names';
+tied(%$h)->remove;
+dies_with { $h->{x} } qr/The shared %main::h was removed at \Q$0\E/, 'a removed variable';
+is_deeply $engine->variable(3, '%main::h', 0), undef, '… has no name';
+$engine->cleanup;
+is scalar($engine->names), 0, 'cleanup';
+is_deeply [ grep { !/:c\z|:format\z/ } @{ $server->ask('KEYS', '*') } ], [], '… leaves nothing';
+done_testing;
