@@ -158,9 +158,9 @@ cmp_ok((sort { $a <=> $b } @takeover)[2], '<', 5, sprintf '… soon (median %.0f
     local $SIG{ALRM} = sub { $signals++; die "signal\n" if $inside };
     for my $i (1 .. 3000) {
         Time::HiRes::ualarm(50 + $i % 700);
-        my $stored = eval { $inside = 1; $h->{signal} = $i; 1 };
+        my $stored = eval { $inside = 1; $h->{signal} = $i; $inside = 0; 1 };
         $inside = 0;
-        my $got = eval { $inside = 1; $h->{signal} };
+        my $got = eval { $inside = 1; my $value = $h->{signal}; $inside = 0; $value };
         $inside = 0;
         Time::HiRes::ualarm(0);
         $wrong++ if $stored && defined $got && $got ne $i;
