@@ -45,6 +45,17 @@ sub server {
     return $self->start;
 }
 
+sub binary { return $binary }
+
+# Likewise, by a command of several words.
+sub server_by {
+    my ($words, @lines) = @_;
+    my $dir  = File::Temp::tempdir('ipc-shm-redis-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+    my $self = bless { dir => $dir, port => _free_port(), lines => \@lines, words => $words }, __PACKAGE__;
+    push @servers, $self;
+    return $self->start;
+}
+
 sub start {
     my ($self) = @_;
     open my $conf, '>', "$self->{dir}/conf" or die $!;
@@ -54,7 +65,8 @@ sub start {
     close $conf;
     defined($self->{pid} = fork) or die $!;
     if (!$self->{pid}) {
-        exec { $self->{binary} // $binary } $self->{exec} ? @{ $self->{exec} } : ($binary), "$self->{dir}/conf" or POSIX::_exit(127);
+        my @words = @{ $self->{words} || [$binary] };
+        exec { $words[0] } @words, "$self->{dir}/conf" or POSIX::_exit(127);
     }
     until_true(sub { $self->is_up }) or die "redis-server does not start\n";
     return $self;
