@@ -172,6 +172,10 @@ void store_fork_prepare(void);
 void store_fork_parent(int child);
 void store_fork_child(void);
 
+/* exec(): call it with true before, with false if that failed. The program that comes
+ * holds no lock, and keeps variables for ten seconds more. */
+void store_exec_prepare(bool begins);
+
 /* --- values -------------------------------------------------------------------- */
 
 enum store_kind {
@@ -321,7 +325,8 @@ typedef struct store_look {
     uint64_t       serial;
     store_value_t *keys; /* hashes: BYTES or TEXT; else NULL                    */
     store_value_t *values;
-    void          *memory;
+    uint32_t       stride; /* element i: keys[i * stride], values[i * stride]    */
+    void          *memory, *items;
 } store_look_t;
 
 /* with_values false: the keys alone. Free it by store_look_free(). */

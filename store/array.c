@@ -1,0 +1,523 @@
+/*
+ * array.c - shared arrays.
+ *
+ * A ring of links to cells: element i is at position first + i, and a position has its
+ * place in a tree by its low bits. First, length and tree are of the state that the serial
+ * publishes; so push, pop, shift and unshift touch one cell each. What the ring has beyond
+ * the window from first to first + length is of no meaning.
+ *
+ * An element that is stored again has its new version in front of the old one. What moves
+ * elements, or needs more room, builds a tree aside, which the change publishes whole.
+ *
+ * A cell knows the position where it was stored, or where it was as it was ended (`hash`).
+ */
+#include "types.h"
+
+#include <stdlib.h>
+
+#define ARRAY_MAX (UINT64_C(1) << 30)
+
+static inline store_tree_t array_tree(const store_state_t *state)
+{
+    store_tree_t tree = { state->root, state->tier };
+    return tree;
+}
+
+static inline uint64_t array_place(const store_state_t *state, uint64_t position)
+{
+    return position & (tree_capacity(state->tier) - 1);
+}
+
+/* The place of a position, or NULL: its page is not there. */
+static inline store_link_t *array_at(store_t *space, const store_state_t *state, uint64_t position)
+{
+    store_tree_t tree = array_tree(state);
+    return tree_capacity(tree.tier) == 0 ? NULL : tree_at(space, &tree, array_place(state, position));
+}
+
+store_link_t version_at(store_t *space, store_link_t newest, uint64_t serial)
+{
+    int steps;
+    for (steps = 0; newest != 0 && steps < 1000000; steps++) {
+        const store_cell_t *cell = cell_at(space, newest);
+        if (cell == NULL) return 0;
+        if (cell_exists(cell, serial)) return newest;
+        newest = __atomic_load_n(&cell->next, __ATOMIC_ACQUIRE); /* pairs with array_link() */
+    }
+    return 0;
+}
+
+/* Release: the cell is whole, and what is behind it. */
+static inline void array_link(store_link_t *place, store_link_t link)
+{
+    __atomic_store_n(place, link, __ATOMIC_RELEASE);
+}
+
+/* --- reading ------------------------------------------------------------------------ */
+
+static store_link_t array_version(store_t *space, const store_sight_t *sight, uint64_t position)
+{
+    const store_link_t *place = array_at(space, &sight->state, position);
+    return place != NULL ? version_at(space, __atomic_load_n(place, __ATOMIC_ACQUIRE), sight->serial) : 0;
+}
+
+static int array_look_up(store_var_t *var, const store_sight_t *sight, uint64_t index, store_value_t *value, const store_buffer_t *buffer)
+{
+    store_link_t link = index < sight->state.length ? array_version(var->space, sight, sight->state.first + index) : 0;
+    if (link == 0) return STORE_ABSENT;
+    return value != NULL ? cell_value(var->space, link, cell_at(var->space, link), value, buffer) : (int)STORE_OK;
+}
+
+int store_array_get(store_var_t *var, uint64_t index, store_value_t *value, const store_buffer_t *buffer)
+{
+    store_sight_t sight;
+    int           tries, code, result;
+    bool          own;
+    for (tries = 0; tries < LOOK_TRIES || var->is_glance; tries++) {
+        if ((code = look_begin(var, &sight)) != STORE_OK) return code;
+        result = array_look_up(var, &sight, index, value, buffer);
+        if (look_holds(var, &sight)) return result;
+    }
+    if ((code = change_enter(var, &own)) != STORE_OK) return code;
+    if ((code = look_begin(var, &sight)) == STORE_OK) code = array_look_up(var, &sight, index, value, buffer);
+    change_leave(var, own, STORE_OK);
+    return code;
+}
+
+int store_array_size(store_var_t *var, uint64_t *size)
+{
+    store_sight_t sight;
+    int           code = look_begin(var, &sight);
+    *size              = code == STORE_OK ? sight.state.length : 0;
+    return code;
+}
+
+bool array_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *visit, void *context)
+{
+    uint64_t i, ahead = 16;
+    for (i = 0; i < sight->state.length; i++) {
+        const store_link_t *coming = i + ahead < sight->state.length ? array_at(var->space, &sight->state, sight->state.first + i + ahead) : NULL;
+        store_link_t        link   = array_version(var->space, sight, sight->state.first + i);
+        if (coming != NULL) __builtin_prefetch(cell_at(var->space, STORE_LOAD(*coming)));
+        visit(var->space, link, link != 0 ? cell_at(var->space, link) : NULL, context);
+        if (i % 4096 == 4095 && !look_is_current(var, sight)) return false;
+    }
+    return true;
+}
+
+/* --- pages of the tree --------------------------------------------------------------- */
+
+#define ARRAY_LEVEL_BIT 40u
+#define ARRAY_PAGE_BITS 10u
+
+/* See that the page of a position is there, in the tree of the draft. A tree of its own
+ * is nobody else's business yet; else the intent tells an heir. */
+static int array_have_page(store_var_t *var, uint64_t position)
+{
+    store_t        *space  = var->space;
+    store_record_t *record = var->record;
+    store_state_t  *draft  = change_draft(var);
+    store_tree_t    tree   = array_tree(draft);
+    uint64_t        index  = array_place(draft, position);
+    uint32_t        level;
+    store_error_t   err;
+
+    if (var->is_new_tree) return tree_make(space, &tree, index, &err) != NULL ? (int)STORE_OK : err.code;
+    for (level = tree_depth(tree.tier); level > 0; level--) {
+        store_link_t *place = tree_slot(space, &tree, index, level), page;
+        if (place == NULL) return STORE_E_DAMAGED;
+        if (*place != 0) continue;
+        if ((page = tree_new(space, tree.tier, &err)) == 0) return err.code;
+        change_intend(record, STORE_INTENT_PAGE, page, (uint64_t)level << ARRAY_LEVEL_BIT | index);
+        array_link(place, page);
+        row_disown(space, page);
+        change_intended(record);
+    }
+    return STORE_OK;
+}
+
+/* Take the page at `place` out of the tree, ours before, so that it is freed once. */
+static void array_take_page(store_t *space, store_record_t *record, store_link_t *place, store_link_t page)
+{
+    row_adopt(space, page);
+    if (place != NULL && *place == page) array_link(place, 0);
+    change_intended(record);
+    change_retire(record);
+    row_free(space, page);
+}
+
+/* The page of a position goes, if it has none of the window. */
+static bool array_tidy_page(store_var_t *var, uint64_t position)
+{
+    store_state_t *draft = change_draft(var);
+    store_tree_t   tree  = array_tree(draft);
+    uint64_t       pages = tree_capacity(draft->tier) >> ARRAY_PAGE_BITS, page = position >> ARRAY_PAGE_BITS;
+    uint64_t       first = draft->first >> ARRAY_PAGE_BITS, last = (draft->first + draft->length) >> ARRAY_PAGE_BITS;
+    store_link_t  *place;
+    if (((page - first) & (pages - 1)) <= ((last - first) & (pages - 1)) || last - first >= pages - 1) return false;
+    place = tree_slot(var->space, &tree, array_place(draft, position), 1);
+    if (place == NULL || *place == 0) return false;
+    change_intend(var->record, STORE_INTENT_UNPAGE, *place, (uint64_t)1 << ARRAY_LEVEL_BIT | array_place(draft, position));
+    array_take_page(var->space, var->record, place, *place);
+    return true;
+}
+
+/* A queue wanders through its ring: pages that it has left behind go. Before the change
+ * does anything: what is published does not need them. */
+static void array_tidy(store_var_t *var)
+{
+    const store_state_t *draft = change_draft(var);
+    const uint64_t       page  = UINT64_C(1) << ARRAY_PAGE_BITS;
+    int                  steps;
+    if (POOL_LIKELY(tree_depth(draft->tier) == 0) || var->changed) return;
+    for (steps = 1; steps <= 8 && array_tidy_page(var, draft->first - (uint64_t)steps * page); steps++) {}
+    for (steps = 1; steps <= 8 && array_tidy_page(var, draft->first + draft->length + (uint64_t)steps * page); steps++) {}
+}
+
+void array_finish_page(store_t *space, store_record_t *record)
+{
+    const store_state_t *state = &record->state[record->serial & 1], *before = &record->state[(record->serial + 1) & 1];
+    store_tree_t         tree = array_tree(state), old = array_tree(before);
+    store_link_t         page = record->intent_page, *place;
+    uint64_t             where = record->intent_place;
+
+    place = tree_slot(space, &tree, where & ((UINT64_C(1) << ARRAY_LEVEL_BIT) - 1), (uint32_t)(where >> ARRAY_LEVEL_BIT) & 3u);
+    switch (record->intent) {
+    case STORE_INTENT_PAGE:
+        if (place != NULL && *place == page) row_disown(space, page);
+        break;
+    case STORE_INTENT_UNPAGE: array_take_page(space, record, place, page); return;
+    case STORE_INTENT_TREE:
+        if (record->serial < where || old.root == tree.root) break; /* not published: the pages are the dead one's */
+        tree_each_page(space, &tree, row_disown);
+        tree_each_page(space, &old, row_adopt);
+        change_intended(record);
+        change_retire(record);
+        tree_each_page(space, &old, row_free);
+        return;
+    default: break;
+    }
+    change_intended(record);
+}
+
+/* --- a tree aside ----------------------------------------------------------------------- */
+
+void array_drop_draft(store_t *space, store_record_t *record)
+{
+    store_tree_t tree = array_tree(&record->state[(record->serial + 1) & 1]);
+    if (record->intent != STORE_INTENT_TREE) return;
+    change_intended(record);
+    tree_each_page(space, &tree, row_free); /* they are ours */
+}
+
+/* The draft gets this tree; the one before it, if only the draft had it, goes. */
+static void array_set_tree(store_var_t *var, store_tree_t tree)
+{
+    store_state_t *draft = change_draft(var);
+    store_tree_t   old   = array_tree(draft);
+    if (var->is_new_tree)
+        tree_each_page(var->space, &old, row_free);
+    else
+        change_intend(var->record, STORE_INTENT_TREE, 0, change_serial(var));
+    STORE_STORE(draft->root, tree.root);
+    STORE_STORE(draft->tier, tree.tier);
+    var->is_new_tree = true;
+    var->changed     = true;
+}
+
+/* Copy links of the draft at `from` to the new tree at `to`. Careful: this change may have
+ * ended some of them, which are left behind; else no cell is looked at. */
+static int array_copy_links(store_var_t *var, const store_state_t *into, uint64_t from, uint64_t to, uint64_t count, bool careful)
+{
+    const store_state_t *draft = change_draft(var);
+    store_tree_t         tree  = array_tree(into);
+    store_error_t        err;
+    uint64_t             i;
+    for (i = 0; i < count; i++) {
+        const store_link_t *place = array_at(var->space, draft, from + i);
+        store_link_t        link  = place != NULL ? *place : 0, *put;
+        if (link != 0 && careful && version_at(var->space, link, change_serial(var)) == 0) link = 0;
+        if (link == 0) continue; /* pages are of zeros */
+        put = array_at(var->space, into, to + i);
+        if (put == NULL && (put = tree_make(var->space, &tree, array_place(into, to + i), &err)) == NULL) return err.code;
+        *put = link;
+    }
+    return STORE_OK;
+}
+
+/* A new tree with `gap` elements less at `offset` and place for `more` there. */
+static int array_rebuild(store_var_t *var, uint64_t offset, uint64_t gap, uint64_t more, bool careful)
+{
+    store_state_t *draft = change_draft(var), into = *draft;
+    uint64_t       length = draft->length - gap + more;
+    store_error_t  err;
+    store_tree_t   tree;
+    int            code;
+
+    if (length > ARRAY_MAX) return STORE_E_ARGUMENT;
+    into.tier = tree_tier_for(length);
+    if (into.tier < draft->tier && length > tree_capacity(into.tier) / 2) into.tier = draft->tier;
+    if (into.tier == 0) into.tier = 1;
+    if ((into.root = tree_new(var->space, into.tier, &err)) == 0) return err.code;
+    tree = array_tree(&into);
+    code = array_copy_links(var, &into, draft->first, draft->first, offset, careful);
+    if (code == STORE_OK)
+        code = array_copy_links(var, &into, draft->first + offset + gap, draft->first + offset + more, draft->length - offset - gap, careful);
+    if (code != STORE_OK) {
+        tree_each_page(var->space, &tree, row_free);
+        return code;
+    }
+    array_set_tree(var, tree);
+    STORE_STORE(draft->length, length);
+    return STORE_OK;
+}
+
+/* Room for so many elements in all. */
+static int array_reserve(store_var_t *var, uint64_t length)
+{
+    store_state_t *draft = change_draft(var);
+    uint64_t       had   = draft->length;
+    int            code;
+    if (length > ARRAY_MAX) return STORE_E_ARGUMENT;
+    if (POOL_LIKELY(length <= tree_capacity(draft->tier))) return STORE_OK;
+    code = array_rebuild(var, had, 0, length - had, var->record->todo != 0);
+    STORE_STORE(draft->length, had);
+    return code;
+}
+
+/* --- changing --------------------------------------------------------------------------- */
+
+void array_unlink(store_t *space, store_record_t *record, store_link_t link, const store_cell_t *cell)
+{
+    store_link_t *place = array_at(space, &record->state[record->serial & 1], cell->hash);
+    if (place != NULL && *place == link) array_link(place, cell->next);
+}
+
+/* End the element at a position, if there is one. */
+static void array_end(store_var_t *var, uint64_t position)
+{
+    const store_link_t *place = array_at(var->space, change_draft(var), position);
+    store_link_t        link  = place != NULL ? version_at(var->space, *place, change_serial(var)) : 0;
+    store_cell_t       *cell  = cell_at(var->space, link);
+    if (link == 0 || cell == NULL) return;
+    if (cell->from != change_serial(var)) STORE_STORE(cell->hash, (uint32_t)position);
+    change_end(var, link, cell);
+}
+
+static void array_end_range(store_var_t *var, uint64_t position, uint64_t count)
+{
+    uint64_t i;
+    for (i = 0; i < count; i++) array_end(var, position + i);
+}
+
+/* Do readers of the published state, or an undoing of the change, need what the tree of
+ * the draft has at this position? */
+static bool array_is_published(const store_var_t *var, uint64_t position)
+{
+    const store_state_t *state = &var->record->state[var->record->serial & 1];
+    return !var->is_new_tree && position - state->first < state->length;
+}
+
+/* What was beyond the window has no meaning: before it comes into it, it is cleared. */
+static void array_clear_range(store_var_t *var, uint64_t position, uint64_t count)
+{
+    const uint64_t page = UINT64_C(1) << ARRAY_PAGE_BITS;
+    uint64_t       i;
+    for (i = 0; i < count; i++) {
+        store_link_t *place = array_at(var->space, change_draft(var), position + i);
+        if (place == NULL)
+            i += page - 1 - ((position + i) & (page - 1)); /* no page: none of it */
+        else if (!array_is_published(var, position + i))
+            array_link(place, 0);
+    }
+}
+
+/* A new cell at a position. `replaces`: there may be an element there, which ends. */
+static int array_set(store_var_t *var, uint64_t position, store_link_t link, bool replaces)
+{
+    store_cell_t *cell = cell_at(var->space, link);
+    store_link_t *place;
+    int           code = array_have_page(var, position);
+    if (code != STORE_OK) return code;
+    place = array_at(var->space, change_draft(var), position);
+    if (place == NULL || cell == NULL) return STORE_E_DAMAGED;
+    STORE_STORE(cell->hash, (uint32_t)position);
+    STORE_STORE(cell->next, replaces || array_is_published(var, position) ? *place : 0);
+    change_add(var, link, cell);
+    if (replaces) array_end(var, position);
+    array_link(place, link);
+    return STORE_OK;
+}
+
+static int array_put(store_var_t *var, uint64_t index, store_link_t link)
+{
+    store_state_t *draft = change_draft(var);
+    bool           grows = index >= draft->length;
+    int            code  = grows ? array_reserve(var, index + 1) : (int)STORE_OK;
+    if (code != STORE_OK) return code;
+    if (grows) array_clear_range(var, draft->first + draft->length, index - draft->length);
+    code = array_set(var, draft->first + index, link, !grows);
+    if (code == STORE_OK && grows) STORE_STORE(draft->length, index + 1);
+    return code;
+}
+
+int store_array_put(store_var_t *var, uint64_t index, const store_value_t *value)
+{
+    store_doomed_t doomed = 0;
+    store_link_t   link;
+    bool           own, used = false;
+    int            code;
+
+    if (index >= ARRAY_MAX) return STORE_E_ARGUMENT;
+    if ((link = change_make(var, NULL, value, 0, &code)) == 0) return code;
+    if ((code = change_enter(var, &own)) == STORE_OK) {
+        code = array_put(var, index, link);
+        used = cell_at(var->space, link)->from != 0;
+        change_leave(var, own, code);
+    }
+    if (!used) change_discard(var->space, link, &doomed);
+    ref_destroy(var->space, &doomed);
+    return code;
+}
+
+/* The whole content ends; the draft has none, and no tree. */
+int array_end_all(store_var_t *var)
+{
+    store_state_t *draft = change_draft(var);
+    store_tree_t   none  = { 0, 0 };
+    if (draft->root == 0) return STORE_OK;
+    array_end_range(var, draft->first, draft->length);
+    array_set_tree(var, none);
+    STORE_STORE(draft->length, 0);
+    STORE_STORE(draft->first, 0);
+    return STORE_OK;
+}
+
+static int array_resize(store_var_t *var, uint64_t size)
+{
+    store_state_t *draft = change_draft(var);
+    int            code;
+    if (size == draft->length) return STORE_OK;
+    if (size == 0) return array_end_all(var);
+    if (size > draft->length) {
+        if ((code = array_reserve(var, size)) != STORE_OK) return code;
+        array_clear_range(var, draft->first + draft->length, size - draft->length);
+    }
+    else
+        array_end_range(var, draft->first + size, draft->length - size);
+    STORE_STORE(draft->length, size);
+    var->changed = true;
+    return STORE_OK;
+}
+
+int store_array_resize(store_var_t *var, uint64_t size)
+{
+    bool own;
+    int  code = change_enter(var, &own);
+    return code == STORE_OK ? change_leave(var, own, array_resize(var, size)) : code;
+}
+
+int store_array_delete(store_var_t *var, uint64_t index)
+{
+    bool own;
+    int  code = change_enter(var, &own);
+    if (code != STORE_OK) return code;
+    if (index < change_draft(var)->length) array_end(var, change_draft(var)->first + index);
+    return change_leave(var, own, STORE_OK);
+}
+
+/* Make place for `count` new elements at `offset`, where `length` end: at the ends of the
+ * window by moving them, in the middle by a new tree. */
+static int array_open_gap(store_var_t *var, uint64_t offset, uint64_t length, uint64_t count)
+{
+    store_state_t *draft = change_draft(var);
+    uint64_t       size  = draft->length - length + count;
+    bool           careful = var->record->todo != 0;
+    int            code;
+    if (offset > draft->length || length > draft->length - offset || size > ARRAY_MAX) return STORE_E_ARGUMENT;
+    array_tidy(var);
+    array_end_range(var, draft->first + offset, length);
+    if (size == 0) return array_end_all(var);
+    if (offset + length != draft->length && offset != 0 && length != count) return array_rebuild(var, offset, length, count, careful);
+    if (offset + length == draft->length || length == count) { /* at the end, or one for one */
+        if ((code = array_reserve(var, size)) != STORE_OK) return code;
+    }
+    else { /* at the beginning */
+        if ((code = array_reserve(var, size)) != STORE_OK) return code;
+        STORE_STORE(draft->first, draft->first + length - count);
+    }
+    STORE_STORE(draft->length, size);
+    var->changed = true;
+    return STORE_OK;
+}
+
+/* Cells of a splice that are made before the lock is taken. */
+typedef struct array_cells {
+    store_link_t  few[8], *link;
+    uint64_t      count, used;
+} array_cells_t;
+
+static int array_make_cells(store_var_t *var, array_cells_t *cells, const store_value_t *values, uint64_t count)
+{
+    int code     = STORE_OK;
+    cells->count = cells->used = 0;
+    cells->link  = count <= 8 ? cells->few : count > SIZE_MAX / sizeof(store_link_t) ? NULL : (store_link_t *)malloc(count * sizeof(store_link_t));
+    if (cells->link == NULL) return STORE_E_SYSTEM;
+    for (; cells->count < count && code == STORE_OK; cells->count += code == STORE_OK)
+        cells->link[cells->count] = change_make(var, NULL, &values[cells->count], 0, &code);
+    return code;
+}
+
+/* What did not come onto the list of the change goes. */
+static void array_drop_cells(store_var_t *var, array_cells_t *cells)
+{
+    store_doomed_t doomed = 0;
+    for (; cells->used < cells->count; cells->used++) change_discard(var->space, cells->link[cells->used], &doomed);
+    if (cells->link != cells->few) free(cells->link);
+    ref_destroy(var->space, &doomed);
+}
+
+static int array_splice(store_var_t *var, uint64_t offset, uint64_t length, array_cells_t *cells)
+{
+    uint64_t position;
+    int      code = array_open_gap(var, offset, length, cells->count);
+    position      = change_draft(var)->first + offset;
+    for (; code == STORE_OK && cells->used < cells->count; cells->used++) {
+        code = array_set(var, position + cells->used, cells->link[cells->used], false);
+        if (code != STORE_OK) break;
+    }
+    return code;
+}
+
+int store_array_splice(store_var_t *var, uint64_t offset, uint64_t length, const store_value_t *values, uint64_t count)
+{
+    array_cells_t cells;
+    bool          own;
+    int           code = array_make_cells(var, &cells, values, count);
+    if (code == STORE_OK && (code = change_enter(var, &own)) == STORE_OK) {
+        code = array_splice(var, offset, length, &cells);
+        change_leave(var, own, code);
+    }
+    array_drop_cells(var, &cells);
+    return code;
+}
+
+/* --- the end -------------------------------------------------------------------------------- */
+
+void array_destroy(store_t *space, store_record_t *record, store_doomed_t *doomed)
+{
+    store_state_t *state = &record->state[record->serial & 1];
+    store_tree_t   tree  = array_tree(state);
+    uint64_t       i;
+    for (i = 0; i < state->length && i < ARRAY_MAX; i++) {
+        store_link_t *place = array_at(space, state, state->first + i);
+        while (place != NULL && *place != 0) cell_destroy(space, record, place, doomed);
+    }
+    if (tree.tier == 0) return;
+    tree_each_page(space, &tree, row_adopt);
+    STORE_STORE(state->root, 0);
+    STORE_STORE(state->tier, 0);
+    STORE_STORE(state->length, 0);
+    change_retire(record);
+    tree_each_page(space, &tree, row_free);
+}

@@ -1,0 +1,92 @@
+/*
+ * cell.h - cells: a value, with its key in a hash, written once. Internal to store/.
+ *
+ * A reader may look at a cell that is freed and used again meanwhile, and the shared
+ * memory may hold anything: every length and link is checked before use, so what is
+ * read is some bytes of the namespace. Whether they were the right ones the caller
+ * learns from `retired` (layout.h).
+ *
+ * This is free software; you can redistribute it and/or modify it under the same
+ * terms as Perl itself.
+ */
+#ifndef STORE_CELL_H
+#define STORE_CELL_H
+
+#include "space.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Copy to and from shared memory that another process may be writing or reading. The
+ * bytes may be torn, which is found out afterwards; under the thread sanitizer they are
+ * read and written one by one as atomics, so that it knows that this is meant. */
+#ifdef __SANITIZE_THREAD__
+static inline void store_copy_out(void *to, const void *from, size_t length)
+{
+    size_t i;
+    for (i = 0; i < length; i++) ((uint8_t *)to)[i] = __atomic_load_n((const uint8_t *)from + i, __ATOMIC_RELAXED);
+}
+static inline void store_copy_in(void *to, const void *from, size_t length)
+{
+    size_t i;
+    for (i = 0; i < length; i++) __atomic_store_n((uint8_t *)to + i, ((const uint8_t *)from)[i], __ATOMIC_RELAXED);
+}
+#else
+static inline void store_copy_out(void *to, const void *from, size_t length)
+{
+    memcpy(to, from, length);
+}
+static inline void store_copy_in(void *to, const void *from, size_t length)
+{
+    memcpy(to, from, length);
+}
+#endif
+
+#define STORE_LOAD(word)         __atomic_load_n(&(word), __ATOMIC_RELAXED)
+#define STORE_STORE(word, value) __atomic_store_n(&(word), (value), __ATOMIC_RELAXED)
+
+static inline store_cell_t *cell_at(store_t *space, store_link_t link)
+{
+    return row_of(link) >= STORE_ROW_CELLS ? (store_cell_t *)row_ptr(space, link) : NULL;
+}
+
+/* Does it exist at this serial? */
+static inline bool cell_exists(const store_cell_t *cell, uint64_t serial)
+{
+    uint64_t until = STORE_LOAD(cell->until);
+    return STORE_LOAD(cell->from) <= serial && (until == 0 || until > serial);
+}
+
+/* When it vanishes; 0: never. */
+uint64_t cell_expires(store_t *space, store_link_t link, const store_cell_t *cell);
+
+/* A new cell of this process, linked nowhere; key may be NULL. A reference in it is not
+ * counted yet. 0 with *err. */
+store_link_t cell_make(store_t *space, const store_key_t *key, const store_value_t *value, uint64_t expires_ns, store_error_t *err);
+
+/* Its value. STORE_OK, STORE_MORE, or STORE_E_DAMAGED where its bytes make no sense. */
+int cell_value(store_t *space, store_link_t link, const store_cell_t *cell, store_value_t *value, const store_buffer_t *buffer);
+
+/* Its key: the bytes go to the buffer. As cell_value(); STORE_MORE: key->length says how much. */
+int cell_key(store_t *space, store_link_t link, const store_cell_t *cell, store_key_t *key, const store_buffer_t *buffer);
+
+/* Order of keys: by hash, length, kind, bytes. `key->hash` has its bits reversed. */
+int cell_compare(store_t *space, store_link_t link, const store_cell_t *cell, const store_key_t *key);
+
+/* The reference in it. False: it has none. */
+bool cell_ref(store_t *space, store_link_t link, const store_cell_t *cell, store_ref_t *ref);
+
+/* Make a new cell and its blocks nobody's; an old one's this process's; free what is this
+ * process's (nothing leads to it). */
+void cell_disown(store_t *space, store_link_t link);
+void cell_adopt(store_t *space, store_link_t link);
+void cell_free(store_t *space, store_link_t link);
+
+/* The bytes that it takes. */
+uint64_t cell_bytes(store_t *space, store_link_t link, const store_cell_t *cell);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* STORE_CELL_H */

@@ -1,0 +1,249 @@
+/* change.c - changes of one variable, and looks at it: see change.h and layout.h. */
+#include "change.h"
+#include "types.h"
+
+#include <errno.h>
+
+int change_usable(store_var_t *var)
+{
+    handles_adopt();
+    if (POOL_UNLIKELY(var->mark == 0 && !var->is_glance && !var->is_internal)) return STORE_E_DETACHED;
+    if (POOL_UNLIKELY(STORE_LOAD(var->record->generation) != var->id.generation)) return STORE_E_REMOVED;
+    return STORE_OK;
+}
+
+/* Word by word: readers may be at it, who find that the serial has moved. */
+void change_copy_state(store_state_t *to, const store_state_t *from)
+{
+    STORE_STORE(to->root, STORE_LOAD(from->root));
+    STORE_STORE(to->tier, STORE_LOAD(from->tier));
+    STORE_STORE(to->first, STORE_LOAD(from->first));
+    STORE_STORE(to->length, STORE_LOAD(from->length));
+    STORE_STORE(to->reserved, STORE_LOAD(from->reserved));
+    STORE_STORE(to->flags, STORE_LOAD(from->flags));
+}
+
+/* --- begin, commit, abort --------------------------------------------------------- */
+
+int store_begin(store_var_t *var, int64_t deadline_ns)
+{
+    store_record_t *record = var->record;
+    int             code   = change_usable(var);
+
+    if (code == STORE_OK && var->is_glance) code = STORE_E_ARGUMENT;
+    if (code == STORE_OK && !var->write_held) code = lock_enter(var, deadline_ns);
+    if (code != STORE_OK) return code;
+    if (POOL_UNLIKELY((record->state[record->serial & 1].flags & STORE_FLAG_REMOVED) != 0)) {
+        if (!var->write_held) lock_leave(var);
+        return STORE_E_REMOVED;
+    }
+    change_copy_state(change_draft(var), &record->state[record->serial & 1]);
+    var->open          = true;
+    var->changed       = false;
+    var->is_new_tree   = false;
+    return STORE_OK;
+}
+
+static void change_close(store_var_t *var)
+{
+    store_doomed_t doomed = 0;
+    change_settle(var->space, var->record, &doomed);
+    var->open = false;
+    if (!var->write_held) {
+        var->courteous = __atomic_load_n(&var->record->lock.waiting, __ATOMIC_RELAXED) != 0;
+        lock_leave(var);
+    }
+    else if (__atomic_load_n(&var->record->lock.waiting, __ATOMIC_SEQ_CST) != 0) /* pairs with store_wait_change() */
+        pool_lock_wake(&var->record->lock);
+    ref_destroy(var->space, &doomed);
+}
+
+/* The change happens here. Release: all that was linked and drafted is seen by who sees
+ * the serial (acquire in look_begin()); seq_cst for store_wait_change(). */
+static void change_publish(store_var_t *var)
+{
+    store_record_t *record = var->record;
+    if (var->seen == record->serial) var->seen++;
+    __atomic_store_n(&record->serial, record->serial + 1, __ATOMIC_SEQ_CST);
+}
+
+void store_commit(store_var_t *var)
+{
+    if (!var->open) return;
+    store_assert_locked(var->space, var->record);
+    if (var->changed) change_publish(var);
+    change_close(var);
+}
+
+void store_abort(store_var_t *var)
+{
+    if (!var->open) return;
+    store_assert_locked(var->space, var->record);
+    if (var->id.type == STORE_ARRAY) array_drop_draft(var->space, var->record);
+    change_close(var);
+}
+
+bool store_is_open(const store_var_t *var)
+{
+    return var->open;
+}
+
+int change_enter(store_var_t *var, bool *own)
+{
+    *own = !var->open;
+    return var->open ? (int)STORE_OK : store_begin(var, STORE_FOREVER);
+}
+
+int change_leave(store_var_t *var, bool own, int code)
+{
+    if (!own) return code;
+    if (code == STORE_OK)
+        store_commit(var);
+    else
+        store_abort(var);
+    return code;
+}
+
+/* --- cells of a change ---------------------------------------------------------------- */
+
+/* `todo` of the cell, then the record's, then what makes it count: whoever dies here
+ * leaves a cell on the list that has not begun, or is not on it and is its maker's. */
+static void change_list(store_record_t *record, store_link_t link, store_cell_t *cell)
+{
+    STORE_STORE(cell->todo, record->todo);
+    __atomic_store_n(&record->todo, link, __ATOMIC_RELEASE); /* pairs with lock_inherit() */
+}
+
+void change_add(store_var_t *var, store_link_t link, store_cell_t *cell)
+{
+    store_assert_locked(var->space, var->record);
+    STORE_STORE(cell->from, change_serial(var));
+    change_list(var->record, link, cell);
+    var->changed = true;
+}
+
+void change_end(store_var_t *var, store_link_t link, store_cell_t *cell)
+{
+    store_assert_locked(var->space, var->record);
+    if (STORE_LOAD(cell->from) != change_serial(var)) change_list(var->record, link, cell); /* else it is on it */
+    STORE_STORE(cell->until, change_serial(var));
+    var->changed = true;
+}
+
+void change_discard(store_t *space, store_link_t link, store_doomed_t *doomed)
+{
+    ref_drop_cell(space, link, doomed);
+    cell_free(space, link);
+}
+
+store_link_t change_make(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns, int *code)
+{
+    store_error_t err;
+    store_link_t  link = cell_make(var->space, key, value, expires_ns, &err);
+    *code              = link != 0 ? (int)STORE_OK : err.code;
+    if (link != 0 && value->kind == STORE_REF && !ref_count_cell(var->space, link)) {
+        cell_free(var->space, link);
+        *code = STORE_E_REMOVED;
+        return 0;
+    }
+    return link;
+}
+
+/* --- the end of a change --------------------------------------------------------------- */
+
+/* A cell leaves: unlinked, it becomes ours, leaves the list, and is freed. Who dies
+ * before it left the list is continued here by the heir, for whom unlinking and owning
+ * it again change nothing; after that it is the dead one's, and no link leads to it. */
+static void change_remove_cell(store_t *space, store_record_t *record, store_link_t link, store_cell_t *cell, store_doomed_t *doomed)
+{
+    store_link_t next = STORE_LOAD(cell->todo);
+    change_retire(record);
+    cell_adopt(space, link);
+    __atomic_store_n(&record->todo, next, __ATOMIC_RELEASE);
+    ref_drop_cell(space, link, doomed);
+    cell_free(space, link);
+}
+
+/* A cell stays: it becomes nobody's and leaves the list. */
+static void change_keep_cell(store_t *space, store_record_t *record, store_link_t link, store_cell_t *cell)
+{
+    if (record->type == STORE_ARRAY) STORE_STORE(cell->next, 0); /* older versions */
+    ref_shade_cell(space, link);
+    cell_disown(space, link);
+    __atomic_store_n(&record->todo, STORE_LOAD(cell->todo), __ATOMIC_RELEASE);
+}
+
+static void change_settle_cell(store_t *space, store_record_t *record, store_link_t link, store_cell_t *cell, store_doomed_t *doomed)
+{
+    uint64_t serial = record->serial, until = STORE_LOAD(cell->until);
+    bool     undone = STORE_LOAD(cell->from) > serial;
+    if (undone || (until != 0 && until <= serial)) {
+        if (record->type == STORE_HASH) hash_unlink(space, record, link, cell);
+        if (record->type == STORE_ARRAY) array_unlink(space, record, link, cell);
+        change_remove_cell(space, record, link, cell, doomed);
+    }
+    else if (until > serial) { /* it was to end, and does not */
+        STORE_STORE(cell->until, 0);
+        __atomic_store_n(&record->todo, STORE_LOAD(cell->todo), __ATOMIC_RELEASE);
+    }
+    else
+        change_keep_cell(space, record, link, cell);
+}
+
+/* Newest first, so that undoing a second change of one element comes before the first.
+ * The number of steps is bounded: the list may be damaged. */
+void change_settle(store_t *space, store_record_t *record, store_doomed_t *doomed)
+{
+    store_link_t link;
+    uint64_t     steps;
+    store_assert_locked(space, record);
+    if (record->intent != STORE_INTENT_NONE) {
+        if (record->type == STORE_HASH) hash_finish_page(space, record);
+        if (record->type == STORE_ARRAY) array_finish_page(space, record);
+    }
+    for (steps = 0; (link = STORE_LOAD(record->todo)) != 0; steps++) {
+        store_cell_t *cell = cell_at(space, link);
+        if (cell == NULL || steps > STORE_SLOTS) {
+            STORE_STORE(record->todo, 0);
+            break;
+        }
+        change_settle_cell(space, record, link, cell, doomed);
+    }
+}
+
+/* --- looks -------------------------------------------------------------------------------- */
+
+/* The serial is read again after the state (whose place is the next draft's) and after the
+ * look at `exclusive`: if it did not move, nobody had the lock by name since. */
+int look_begin(store_var_t *var, store_sight_t *sight)
+{
+    const store_record_t *record = var->record;
+    if (var->open) {
+        sight->serial  = change_serial(var);
+        sight->retired = record->retired;
+        sight->state   = *change_draft(var);
+        return STORE_OK;
+    }
+    for (;;) {
+        uint64_t exclusive;
+        sight->retired = __atomic_load_n(&record->retired, __ATOMIC_ACQUIRE);
+        sight->serial  = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE); /* pairs with change_publish() */
+        change_copy_state(&sight->state, &record->state[sight->serial & 1]);
+        exclusive = __atomic_load_n(&record->exclusive, __ATOMIC_ACQUIRE); /* pairs with store_lock_write() */
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (POOL_UNLIKELY(STORE_LOAD(record->serial) != sight->serial)) continue;
+        if (POOL_UNLIKELY(exclusive != 0 && !var->write_held)) {
+            int code = lock_await_readable(var, STORE_FOREVER);
+            if (code != STORE_OK) return code;
+            continue;
+        }
+        break;
+    }
+    if (POOL_UNLIKELY((var->mark == 0 && !var->is_glance && !var->is_internal) || STORE_LOAD(record->generation) != var->id.generation)) {
+        int code = change_usable(var);
+        if (code != STORE_OK) return code;
+    }
+    if (POOL_UNLIKELY((sight->state.flags & STORE_FLAG_REMOVED) != 0)) return STORE_E_REMOVED;
+    var->seen = sight->serial;
+    return STORE_OK;
+}

@@ -1,0 +1,110 @@
+/*
+ * change.h - changes of one variable: begun, published, undone, and finished by the heir
+ * of a writer that died; and looks, which are of one serial. The protocol is in layout.h.
+ * Internal to store/.
+ *
+ * This is free software; you can redistribute it and/or modify it under the same
+ * terms as Perl itself.
+ */
+#ifndef STORE_CHANGE_H
+#define STORE_CHANGE_H
+
+#include "lock.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* May this handle be used? STORE_OK, STORE_E_REMOVED, STORE_E_DETACHED. */
+int change_usable(store_var_t *var);
+
+/* The state that an open change drafts. */
+static inline store_state_t *change_draft(store_var_t *var)
+{
+    return &var->record->state[(var->record->serial + 1) & 1];
+}
+
+/* Word by word, for readers may be at it. */
+void change_copy_state(store_state_t *to, const store_state_t *from);
+
+/* The serial that it will have. */
+static inline uint64_t change_serial(const store_var_t *var)
+{
+    return var->record->serial + 1;
+}
+
+/* One call that is a change of its own, or part of the open one: change_enter(), then the work,
+ * then change_leave() with its code: not STORE_OK undoes (unless a change was open
+ * already, which its opener has to abort). Returns the code. */
+int change_enter(store_var_t *var, bool *own);
+int change_leave(store_var_t *var, bool own, int code);
+
+/* Put a new cell (which is not linked yet) onto the list of the change; the same for one
+ * that goes, unless it came by this change. */
+void change_add(store_var_t *var, store_link_t link, store_cell_t *cell);
+void change_end(store_var_t *var, store_link_t link, store_cell_t *cell);
+
+/* A cell for this change: made, its reference counted. 0 with *code. */
+store_link_t change_make(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns, int *code);
+
+/* Free a cell that nothing leads to and that is not on the list. */
+void change_discard(store_t *space, store_link_t link, store_doomed_t *doomed);
+
+/* Before something is freed that a reader may be at: it will look again. Release: the count
+ * is up before the memory is used again; pairs with look_holds(). */
+static inline void change_retire(store_record_t *record)
+{
+    __atomic_store_n(&record->retired, STORE_LOAD(record->retired) + 1, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+}
+
+/* Along the list: what is published is finished, the rest undone. For the writer after
+ * it has published or given up, and for its heir. */
+void change_settle(store_t *space, store_record_t *record, store_doomed_t *doomed);
+
+/* Say what is being done to a page, before it is done, and that it is done. Release:
+ * an heir that sees the intent sees what it is about. */
+static inline void change_intend(store_record_t *record, uint32_t intent, store_link_t page, uint64_t place)
+{
+    STORE_STORE(record->intent_page, page);
+    STORE_STORE(record->intent_place, place);
+    __atomic_store_n(&record->intent, intent, __ATOMIC_RELEASE);
+}
+static inline void change_intended(store_record_t *record)
+{
+    __atomic_store_n(&record->intent, STORE_INTENT_NONE, __ATOMIC_RELEASE);
+}
+
+/* --- looks ---------------------------------------------------------------------- */
+
+/* What a look goes by. */
+typedef struct store_sight {
+    uint64_t      serial, retired;
+    store_state_t state;
+} store_sight_t;
+
+/* Begin a look: STORE_OK, or why not. Waits while another process has the write lock by name. */
+int look_begin(store_var_t *var, store_sight_t *sight);
+
+/* Was nothing freed that it may have gone through? Else it is begun again. Acquire fence:
+ * what was read is read before the count; pairs with change_retire(). */
+static inline bool look_holds(const store_var_t *var, const store_sight_t *sight)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return POOL_LIKELY(STORE_LOAD(var->record->retired) == sight->retired)
+           && (!var->is_glance || STORE_LOAD(var->record->generation) == var->id.generation);
+}
+
+/* The same for a look at all: is the serial still the same, too? */
+static inline bool look_is_current(const store_var_t *var, const store_sight_t *sight)
+{
+    return look_holds(var, sight) && (var->open || STORE_LOAD(var->record->serial) == sight->serial);
+}
+
+/* A look that was disturbed so often takes the lock. */
+#define LOOK_TRIES 20
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* STORE_CHANGE_H */

@@ -1,0 +1,202 @@
+/*
+ * layout.h - what lies in the shared memory of a namespace, and who may write which
+ * word of it when. Internal to store/.
+ *
+ * ONE FILE, mapped whole once and for all, sparse: a header, then pools (pool.h) one
+ * behind the other as they are needed. No path and no descriptor is needed after the
+ * file was opened: what a process has attached to goes on after chroot(), setuid(),
+ * close() of everything and the removal of the file.
+ *
+ * ROWS. Things of one size are slots of a row: pools of 64, 128, 256, … slots. A LINK
+ * is 32 bits: (slot + 1) << 5 | row; 0 leads nowhere. Links that are read are data:
+ * row_ptr() checks them.
+ *
+ * OWNERS. A slot that is being made belongs to its maker (the owner word of pool.h), a
+ * published one to nobody. So what the dead made and did not publish is found by name.
+ *
+ * A CELL is a value, with its key in a hash. It is written once, by its owner, and
+ * never changed while it is published. It exists for the serials from <= s < until
+ * (until 0: no end).
+ *
+ * A CHANGE of a variable, by the holder of its lock, at serial s:
+ *
+ *   1. cells are made (owner: me), nothing leads to them          dies: recovery frees them
+ *   2. each new cell gets from = s + 1, each that goes until = s + 1,
+ *      goes onto the list `todo`, and is linked                     dies: undone
+ *   3. serial = s + 1                                              THE CHANGE HAS HAPPENED
+ *   4. along `todo`: new cells become nobody's; old ones are unlinked,
+ *      become mine, leave the list, and are freed                  dies: finished
+ *
+ * Undone and finished by whoever takes the lock over from the dead, by the same routine
+ * as by the living (change.c): a cell whose from or until is beyond the serial is undone.
+ *
+ * A READER reads `retired`, then the serial, follows links to the cells that exist at
+ * that serial, copies, and reads `retired` again. Before a cell (or a page) is freed,
+ * `retired` is counted up: unmoved, nothing that the reader went through was freed
+ * meanwhile; moved, it starts over. It never waits for a writer, be it stopped or dead.
+ *
+ * This is free software; you can redistribute it and/or modify it under the same
+ * terms as Perl itself.
+ */
+#ifndef STORE_LAYOUT_H
+#define STORE_LAYOUT_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* clocks, futexes; before the first system header */
+#endif
+
+#include "../pool.h"
+#include "../pool_lock.h"
+#include "store.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef uint32_t store_link_t;
+
+#define STORE_ROW_BITS 5u
+#define STORE_ROWS     (1u << STORE_ROW_BITS)
+#define STORE_PARTS    22u /* of a row: 64 << 21 slots in the last */
+#define STORE_SLOTS    (UINT64_C(1) << (32u - STORE_ROW_BITS))
+
+/* Rows of special use; then cells and pages by size. */
+enum store_row {
+    STORE_ROW_VARIABLES,
+    STORE_ROW_MARKS,
+    STORE_ROW_CELLS
+};
+
+/* --- the header --------------------------------------------------------------- */
+
+#define STORE_MAGIC   UINT64_C(0x32454c424d485349) /* "ISHMBLE2" */
+#define STORE_VERSION 2u
+
+/* Written by the creator before the file has its name; then only what is marked. */
+typedef struct store_header {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t block_size; /* bytes of the largest cells */
+    uint64_t seed;       /* of the hash function       */
+    uint64_t size;       /* of the mapping             */
+    uint64_t closed;     /* once 1 for ever: removed   */
+    uint64_t next;       /* where the next pool begins: fetch_add, so a death wastes addresses, no memory */
+    uint64_t epoch;      /* of the search for garbage; only its holder counts it up */
+    uint64_t names;      /* the variable of the names: generation << 32 | slot + 1; by CAS, once */
+    pool_lock_t recovery; /* one process at a time recovers */
+    uint8_t     pad2[48];
+    /* Where the parts of the rows are: 0, or an offset, by CAS, for ever. */
+    uint64_t parts[STORE_ROWS][STORE_PARTS];
+} store_header_t;
+
+POOL_STATIC_ASSERT(offsetof(store_header_t, parts) == 128, "the table of parts begins a cache line");
+
+/* --- variables ------------------------------------------------------------------- */
+
+#define STORE_FLAG_TYPE    3u
+#define STORE_FLAG_REMOVED 4u
+
+/* What a serial publishes, beside cells: state[s & 1] is that of serial s; the other one
+ * is the writer's draft of s + 1. Readers that find the serial two further look again. */
+typedef struct store_state {
+    store_link_t root;     /* scalars: the cell; arrays: the page of links        */
+    uint32_t     tier;     /* scalars without a cell: the kind; arrays: of `root` */
+    uint64_t     first;    /* scalars without a cell: 8 bytes; arrays: position of element 0 */
+    uint64_t     length;   /* elements                                             */
+    store_link_t reserved; /* arrays: cells that were taken and not done with     */
+    uint32_t     flags;    /* STORE_FLAG_REMOVED                                  */
+} store_state_t;
+
+/* What the holder of the lock is doing to a page, so that its heir can finish it. */
+enum store_intent {
+    STORE_INTENT_NONE,
+    STORE_INTENT_SPLIT,  /* bucket `place` is new: the chain it came from is to be cut   */
+    STORE_INTENT_ROOT,   /* the new directory `page` replaces the page `place`          */
+    STORE_INTENT_PAGE,   /* the new page `page` is linked at `place`                     */
+    STORE_INTENT_UNPAGE, /* the page `page` at `place` goes                            */
+    STORE_INTENT_TREE    /* arrays: state[s + 1] has a tree of its own                   */
+};
+
+/* Where the chains of a hash begin, in one word: with tier 0 `root` is the head of the one
+ * chain, else a page of a tree of heads. The shape is tier << 28 | number of buckets. */
+typedef union store_table {
+    uint64_t word;
+    struct {
+        store_link_t root;
+        uint32_t     shape;
+    } is;
+} store_table_t;
+
+typedef struct store_record {
+    /* Read by every look. */
+    uint64_t serial;    /* the holder of the lock; release */
+    uint64_t retired;   /* the same, or who destroys it    */
+    uint64_t exclusive; /* owner word of who has the write lock by name, else 0: others do not read */
+    store_table_t table; /* hashes: the holder of the lock; release */
+    store_state_t state[2];
+    /* Written by writers and those who come and go. */
+    pool_lock_t  lock;
+    uint64_t     count;   /* stored references << 32 | handles; 0: being destroyed, for ever */
+    uint64_t     readers; /* not 0: there may be read locks */
+    store_link_t todo;    /* of an open change             */
+    uint32_t     generation;
+    uint32_t     type;
+    uint32_t     intent;
+    uint64_t     intent_place;
+    store_link_t intent_page;
+    uint32_t     hand;       /* hashes: where the next look for what has expired begins */
+    uint64_t     epoch;      /* of the last search for garbage that must not take it */
+    uint64_t     expire_ns;  /* hashes: default */
+    uint64_t     limit;      /* hashes */
+    uint64_t     timed;      /* hashes: not 0 if cells expire */
+} store_record_t;
+
+POOL_STATIC_ASSERT(sizeof(store_record_t) == 192, "a variable has three cache lines");
+
+/* "This process uses that variable": a slot of its own, so it is found when it is dead. */
+enum store_mark_state { STORE_MARK_NONE, STORE_MARK_COUNTED };
+
+typedef struct store_mark {
+    uint32_t slot, generation; /* the variable */
+    uint32_t state;            /* COUNTED: it is in record->count, for sure */
+    uint32_t reading;          /* has a read lock */
+    uint64_t transit;          /* CLOCK_BOOTTIME of a fork whose child has not taken it yet; 0: none */
+    uint32_t child;            /* its PID, as soon as it is known */
+    uint32_t waiting;          /* waits for the write lock */
+    uint64_t since;            /* CLOCK_MONOTONIC ns, of the waiting */
+} store_mark_t;
+
+/* --- cells ------------------------------------------------------------------------- */
+
+#define STORE_CELL_KEY_TEXT 1u /* the key is characters                              */
+#define STORE_CELL_LONG     2u /* payload goes on in blocks                          */
+#define STORE_CELL_EXPIRES  4u /* payload begins with 8 bytes of CLOCK_BOOTTIME       */
+#define STORE_CELL_COUNTED  8u /* the reference in it is in its variable's count      */
+
+typedef struct store_cell {
+    store_link_t next; /* in its chain: hashes by (hash, key), of one key the newest first; arrays: the older version */
+    store_link_t todo;
+    uint64_t     from, until;
+    uint32_t     hash; /* bits reversed; arrays: low bits of the position */
+    uint32_t     key_length;
+    uint32_t     value_length; /* bytes behind the key */
+    uint8_t      kind;         /* enum store_kind      */
+    uint8_t      flags;
+    uint8_t      used; /* looked at or stored since the hand of the limit came by */
+    uint8_t      pad;
+    /* payload: [expires 8] key value; of a LONG cell the last 4 bytes are a link to the next block */
+} store_cell_t;
+
+POOL_STATIC_ASSERT(sizeof(store_cell_t) == 40, "the head of a cell is packed");
+
+/* A reference as it is stored in a cell; the class name follows. */
+typedef struct store_stored_ref {
+    uint32_t slot, generation;
+    uint8_t  type, is_text;
+    uint8_t  pad[2];
+} store_stored_ref_t;
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* STORE_LAYOUT_H */

@@ -1,0 +1,70 @@
+/*
+ * lock.h - who may write a variable, and who may look at it. Internal to store/.
+ *
+ * The writer is the holder of record->lock. Read locks are marks, which belong to their
+ * processes, so that any number of readers can be told from the dead; record->readers
+ * says whether it is worth looking for them.
+ *
+ *   reader:  mark->reading = 1; readers = 1; look at the holder: somebody? back, wait
+ *   writer:  holder = me; readers? look at the marks: some? PENDING, wait
+ *
+ * All of these are seq_cst, so of a reader and a writer at least one sees the other. A
+ * writer that waits for readers has POOL_I_BUSY set (PENDING), which keeps new readers
+ * out. A reader that wants to write may take its place, or both would wait for ever; if
+ * that writer reads as well, there is no way out. `readers` is set back to 0 only by a
+ * holder that is not PENDING: whose place was taken must not hide the readers from others.
+ *
+ * A dead reader's mark does not count. A dead writer is replaced by the next, who
+ * finishes or undoes its change, and sets readers = 1, because the dead may have been
+ * about to.
+ *
+ * A write lock by name (store_lock_write) also has `exclusive`: others do not look.
+ *
+ * This is free software; you can redistribute it and/or modify it under the same
+ * terms as Perl itself.
+ */
+#ifndef STORE_LOCK_H
+#define STORE_LOCK_H
+
+#include "var.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Become the writer, and stop being it. A code as of store_begin(). */
+int  lock_enter(store_var_t *var, int64_t deadline_ns);
+void lock_leave(store_var_t *var);
+
+/* Become the writer if nobody is and nobody reads; dead writers are replaced. */
+bool lock_try(store_var_t *var);
+
+/* Wait, as a reader, until nobody else has the write lock by name. */
+int lock_await_readable(store_var_t *var, int64_t deadline_ns);
+
+/* Is the calling process the writer? For assertions. */
+static inline bool lock_is_held(store_t *space, const store_record_t *record)
+{
+    return __atomic_load_n(&record->lock.holder, __ATOMIC_RELAXED) == space_me(space);
+}
+
+/* Take the place of a dead writer, its change finished or undone. False: it lives, or there is none. */
+bool lock_inherit(store_t *space, store_record_t *record, store_doomed_t *doomed);
+
+/* A child holds no locks. */
+void lock_forget_held(void);
+
+/* The owner word of the live process that has the write lock by name, or 0. */
+uint64_t lock_writer(store_t *space, const store_record_t *record);
+
+#ifdef STORE_ASSERT
+#include <assert.h>
+#define store_assert_locked(space, record) assert(lock_is_held(space, record))
+#else
+#define store_assert_locked(space, record) ((void)0)
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* STORE_LOCK_H */

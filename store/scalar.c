@@ -1,0 +1,81 @@
+/*
+ * scalar.c - shared scalars: numbers and undef lie in the state that the serial publishes,
+ * other values in a cell that it leads to.
+ */
+#include "types.h"
+
+#include <stdlib.h>
+
+/* Does a word hold it? */
+static bool scalar_is_small(const store_value_t *value)
+{
+    return value->kind < STORE_BYTES;
+}
+
+static int scalar_look_up(store_var_t *var, const store_sight_t *sight, store_value_t *value, const store_buffer_t *buffer)
+{
+    const store_cell_t *cell;
+    if (sight->state.root == 0) {
+        *value          = store_none(sight->state.tier < STORE_BYTES ? sight->state.tier : STORE_UNDEF);
+        value->number.u = sight->state.first;
+        return STORE_OK;
+    }
+    cell = cell_at(var->space, sight->state.root);
+    return cell != NULL ? cell_value(var->space, sight->state.root, cell, value, buffer) : (int)STORE_E_DAMAGED;
+}
+
+int store_scalar_get(store_var_t *var, store_value_t *value, const store_buffer_t *buffer)
+{
+    store_sight_t sight;
+    int           tries, code, result;
+    bool          own;
+    for (tries = 0; tries < LOOK_TRIES || var->is_glance; tries++) {
+        if ((code = look_begin(var, &sight)) != STORE_OK) return code;
+        result = scalar_look_up(var, &sight, value, buffer);
+        if (look_holds(var, &sight)) return result;
+    }
+    if ((code = change_enter(var, &own)) != STORE_OK) return code;
+    if ((code = look_begin(var, &sight)) == STORE_OK) code = scalar_look_up(var, &sight, value, buffer);
+    change_leave(var, own, STORE_OK);
+    return code;
+}
+
+/* In the open change: the cell that is there ends. */
+static void scalar_end(store_var_t *var)
+{
+    store_state_t *draft = change_draft(var);
+    store_cell_t  *cell  = cell_at(var->space, draft->root);
+    if (cell != NULL) change_end(var, draft->root, cell);
+    STORE_STORE(draft->root, 0);
+}
+
+static void scalar_set(store_var_t *var, const store_value_t *value, store_link_t link)
+{
+    store_state_t *draft = change_draft(var);
+    scalar_end(var);
+    STORE_STORE(draft->tier, link == 0 ? value->kind : 0);
+    STORE_STORE(draft->first, link == 0 ? value->number.u : 0);
+    STORE_STORE(draft->length, 1);
+    var->changed = true;
+    if (link == 0) return;
+    change_add(var, link, cell_at(var->space, link));
+    STORE_STORE(draft->root, link);
+}
+
+int store_scalar_put(store_var_t *var, const store_value_t *value)
+{
+    store_doomed_t doomed = 0;
+    store_link_t   link   = 0;
+    bool           own;
+    int            code;
+
+    if (!scalar_is_small(value) && (link = change_make(var, NULL, value, 0, &code)) == 0) return code;
+    if ((code = change_enter(var, &own)) == STORE_OK) {
+        scalar_set(var, value, link);
+        change_leave(var, own, STORE_OK);
+    }
+    else if (link != 0)
+        change_discard(var->space, link, &doomed);
+    ref_destroy(var->space, &doomed);
+    return code;
+}

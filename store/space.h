@@ -1,0 +1,156 @@
+/*
+ * space.h - the file of a namespace: opening it, and the rows of slots in it. See
+ * layout.h. Internal to store/.
+ *
+ * This is free software; you can redistribute it and/or modify it under the same
+ * terms as Perl itself.
+ */
+#ifndef STORE_SPACE_H
+#define STORE_SPACE_H
+
+#include "layout.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* This process's view of one row. */
+typedef struct store_row_view {
+    uint8_t *data[STORE_PARTS]; /* of each part; NULL: not looked at yet */
+    pool_t  *part[STORE_PARTS];
+    uint32_t size; /* bytes a slot */
+    uint32_t hint; /* the first part that may have a free slot */
+} store_row_view_t;
+
+struct store {
+    store_header_t  *header;
+    uint8_t         *base;
+    uint64_t         size; /* bytes of the mapping */
+    uint64_t         seed;
+    uint32_t         block_size;
+    uint32_t         block_row; /* of the largest cells */
+    uint32_t         rows;
+    store_row_view_t row[STORE_ROWS];
+    pool_t          *identity; /* owner words in records are this pool's */
+    char            *path;
+    uint64_t         device, inode; /* of the file */
+    uint32_t         users;
+    struct store    *next;
+};
+
+/* Open the file in the directory, or make it. NULL with *err. */
+store_t *space_open(const char *path, const store_options_t *options, store_error_t *err);
+void     space_unmap(store_t *space);
+
+/* Remove the file, if it still is the one at the path, and the directory if it is empty. */
+void space_unlink(store_t *space);
+
+/* Fill *err; returns false, for `return space_fail(…)`. err may be NULL. */
+bool space_fail(store_error_t *err, int code, int sys_errno, const char *path, const char *what);
+
+/* Open a part of a row (create: make it). NULL: there is none, or no room for it. */
+pool_t *row_open(store_t *space, uint32_t row, uint32_t part, bool create, store_error_t *err);
+
+/* A slot of zeros that belongs to this process; 0 with *err. Never blocks. */
+store_link_t row_alloc(store_t *space, uint32_t row, store_error_t *err);
+
+/* The row for cells of so many bytes; block_row if they are too many for any. */
+uint32_t row_for(const store_t *space, uint64_t bytes);
+
+static inline store_link_t row_link(uint32_t row, uint64_t slot)
+{
+    return (store_link_t)((slot + 1) << STORE_ROW_BITS) | row;
+}
+static inline uint32_t row_of(store_link_t link)
+{
+    return link & (STORE_ROWS - 1);
+}
+static inline uint32_t row_slot(store_link_t link) /* of link 0: one that does not exist */
+{
+    return (link >> STORE_ROW_BITS) - 1;
+}
+static inline uint32_t row_part(uint32_t slot)
+{
+    return 31u - (uint32_t)__builtin_clz(slot / 64u + 1u);
+}
+static inline uint32_t row_base(uint32_t part)
+{
+    return 64u * ((1u << part) - 1u);
+}
+static inline uint32_t row_size(const store_t *space, store_link_t link)
+{
+    return space->row[row_of(link)].size;
+}
+
+/* The address of a slot, or NULL: a link that leads nowhere. Acquire pairs with row_open(). */
+static inline void *row_ptr(store_t *space, store_link_t link)
+{
+    store_row_view_t *row  = &space->row[row_of(link)];
+    uint32_t          slot = row_slot(link), part = row_part(slot);
+    uint8_t          *data;
+    if (POOL_UNLIKELY(part >= STORE_PARTS)) return NULL;
+    data = __atomic_load_n(&row->data[part], __ATOMIC_ACQUIRE);
+    if (POOL_UNLIKELY(data == NULL)) {
+        if (row_open(space, row_of(link), part, false, NULL) == NULL) return NULL;
+        data = row->data[part];
+    }
+    return data + (uint64_t)(slot - row_base(part)) * row->size;
+}
+
+/* The pool and the index in it of a link, or NULL. */
+static inline pool_t *row_pool(store_t *space, store_link_t link, uint64_t *index)
+{
+    uint32_t slot = row_slot(link), part = row_part(slot);
+    if (row_ptr(space, link) == NULL) return NULL;
+    *index = slot - row_base(part);
+    return space->row[row_of(link)].part[part];
+}
+
+/* As in pool.h; of a link that leads nowhere: false. */
+bool     row_free(store_t *space, store_link_t link);
+bool     row_adopt(store_t *space, store_link_t link);
+bool     row_disown(store_t *space, store_link_t link);
+uint64_t row_owner(store_t *space, store_link_t link);
+bool     row_is_mine(store_t *space, store_link_t link);
+
+/* From that owner (0: nobody) to me. Of many who try one wins. */
+bool     row_take(store_t *space, store_link_t link, uint64_t from);
+void     row_give(store_t *space, store_link_t link, uint64_t to); /* from me, if it is mine */
+uint64_t row_generation(store_t *space, store_link_t link);
+
+/* Free it if it is mine and still that allocation of the slot. */
+bool row_free_generation(store_t *space, store_link_t link, uint64_t generation);
+
+/* Call `visit` for each slot of a row that is allocated, in parts that exist. */
+typedef void row_visit_fn(store_t *space, store_link_t link, void *context);
+void         row_each(store_t *space, uint32_t row, row_visit_fn *visit, void *context);
+
+/* Free the slots of owners that are dead, if `is_listed` says so of the owner; `prepare` (may be
+ * NULL) is called with the slot in this process's hands. Returns how many. */
+typedef struct row_dead {
+    bool (*is_listed)(pool_t *pool, uint64_t owner, void *context);
+    void (*prepare)(store_t *space, store_link_t link, void *context);
+    void *context;
+} row_dead_t;
+uint64_t row_free_dead(store_t *space, uint32_t row, const row_dead_t *dead);
+
+/* Owner words in records. */
+static inline uint64_t space_me(store_t *space)
+{
+    return pool_i_me(space->identity);
+}
+static inline bool space_is_dead(store_t *space, uint64_t owner)
+{
+    return pool_owner_is_dead(space->identity, owner & ~POOL_I_BUSY);
+}
+
+/* The same process, whichever pools the two owner words are from? */
+static inline bool space_same_process(uint64_t a, uint64_t b)
+{
+    return ((a ^ b) & ~(POOL_I_TAG_MASK | POOL_I_BUSY)) == 0;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* STORE_SPACE_H */

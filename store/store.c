@@ -1,0 +1,501 @@
+/* store.c - namespaces that are open, names, and what tools are told. */
+#include "types.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+const char *store_strerror(int code)
+{
+    switch (code) {
+    case STORE_ABSENT: return "it is not there";
+    case STORE_MORE: return "the buffer is too small";
+    case STORE_E_REMOVED: return "it was removed";
+    case STORE_E_CLOSED: return "the namespace was removed";
+    case STORE_E_DEADLOCK: return "Deadlock";
+    case STORE_E_DETACHED: return "this process has no hold on it, for want of room as it was forked";
+    case STORE_E_DAMAGED: return "it is damaged";
+    case STORE_E_DENIED: return "it is refused";
+    default: return pool_strerror(code);
+    }
+}
+
+/* --- open namespaces -------------------------------------------------------------------- */
+
+static store_t *store_spaces; /* under handles_hold() */
+
+bool store_is_closed(store_t *store)
+{
+    return __atomic_load_n(&store->header->closed, __ATOMIC_ACQUIRE) != 0; /* pairs with store_remove_all() */
+}
+
+bool store_is_at(store_t *store, const char *path)
+{
+    char        file[4096];
+    struct stat st;
+    int         saved = errno;
+    bool        same  = snprintf(file, sizeof file, "%s/namespace", path) < (int)sizeof file && stat(file, &st) == 0 && (uint64_t)st.st_ino == store->inode
+                && (uint64_t)st.st_dev == store->device;
+    errno = saved;
+    return same;
+}
+
+static store_t *store_find(const char *path)
+{
+    store_t *store;
+    handles_hold();
+    for (store = store_spaces; store != NULL; store = store->next)
+        if (strcmp(store->path, path) == 0 && !store_is_closed(store) && store_is_at(store, path)) {
+            store_retain(store);
+            break;
+        }
+    handles_let_go();
+    return store;
+}
+
+store_t *store_open(const char *path, const store_options_t *options, store_error_t *err)
+{
+    store_t *store;
+    handles_adopt();
+    if ((store = store_find(path)) != NULL) return store;
+    if ((store = space_open(path, options, err)) == NULL) return NULL;
+    handles_hold();
+    store->users = 1;
+    store->next  = store_spaces;
+    store_spaces = store;
+    handles_let_go();
+    return store;
+}
+
+store_t *store_retain(store_t *store)
+{
+    __atomic_add_fetch(&store->users, 1, __ATOMIC_RELAXED);
+    return store;
+}
+
+void store_close(store_t *store)
+{
+    store_t **link;
+    if (store == NULL) return;
+    handles_hold();
+    if (__atomic_sub_fetch(&store->users, 1, __ATOMIC_ACQ_REL) > 0) {
+        handles_let_go();
+        return;
+    }
+    for (link = &store_spaces; *link != NULL; link = &(*link)->next)
+        if (*link == store) {
+            *link = store->next;
+            break;
+        }
+    handles_let_go();
+    space_unmap(store);
+}
+
+const char *store_path(const store_t *store)
+{
+    return store->path;
+}
+
+/* --- the variable of the names ------------------------------------------------------------- */
+
+static bool names_ref(store_t *store, store_ref_t *ref)
+{
+    uint64_t names = __atomic_load_n(&store->header->names, __ATOMIC_ACQUIRE);
+    ref->slot       = (uint32_t)names - 1;
+    ref->generation = (uint32_t)(names >> 32);
+    ref->type       = STORE_HASH;
+    ref->is_text    = 0;
+    return names != 0;
+}
+
+/* Its count is never 0: one reference, from the header. Who makes it publishes it by CAS,
+ * and then it is nobody's; a death in between is made good by recovery. */
+static bool names_have(store_t *store, store_ref_t *ref, store_error_t *err)
+{
+    uint64_t       none = 0;
+    store_link_t   link;
+    if (names_ref(store, ref)) return true;
+    if ((link = record_new(store, STORE_HASH, UINT64_C(1) << 32, ref, err)) == 0) return false;
+    if (__atomic_compare_exchange_n(&store->header->names, &none, (uint64_t)ref->generation << 32 | (ref->slot + 1), false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE))
+        row_disown(store, link);
+    else
+        row_free(store, link);
+    return names_ref(store, ref);
+}
+
+static bool names_fail(store_t *store, int code, store_error_t *err)
+{
+    return space_fail(err, code, 0, store->path, store_strerror(code));
+}
+
+/* The variable of a name. STORE_OK, STORE_ABSENT, or why not. */
+static int names_get(store_var_t *names, const store_key_t *key, store_ref_t *ref)
+{
+    store_value_t value;
+    int           code = store_hash_get(names, key, &value, NULL);
+    if (code == STORE_MORE) code = STORE_OK; /* a class, which names do not have */
+    if (code == STORE_OK && value.kind != STORE_REF) code = STORE_E_DAMAGED;
+    if (code == STORE_OK) *ref = value.number.ref;
+    return code;
+}
+
+/* Take the name away if it still leads there. */
+static int names_forget(store_var_t *names, const store_key_t *key, const store_ref_t *ref)
+{
+    store_ref_t found;
+    int         code = store_begin(names, STORE_FOREVER);
+    if (code != STORE_OK) return code;
+    code = names_get(names, key, &found);
+    if (code == STORE_OK && found.slot == ref->slot && found.generation == ref->generation) code = store_hash_delete(names, key);
+    if (code == STORE_OK || code == STORE_ABSENT)
+        store_commit(names);
+    else
+        store_abort(names);
+    return code == STORE_ABSENT ? (int)STORE_OK : code;
+}
+
+/* Give a new variable the name, unless another was first (STORE_MORE). */
+static int names_add(store_var_t *names, const store_key_t *key, const store_var_t *var)
+{
+    store_value_t value = store_none(STORE_REF);
+    store_ref_t   found;
+    int           code = store_begin(names, STORE_FOREVER);
+    if (code != STORE_OK) return code;
+    value.number.ref = var->id;
+    code             = names_get(names, key, &found);
+    code             = code == STORE_ABSENT ? store_hash_put(names, key, &value, 0) : code == STORE_OK ? (int)STORE_MORE : code;
+    if (code == STORE_OK)
+        store_commit(names);
+    else
+        store_abort(names);
+    return code;
+}
+
+/* The variable that the name leads to; one that was removed is not it any more. */
+static store_var_t *names_attach(store_var_t *names, const store_key_t *key, const store_ref_t *ref, uint32_t type, int *code)
+{
+    store_error_t why;
+    store_var_t  *var;
+    why.code = STORE_ABSENT;
+    var      = ref->type == type ? store_attach(names->space, ref, &why) : NULL;
+    *code    = var != NULL ? (int)STORE_OK : why.code == STORE_E_REMOVED ? (int)STORE_MORE : why.code;
+    if (var == NULL || !store_is_removed(var)) return var;
+    store_release(var);
+    *code = names_forget(names, key, ref);
+    if (*code == STORE_OK) *code = STORE_MORE;
+    return NULL;
+}
+
+store_var_t *store_declare(store_t *store, uint32_t type, const char *name, size_t length, bool create, store_error_t *err)
+{
+    store_ref_t  ref;
+    store_var_t  names, *var = NULL;
+    store_key_t  key;
+    int          code, tries;
+
+    if (length == 0 || length > STORE_NAME_MAX) {
+        names_fail(store, create ? STORE_E_ARGUMENT : STORE_ABSENT, err);
+        return NULL;
+    }
+    if (!names_have(store, &ref, err)) return NULL;
+    handle_internal(&names, store, &ref);
+    key = store_key(store, name, (uint32_t)length, true);
+    for (code = STORE_MORE, tries = 0; code == STORE_MORE && tries < 10000; tries++) {
+        if (store_is_closed(store)) {
+            code = STORE_E_CLOSED;
+            break;
+        }
+        code = names_get(&names, &key, &ref);
+        if (code == STORE_OK) var = names_attach(&names, &key, &ref, type, &code);
+        else if (code == STORE_ABSENT && create) {
+            if ((var = store_new(store, type, err)) == NULL) return NULL;
+            code = names_add(&names, &key, var);
+            if (code != STORE_OK) {
+                store_release(var);
+                var = NULL;
+            }
+        }
+    }
+    if (var == NULL) names_fail(store, code, err);
+    return var;
+}
+
+/* That it was removed is published with its content gone; the name that still leads to it
+ * is then nobody's, and goes. */
+int store_remove(store_var_t *var, const char *name, size_t length)
+{
+    store_ref_t ref;
+    store_var_t names;
+    store_key_t key;
+    int         code = store_begin(var, STORE_FOREVER);
+    if (code != STORE_OK) return code;
+    if (var->id.type == STORE_HASH)
+        code = hash_end_all(var);
+    else if (var->id.type == STORE_ARRAY)
+        code = array_end_all(var);
+    else {
+        store_value_t undef = store_none(STORE_UNDEF);
+        code                = store_scalar_put(var, &undef);
+    }
+    STORE_STORE(change_draft(var)->flags, STORE_FLAG_REMOVED);
+    var->changed = true;
+    if (code != STORE_OK) {
+        store_abort(var);
+        return code;
+    }
+    store_commit(var);
+    if (name == NULL || !names_ref(var->space, &ref)) return STORE_OK;
+    handle_internal(&names, var->space, &ref);
+    key = store_key(var->space, name, (uint32_t)length, true);
+    names_forget(&names, &key, &var->id); /* if not, the next who looks for it does it */
+    return STORE_OK;
+}
+
+int store_names(store_t *store, store_name_fn *visit, void *context)
+{
+    store_ref_t  ref;
+    store_var_t  names;
+    store_look_t look;
+    uint64_t     i;
+    int          code;
+    if (!names_ref(store, &ref)) return STORE_OK;
+    handle_internal(&names, store, &ref);
+    if ((code = store_look(&names, true, &look)) != STORE_OK) return code;
+    for (i = 0; i < look.count; i++) {
+        const store_value_t *key = &look.keys[i * look.stride], *value = &look.values[i * look.stride];
+        store_glance_t       glance;
+        const store_var_t   *var = value->kind == STORE_REF ? store_glance(store, &value->number.ref, &glance) : NULL;
+        if (var != NULL && !store_is_removed(var)) visit(key->text, key->length, &value->number.ref, context);
+    }
+    store_look_free(&look);
+    return STORE_OK;
+}
+
+/* --- removing all ---------------------------------------------------------------------------- */
+
+typedef struct store_removal {
+    int64_t patience_ns;
+} store_removal_t;
+
+/* It is removed for those who have it. One that stays locked goes with the last of them. */
+static void remove_variable(store_t *store, store_link_t link, void *context)
+{
+    const store_removal_t *removal = (const store_removal_t *)context;
+    store_record_t        *record  = (store_record_t *)row_ptr(store, link);
+    store_ref_t            ref     = { row_slot(link), STORE_LOAD(record->generation), STORE_LOAD(record->type), 0 };
+    store_var_t            var;
+    int64_t                deadline = store_deadline(removal->patience_ns);
+    int                    code;
+    if (ref.generation == 0) return;
+    handle_internal(&var, store, &ref);
+    do code = store_begin(&var, deadline);
+    while (code == STORE_INTERRUPTED);
+    if (code != STORE_OK) return;
+    STORE_STORE(change_draft(&var)->flags, STORE_FLAG_REMOVED);
+    var.changed = true;
+    store_commit(&var);
+}
+
+/* The file goes first: who comes from now on makes a new one. Release: who finds it
+ * closed has not got it. */
+int store_remove_all(store_t *store, int64_t patience_ns)
+{
+    store_removal_t removal = { patience_ns };
+    handles_adopt();
+    __atomic_store_n(&store->header->closed, 1, __ATOMIC_RELEASE);
+    space_unlink(store);
+    row_each(store, STORE_ROW_VARIABLES, remove_variable, &removal);
+    return STORE_OK;
+}
+
+/* --- what tools are told ------------------------------------------------------------------------ */
+
+static void store_row_stats(store_t *store, uint32_t row, uint64_t *used, store_stats_t *stats)
+{
+    uint32_t part;
+    *used = 0;
+    for (part = 0; part < STORE_PARTS; part++) {
+        pool_t *pool;
+        if (__atomic_load_n(&store->header->parts[row][part], __ATOMIC_ACQUIRE) == 0) break;
+        if ((pool = row_open(store, row, part, false, NULL)) != NULL) *used += pool_used(pool);
+    }
+    stats->bytes_used += *used * store->row[row].size;
+}
+
+static void store_count_name(const char *name, size_t length, const store_ref_t *ref, void *context)
+{
+    (void)name;
+    (void)length;
+    (void)ref;
+    ++*(uint64_t *)context;
+}
+
+void store_stats(store_t *store, store_stats_t *stats)
+{
+    char           file[4096];
+    struct stat    st;
+    struct statvfs fs;
+    uint32_t       row;
+    uint64_t       used;
+    store_ref_t    ref;
+    int            saved = errno;
+
+    memset(stats, 0, sizeof *stats);
+    store_row_stats(store, STORE_ROW_VARIABLES, &stats->variables, stats);
+    if (names_ref(store, &ref)) stats->variables--;
+    store_row_stats(store, STORE_ROW_MARKS, &stats->attachments, stats);
+    for (row = STORE_ROW_CELLS; row < store->rows; row++) {
+        store_row_stats(store, row, &used, stats);
+        stats->blocks += used;
+    }
+    store_names(store, store_count_name, &stats->named);
+    stats->block_size = store->block_size;
+    snprintf(file, sizeof file, "%s/namespace", store->path);
+    if (stat(file, &st) == 0) stats->bytes_reserved = (uint64_t)st.st_blocks * 512;
+    stats->bytes_total = stats->bytes_reserved + (statvfs(store->path, &fs) == 0 ? (uint64_t)fs.f_bavail * fs.f_frsize : 0);
+    errno = saved;
+}
+
+/* The PIDs of those who use a variable, or read-lock it. */
+typedef struct list_pids {
+    uint64_t *pid;
+    size_t    count, room;
+} list_pids_t;
+
+typedef struct list_entry {
+    char       *name;
+    size_t      name_length;
+    list_pids_t attached, readers;
+} list_entry_t;
+
+typedef struct listing {
+    store_t        *store;
+    list_entry_t   *entry; /* by slot */
+    uint64_t        capacity;
+    store_visit_fn *visit;
+    void           *context;
+    bool            failed;
+} listing_t;
+
+static void list_add_pid(listing_t *listing, list_pids_t *pids, uint64_t pid)
+{
+    size_t i;
+    for (i = 0; i < pids->count; i++)
+        if (pids->pid[i] == pid) return;
+    if (pids->count == pids->room) {
+        size_t    room = pids->room * 2 + 2;
+        uint64_t *more = (uint64_t *)realloc(pids->pid, room * sizeof *more);
+        if (more == NULL) {
+            listing->failed = true;
+            return;
+        }
+        pids->pid  = more;
+        pids->room = room;
+    }
+    pids->pid[pids->count++] = pid;
+}
+
+static list_entry_t *list_entry_of(const listing_t *listing, const store_ref_t *ref)
+{
+    const store_record_t *record = record_at(listing->store, ref->slot);
+    if (record == NULL || ref->slot >= listing->capacity || STORE_LOAD(record->generation) != ref->generation) return NULL;
+    return &listing->entry[ref->slot];
+}
+
+static void list_mark(store_t *store, store_link_t link, void *context)
+{
+    listing_t          *listing = (listing_t *)context;
+    const store_mark_t *mark    = mark_at(store, link);
+    store_ref_t         ref;
+    list_entry_t       *entry;
+    if (STORE_LOAD(mark->transit) != 0 || !mark_lives(store, link, &ref) || (entry = list_entry_of(listing, &ref)) == NULL) return;
+    list_add_pid(listing, &entry->attached, row_owner(store, link) & POOL_I_PID_MASK);
+    if (STORE_LOAD(mark->reading) != 0) list_add_pid(listing, &entry->readers, row_owner(store, link) & POOL_I_PID_MASK);
+}
+
+static void list_name(const char *name, size_t length, const store_ref_t *ref, void *context)
+{
+    listing_t    *listing = (listing_t *)context;
+    list_entry_t *entry   = list_entry_of(listing, ref);
+    if (entry == NULL || entry->name != NULL || (entry->name = (char *)malloc(length + 1)) == NULL) return;
+    memcpy(entry->name, name, length);
+    entry->name_length = length;
+}
+
+static void list_count_bytes(store_t *store, store_link_t link, const store_cell_t *cell, void *context)
+{
+    if (cell != NULL) *(uint64_t *)context += cell_bytes(store, link, cell);
+}
+
+static uint64_t list_bytes(store_t *store, const store_ref_t *ref, const store_sight_t *sight)
+{
+    store_var_t var;
+    uint64_t    bytes = sizeof(store_record_t);
+    handle_internal(&var, store, ref);
+    if (ref->type == STORE_HASH) hash_each(&var, sight, list_count_bytes, &bytes);
+    if (ref->type == STORE_ARRAY) array_each(&var, sight, list_count_bytes, &bytes);
+    if (ref->type == STORE_SCALAR) list_count_bytes(store, sight->state.root, cell_at(store, sight->state.root), &bytes);
+    return bytes;
+}
+
+static void list_variable(store_t *store, store_link_t link, void *context)
+{
+    listing_t      *listing = (listing_t *)context;
+    store_record_t *record  = (store_record_t *)row_ptr(store, link);
+    store_listed_t  one;
+    store_sight_t   sight;
+    list_entry_t   *entry;
+    store_ref_t     names;
+
+    memset(&one, 0, sizeof one);
+    one.ref.slot       = row_slot(link);
+    one.ref.generation = STORE_LOAD(record->generation);
+    one.ref.type       = STORE_LOAD(record->type);
+    if (one.ref.generation == 0 || (entry = list_entry_of(listing, &one.ref)) == NULL) return;
+    if (names_ref(store, &names) && names.slot == one.ref.slot) return;
+    sight.retired = STORE_LOAD(record->retired);
+    sight.serial  = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE);
+    change_copy_state(&sight.state, &record->state[sight.serial & 1]);
+    one.elements       = one.ref.type == STORE_SCALAR ? 1 : sight.state.length;
+    one.bytes          = list_bytes(store, &one.ref, &sight);
+    one.serial         = sight.serial;
+    one.refs           = STORE_LOAD(record->count) >> 32;
+    one.writer         = lock_writer(store, record) & POOL_I_PID_MASK;
+    one.removed        = (sight.state.flags & STORE_FLAG_REMOVED) != 0;
+    one.name           = entry->name;
+    one.name_length    = entry->name_length;
+    one.readers        = entry->readers.pid;
+    one.reader_count   = entry->readers.count;
+    one.attached       = entry->attached.pid;
+    one.attached_count = entry->attached.count;
+    listing->visit(&one, listing->context);
+}
+
+int store_list(store_t *store, store_visit_fn *visit, void *context)
+{
+    listing_t listing;
+    uint32_t  part;
+    uint64_t  slot;
+
+    memset(&listing, 0, sizeof listing);
+    listing.store   = store;
+    listing.visit   = visit;
+    listing.context = context;
+    for (part = 0; part < STORE_PARTS; part++)
+        if (__atomic_load_n(&store->header->parts[STORE_ROW_VARIABLES][part], __ATOMIC_ACQUIRE) != 0) listing.capacity = row_base(part + 1);
+    listing.entry = (list_entry_t *)calloc(listing.capacity + 1, sizeof *listing.entry);
+    if (listing.entry == NULL) return STORE_E_SYSTEM;
+    row_each(store, STORE_ROW_MARKS, list_mark, &listing);
+    store_names(store, list_name, &listing);
+    row_each(store, STORE_ROW_VARIABLES, list_variable, &listing);
+    for (slot = 0; slot < listing.capacity; slot++) {
+        free(listing.entry[slot].name);
+        free(listing.entry[slot].attached.pid);
+        free(listing.entry[slot].readers.pid);
+    }
+    free(listing.entry);
+    return STORE_OK;
+}

@@ -1,0 +1,79 @@
+/* tree.c - rows of links in pages: see tree.h. */
+#include "tree.h"
+
+#define TREE_BITS 10u
+#define TREE_FAN  (1u << TREE_BITS)
+
+uint32_t tree_depth(uint32_t tier)
+{
+    return tier == 6 ? 2 : tier == 5 ? 1 : 0;
+}
+
+static uint32_t tree_page_bytes(uint32_t tier)
+{
+    return (uint32_t)sizeof(store_link_t) * (uint32_t)(tier >= 4 ? TREE_FAN : tree_capacity(tier));
+}
+
+uint32_t tree_tier_for(uint64_t links)
+{
+    uint32_t tier = 0;
+    while (tier < TREE_TIERS && tree_capacity(tier) < links) tier++;
+    return tier;
+}
+
+/* A page that links may lie in, or NULL. */
+static store_link_t *tree_page(store_t *space, store_link_t page, uint32_t bytes)
+{
+    if (page == 0 || row_of(page) < STORE_ROW_CELLS || row_size(space, page) < bytes) return NULL;
+    return (store_link_t *)row_ptr(space, page);
+}
+
+store_link_t *tree_slot(store_t *space, const store_tree_t *tree, uint64_t index, uint32_t level)
+{
+    uint32_t      depth = tree_depth(tree->tier), bytes = tree_page_bytes(tree->tier);
+    store_link_t *page  = tree_page(space, tree->root, bytes);
+    for (; page != NULL && depth > level; depth--)
+        page = tree_page(space, __atomic_load_n(&page[index >> depth * TREE_BITS & (TREE_FAN - 1)], __ATOMIC_ACQUIRE), bytes);
+    return page != NULL ? &page[index >> level * TREE_BITS & (bytes / sizeof(store_link_t) - 1)] : NULL;
+}
+
+store_link_t tree_new(store_t *space, uint32_t tier, store_error_t *err)
+{
+    return row_alloc(space, row_for(space, tree_page_bytes(tier)), err);
+}
+
+/* Release: the page is of zeros before a link leads to it. */
+store_link_t *tree_make(store_t *space, const store_tree_t *tree, uint64_t index, store_error_t *err)
+{
+    uint32_t      depth = tree_depth(tree->tier), bytes = tree_page_bytes(tree->tier);
+    store_link_t *page  = tree_page(space, tree->root, bytes);
+    for (; page != NULL && depth > 0; depth--) {
+        store_link_t *at = &page[index >> depth * TREE_BITS & (TREE_FAN - 1)];
+        if (*at == 0) {
+            store_link_t made = tree_new(space, tree->tier, err);
+            if (made == 0) return NULL;
+            __atomic_store_n(at, made, __ATOMIC_RELEASE);
+        }
+        page = tree_page(space, *at, bytes);
+    }
+    if (page == NULL) {
+        space_fail(err, STORE_E_DAMAGED, 0, space->path, "is damaged: a page is missing");
+        return NULL;
+    }
+    return &page[index & (bytes / sizeof(store_link_t) - 1)];
+}
+
+static void tree_each_below(store_t *space, store_link_t page, uint32_t bytes, uint32_t depth, bool (*act)(store_t *, store_link_t))
+{
+    store_link_t *links = tree_page(space, page, bytes);
+    uint32_t      i;
+    if (links == NULL) return;
+    for (i = 0; depth > 0 && i < TREE_FAN; i++)
+        if (links[i] != 0) tree_each_below(space, links[i], bytes, depth - 1, act);
+    act(space, page);
+}
+
+void tree_each_page(store_t *space, const store_tree_t *tree, bool (*act)(store_t *, store_link_t))
+{
+    if (tree->tier > 0 && tree->tier < TREE_TIERS) tree_each_below(space, tree->root, tree_page_bytes(tree->tier), tree_depth(tree->tier), act);
+}

@@ -1,0 +1,68 @@
+/*
+ * tree.h - rows of links in pages: the directory of a hash, the elements of an array.
+ * Internal to store/.
+ *
+ * A tier says how many links there is place for. The small ones are one page; then pages
+ * of 1,024 links below a page, or below two. Pages are slots of the rows of cells. Pages
+ * that a reader goes through may be freed meanwhile: as with cells, `retired` tells.
+ *
+ * This is free software; you can redistribute it and/or modify it under the same
+ * terms as Perl itself.
+ */
+#ifndef STORE_TREE_H
+#define STORE_TREE_H
+
+#include "cell.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TREE_TIERS 7u /* 0: none; 16, 64, 256, 1024, 2^20, 2^30 links */
+
+typedef struct store_tree {
+    store_link_t root;
+    uint32_t     tier;
+} store_tree_t;
+
+static inline uint64_t tree_capacity(uint32_t tier)
+{
+    static const uint32_t bits[TREE_TIERS] = { 0, 4, 6, 8, 10, 20, 30 };
+    return tier == 0 || tier >= TREE_TIERS ? 0 : UINT64_C(1) << bits[tier];
+}
+
+/* The least tier with so much place; TREE_TIERS: none has. */
+uint32_t tree_tier_for(uint64_t links);
+
+/* Levels of pages above the page of a link. */
+uint32_t tree_depth(uint32_t tier);
+
+/* The place of what leads to `index` (< capacity) in the page of that level (0: of the
+ * link itself), or NULL: the page is not there (or damaged). */
+store_link_t *tree_slot(store_t *space, const store_tree_t *tree, uint64_t index, uint32_t level);
+
+static inline store_link_t *tree_at(store_t *space, const store_tree_t *tree, uint64_t index)
+{
+    return tree_slot(space, tree, index, 0);
+}
+
+static inline store_link_t tree_get(store_t *space, const store_tree_t *tree, uint64_t index)
+{
+    store_link_t *at = tree_at(space, tree, index);
+    return at != NULL ? __atomic_load_n(at, __ATOMIC_ACQUIRE) : 0; /* pairs with the release of who links */
+}
+
+/* A root page for a tier, of this process; 0 with *err. */
+store_link_t tree_new(store_t *space, uint32_t tier, store_error_t *err);
+
+/* The place of a link, with the pages that are missing made: they are this process's.
+ * NULL with *err. For trees that nobody else sees. */
+store_link_t *tree_make(store_t *space, const store_tree_t *tree, uint64_t index, store_error_t *err);
+
+/* Call `act` for each page, those below before those above. The links stay. */
+void tree_each_page(store_t *space, const store_tree_t *tree, bool (*act)(store_t *, store_link_t));
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* STORE_TREE_H */

@@ -1,0 +1,575 @@
+/* var.c - references to variables, and who uses them: see var.h. */
+#include "var.h"
+#include "types.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Stored references << 32 | handles, in one word, so that one instruction tells who was
+ * the last. */
+#define COUNT_REF    (UINT64_C(1) << 32)
+#define COUNT_HANDLE UINT64_C(1)
+
+/* One more. False: there was none left, or it is another variable by now. The second look
+ * at the generation: the slot may have been used again between the first and the CAS. */
+static bool count_up(store_t *space, const store_ref_t *ref, uint64_t one, store_doomed_t *doomed);
+
+/* One less; the last one makes it ours to destroy, if it was nobody's. */
+static void count_down(store_t *space, uint32_t slot, uint64_t one, store_doomed_t *doomed)
+{
+    store_link_t    link   = row_link(STORE_ROW_VARIABLES, slot);
+    store_record_t *record = record_at(space, slot);
+    uint64_t        count;
+    if (record == NULL) return;
+    count = STORE_LOAD(record->count);
+    do {
+        if (one == COUNT_REF ? count < COUNT_REF : (uint32_t)count == 0) return; /* damaged, or it is being destroyed */
+    } while (!__atomic_compare_exchange_n(&record->count, &count, count - one, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    if (count == one && row_take(space, link, 0)) ref_doom(space, link, doomed);
+}
+
+static bool count_up(store_t *space, const store_ref_t *ref, uint64_t one, store_doomed_t *doomed)
+{
+    store_record_t *record = record_at(space, ref->slot);
+    uint64_t        count;
+    if (record == NULL || STORE_LOAD(record->generation) != ref->generation || STORE_LOAD(record->type) != ref->type) return false;
+    count = STORE_LOAD(record->count);
+    do {
+        if (count == 0) return false;
+    } while (!__atomic_compare_exchange_n(&record->count, &count, count + one, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    if (STORE_LOAD(record->generation) == ref->generation) return true;
+    count_down(space, ref->slot, one, doomed);
+    return false;
+}
+
+/* --- references ---------------------------------------------------------------- */
+
+bool ref_take(store_t *space, const store_ref_t *ref)
+{
+    store_doomed_t doomed = 0;
+    bool           ok     = count_up(space, ref, COUNT_REF, &doomed);
+    ref_destroy(space, &doomed);
+    return ok;
+}
+
+void ref_drop(store_t *space, const store_ref_t *ref, store_doomed_t *doomed)
+{
+    const store_record_t *record = record_at(space, ref->slot);
+    if (record != NULL && STORE_LOAD(record->generation) == ref->generation) count_down(space, ref->slot, COUNT_REF, doomed);
+}
+
+/* The mark that it is counted goes first, comes last: who dies between leaves a count that
+ * is too large. */
+void ref_drop_cell(store_t *space, store_link_t link, store_doomed_t *doomed)
+{
+    store_cell_t *cell = cell_at(space, link);
+    store_ref_t   ref;
+    if (cell == NULL || (STORE_LOAD(cell->flags) & STORE_CELL_COUNTED) == 0 || !cell_ref(space, link, cell, &ref)) return;
+    __atomic_store_n(&cell->flags, (uint8_t)(cell->flags & ~STORE_CELL_COUNTED), __ATOMIC_RELEASE);
+    ref_drop(space, &ref, doomed);
+}
+
+bool ref_count_cell(store_t *space, store_link_t link)
+{
+    store_cell_t *cell = cell_at(space, link);
+    store_ref_t   ref;
+    if (cell == NULL || !cell_ref(space, link, cell, &ref) || !ref_take(space, &ref)) return false;
+    __atomic_store_n(&cell->flags, (uint8_t)(cell->flags | STORE_CELL_COUNTED), __ATOMIC_RELEASE);
+    return true;
+}
+
+/* After it was published: a search for garbage that began before this look at the epoch
+ * finds it shaded; one that begins later finds it in its place. */
+static void ref_shade(store_t *space, const store_ref_t *ref)
+{
+    store_record_t *record = record_at(space, ref->slot);
+    if (record == NULL || STORE_LOAD(record->generation) != ref->generation) return;
+    __atomic_store_n(&record->epoch, __atomic_load_n(&space->header->epoch, __ATOMIC_SEQ_CST), __ATOMIC_SEQ_CST);
+}
+
+void ref_shade_cell(store_t *space, store_link_t link)
+{
+    const store_cell_t *cell = cell_at(space, link);
+    store_ref_t         ref;
+    if (cell != NULL && cell_ref(space, link, cell, &ref)) ref_shade(space, &ref);
+}
+
+/* --- destroying ------------------------------------------------------------------ */
+
+void cell_destroy(store_t *space, store_record_t *record, store_link_t *head, store_doomed_t *doomed)
+{
+    store_link_t  link = STORE_LOAD(*head);
+    store_cell_t *cell = cell_at(space, link);
+    if (cell == NULL) {
+        STORE_STORE(*head, 0);
+        return;
+    }
+    change_retire(record);
+    cell_adopt(space, link);
+    __atomic_store_n(head, STORE_LOAD(cell->next), __ATOMIC_RELEASE);
+    ref_drop_cell(space, link, doomed);
+    cell_free(space, link);
+}
+
+static void scalar_destroy(store_t *space, store_record_t *record, store_doomed_t *doomed)
+{
+    store_link_t *root = &record->state[record->serial & 1].root;
+    while (*root != 0) cell_destroy(space, record, root, doomed);
+}
+
+/* The variable is ours and no count leads to it. A change that its last writer, who died,
+ * left open is settled first. Who dies in the middle leaves it to recovery: each step
+ * owns, unlinks, frees. */
+static void ref_destroy_one(store_t *space, store_link_t link, store_doomed_t *doomed)
+{
+    store_record_t *record = (store_record_t *)row_ptr(space, link);
+    STORE_STORE(record->generation, 0);
+    __atomic_store_n(&record->lock.holder, space_me(space), __ATOMIC_RELAXED); /* nobody else can come any more */
+    change_settle(space, record, doomed);
+    if (record->type == STORE_HASH)
+        hash_destroy(space, record, doomed);
+    else if (record->type == STORE_ARRAY)
+        array_destroy(space, record, doomed);
+    else
+        scalar_destroy(space, record, doomed);
+    row_free(space, link);
+}
+
+void ref_doom(store_t *space, store_link_t link, store_doomed_t *doomed)
+{
+    store_record_t *record = (store_record_t *)row_ptr(space, link);
+    STORE_STORE(record->epoch, *doomed);
+    *doomed = link;
+}
+
+void ref_destroy(store_t *space, store_doomed_t *doomed)
+{
+    while (*doomed != 0) {
+        store_link_t    link   = *doomed;
+        store_record_t *record = (store_record_t *)row_ptr(space, link);
+        if (record == NULL) break;
+        *doomed = (store_link_t)STORE_LOAD(record->epoch);
+        ref_destroy_one(space, link, doomed);
+    }
+}
+
+/* --- marks ---------------------------------------------------------------------------- */
+
+#define MARK_TRANSIT_NS UINT64_C(10000000000) /* how long a child has to take its marks */
+
+/* The variable, shade, count, then that it is counted: who dies in between leaves a count
+ * that may be too large. */
+static store_link_t mark_make(store_t *space, const store_ref_t *ref, uint64_t transit, store_error_t *err)
+{
+    store_link_t   link   = row_alloc(space, STORE_ROW_MARKS, err);
+    store_mark_t  *mark   = link != 0 ? (store_mark_t *)row_ptr(space, link) : NULL;
+    store_doomed_t doomed = 0;
+    bool           ok;
+    if (mark == NULL) return 0;
+    STORE_STORE(mark->transit, transit);
+    STORE_STORE(mark->slot, ref->slot);
+    __atomic_store_n(&mark->generation, ref->generation, __ATOMIC_SEQ_CST); /* seen by a search for garbage that misses what leads to it */
+    ref_shade(space, ref); /* before the count: a search that did not see the mark sees that, or that the count moved */
+    ok = count_up(space, ref, COUNT_HANDLE, &doomed);
+    ref_destroy(space, &doomed);
+    if (!ok) {
+        row_free(space, link);
+        space_fail(err, STORE_E_REMOVED, 0, space->path, "has not got that variable any more");
+        return 0;
+    }
+    __atomic_store_n(&mark->state, STORE_MARK_COUNTED, __ATOMIC_RELEASE);
+    return link;
+}
+
+store_link_t mark_new(store_t *space, const store_ref_t *ref, store_error_t *err)
+{
+    return mark_make(space, ref, 0, err);
+}
+
+/* The mark is this process's. */
+static void mark_uncount(store_t *space, store_link_t link, store_doomed_t *doomed)
+{
+    store_mark_t *mark = (store_mark_t *)row_ptr(space, link);
+    if (mark == NULL || STORE_LOAD(mark->state) != STORE_MARK_COUNTED) return;
+    __atomic_store_n(&mark->state, STORE_MARK_NONE, __ATOMIC_RELEASE);
+    count_down(space, mark->slot, COUNT_HANDLE, doomed);
+}
+
+void mark_free(store_t *space, store_link_t link, store_doomed_t *doomed)
+{
+    mark_uncount(space, link, doomed);
+    row_free(space, link);
+}
+
+static bool mark_is_in_transit(store_t *space, store_link_t link, const store_mark_t *mark, uint64_t transit)
+{
+    uint64_t index, child = STORE_LOAD(mark->child);
+    pool_t  *pool = row_pool(space, link, &index);
+    if (store_clock() - transit >= MARK_TRANSIT_NS) return false;
+    return child == 0 || !pool_owner_is_dead(pool, (pool_i_me(pool) & POOL_I_TAG_MASK) | child);
+}
+
+bool mark_lives(store_t *space, store_link_t link, store_ref_t *ref)
+{
+    const store_mark_t *mark = mark_at(space, link);
+    uint64_t            index, owner, transit;
+    pool_t             *pool = row_pool(space, link, &index);
+    if (pool == NULL) return false;
+    ref->generation = __atomic_load_n(&mark->generation, __ATOMIC_SEQ_CST);
+    ref->slot       = STORE_LOAD(mark->slot);
+    transit = STORE_LOAD(mark->transit);
+    if (transit != 0) return mark_is_in_transit(space, link, mark, transit);
+    owner = pool_owner_word(pool, index);
+    return owner != 0 && !pool_owner_is_dead(pool, owner);
+}
+
+static void mark_reap(store_t *space, store_link_t link, void *context)
+{
+    uint64_t      *freed = (uint64_t *)context, owner;
+    store_doomed_t doomed = 0;
+    store_ref_t    ref;
+    owner = row_owner(space, link);
+    if (owner == 0 || mark_lives(space, link, &ref) || !row_take(space, link, owner)) return;
+    mark_free(space, link, &doomed);
+    ref_destroy(space, &doomed);
+    ++*freed;
+}
+
+uint64_t marks_reap(store_t *space)
+{
+    uint64_t freed = 0;
+    row_each(space, STORE_ROW_MARKS, mark_reap, &freed);
+    return freed;
+}
+
+/* --- handles ------------------------------------------------------------------------------ */
+
+static pthread_mutex_t handles_lock = PTHREAD_MUTEX_INITIALIZER; /* of this list, of the transits, of open namespaces */
+static store_var_t    *handles;       /* all of this process */
+static bool            handles_child; /* this is a child that has marks to take */
+
+void handles_hold(void)
+{
+    pthread_mutex_lock(&handles_lock);
+}
+
+void handles_let_go(void)
+{
+    pthread_mutex_unlock(&handles_lock);
+}
+
+static void handle_enlist(store_var_t *var)
+{
+    pthread_mutex_lock(&handles_lock);
+    var->next = handles;
+    var->link = &handles;
+    if (var->next != NULL) var->next->link = &var->next;
+    handles = var;
+    pthread_mutex_unlock(&handles_lock);
+}
+
+static void handle_delist(store_var_t *var)
+{
+    pthread_mutex_lock(&handles_lock);
+    *var->link = var->next;
+    if (var->next != NULL) var->next->link = var->link;
+    pthread_mutex_unlock(&handles_lock);
+}
+
+static void handle_fill(store_var_t *var, store_t *space, const store_ref_t *ref, store_link_t mark)
+{
+    memset(var, 0, sizeof *var);
+    var->space  = space;
+    var->record = record_at(space, ref->slot);
+    var->id     = *ref;
+    var->mark   = mark;
+    var->seen   = UINT64_MAX;
+}
+
+void handle_internal(store_var_t *var, store_t *space, const store_ref_t *ref)
+{
+    handle_fill(var, space, ref, 0);
+    var->is_internal = true;
+}
+
+static store_var_t *handle_alloc(store_t *space, store_error_t *err)
+{
+    store_var_t *var = (store_var_t *)malloc(sizeof *var);
+    if (var == NULL) space_fail(err, STORE_E_SYSTEM, ENOMEM, space->path, "cannot give a variable");
+    return var;
+}
+
+store_var_t *store_attach(store_t *space, const store_ref_t *ref, store_error_t *err)
+{
+    store_var_t *var = handle_alloc(space, err);
+    store_link_t mark;
+    if (var == NULL) return NULL;
+    handles_adopt();
+    if ((mark = mark_new(space, ref, err)) == 0) {
+        free(var);
+        return NULL;
+    }
+    handle_fill(var, store_retain(space), ref, mark);
+    handle_enlist(var);
+    return var;
+}
+
+/* A record for a variable of nobody yet: this process's. Returns its link, or 0 with *err. */
+store_link_t record_new(store_t *space, uint32_t type, uint64_t count, store_ref_t *ref, store_error_t *err)
+{
+    store_link_t    link = row_alloc(space, STORE_ROW_VARIABLES, err);
+    store_record_t *record;
+    if (link == 0) return 0;
+    record          = (store_record_t *)row_ptr(space, link);
+    ref->slot       = row_slot(link);
+    ref->generation = (uint32_t)row_generation(space, link);
+    ref->type       = type;
+    ref->is_text    = 0;
+    if (ref->generation == 0) ref->generation = UINT32_MAX;
+    STORE_STORE(record->type, type);
+    STORE_STORE(record->epoch, __atomic_load_n(&space->header->epoch, __ATOMIC_SEQ_CST));
+    STORE_STORE(record->count, count);
+    __atomic_store_n(&record->generation, ref->generation, __ATOMIC_RELEASE);
+    return link;
+}
+
+store_var_t *store_new(store_t *space, uint32_t type, store_error_t *err)
+{
+    store_var_t   *var;
+    store_ref_t    ref;
+    store_link_t   link, mark;
+    store_doomed_t doomed = 0;
+
+    if (type < STORE_SCALAR || type > STORE_HASH) {
+        space_fail(err, STORE_E_ARGUMENT, 0, space->path, "has no variables of that type");
+        return NULL;
+    }
+    if ((var = handle_alloc(space, err)) == NULL) return NULL;
+    handles_adopt();
+    link = record_new(space, type, 1, &ref, err);      /* one: kept from being nobody's meanwhile */
+    mark = link != 0 ? mark_new(space, &ref, err) : 0;
+    if (mark == 0) {
+        if (link != 0) row_free(space, link);
+        free(var);
+        return NULL;
+    }
+    row_disown(space, link);
+    count_down(space, ref.slot, COUNT_HANDLE, &doomed);
+    handle_fill(var, store_retain(space), &ref, mark);
+    handle_enlist(var);
+    return var;
+}
+
+store_var_t *store_clone(const store_var_t *var, store_error_t *err)
+{
+    return store_attach(var->space, &var->id, err);
+}
+
+/* Now and then, after a variable that nobody named did not end with its last user here:
+ * the dead may seem to use it. */
+static void handle_reap_now_and_then(store_t *space)
+{
+    static uint64_t not_before;
+    uint64_t        now = store_clock();
+    if (now < STORE_LOAD(not_before)) return;
+    marks_reap(space);
+    STORE_STORE(not_before, now + 10 * (store_clock() - now));
+}
+
+void store_release(store_var_t *var)
+{
+    store_doomed_t doomed = 0;
+    store_t       *space;
+    bool           shared;
+    int            saved = errno;
+    if (var == NULL) return;
+    handles_adopt();
+    space = var->space;
+    if (var->open) store_abort(var);
+    store_unlock_write(var);
+    store_unlock_read(var);
+    handle_delist(var);
+    shared = var->mark != 0 && (uint32_t)STORE_LOAD(var->record->count) > 1;
+    if (var->mark != 0) mark_free(space, var->mark, &doomed);
+    ref_destroy(space, &doomed);
+    if (shared && STORE_LOAD(var->record->count) < COUNT_REF) handle_reap_now_and_then(space);
+    free(var);
+    store_close(space);
+    errno = saved;
+}
+
+store_ref_t store_ref_of(const store_var_t *var)
+{
+    return var->id;
+}
+
+store_t *store_of(const store_var_t *var)
+{
+    return var->space;
+}
+
+bool store_is_removed(const store_var_t *var)
+{
+    const store_record_t *record = var->record;
+    uint64_t              serial = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE);
+    return STORE_LOAD(record->generation) != var->id.generation || (STORE_LOAD(record->state[serial & 1].flags) & STORE_FLAG_REMOVED) != 0;
+}
+
+uint64_t store_serial(const store_var_t *var)
+{
+    return __atomic_load_n(&var->record->serial, __ATOMIC_ACQUIRE); /* pairs with change_publish() */
+}
+
+store_var_t *store_glance(store_t *space, const store_ref_t *ref, store_glance_t *glance)
+{
+    store_var_t *var = (store_var_t *)(void *)glance;
+    handle_fill(var, space, ref, 0);
+    var->is_glance = true;
+    if (var->record == NULL || STORE_LOAD(var->record->generation) != ref->generation || STORE_LOAD(var->record->type) != ref->type) return NULL;
+    return var;
+}
+
+/* --- fork ------------------------------------------------------------------------------------ */
+
+/* Marks made for children that may not have taken them. Under handles_lock. */
+typedef struct store_transit {
+    store_t     *space;
+    store_link_t mark;
+    uint64_t     generation, when;
+} store_transit_t;
+
+static store_transit_t *transits;
+static size_t           transit_count, transit_room, transit_last; /* where those of the last fork begin */
+
+static void transit_add(store_var_t *var, uint64_t now)
+{
+    store_transit_t one = { var->space, var->child_mark, row_generation(var->space, var->child_mark), now };
+    if (transit_count == transit_room) {
+        size_t           room = transit_room * 2 + 64;
+        store_transit_t *more = (store_transit_t *)realloc(transits, room * sizeof *more);
+        if (more == NULL) return; /* it is then found by recovery */
+        transits     = more;
+        transit_room = room;
+    }
+    store_retain(var->space);
+    transits[transit_count++] = one;
+}
+
+/* Let go what children did not take in time: they became other programs. What was taken
+ * is not ours any more. */
+static void transit_expire(uint64_t now)
+{
+    size_t         i, kept = 0;
+    store_doomed_t doomed = 0;
+    for (i = 0; i < transit_count; i++) {
+        store_transit_t *one  = &transits[i];
+        bool             ours = row_is_mine(one->space, one->mark) && row_generation(one->space, one->mark) == one->generation;
+        if (ours && now - one->when < MARK_TRANSIT_NS) {
+            transits[kept++] = *one;
+            continue;
+        }
+        if (ours) mark_free(one->space, one->mark, &doomed);
+        ref_destroy(one->space, &doomed);
+        __atomic_sub_fetch(&one->space->users, 1, __ATOMIC_RELAXED); /* if this was the last, the mapping stays */
+    }
+    transit_count = kept;
+}
+
+void store_fork_prepare(void)
+{
+    store_var_t  *var;
+    uint64_t      now = store_clock();
+    store_error_t err;
+    handles_adopt();
+    pthread_mutex_lock(&handles_lock);
+    transit_expire(now);
+    transit_last = transit_count;
+    for (var = handles; var != NULL; var = var->next) {
+        var->child_mark = var->mark != 0 ? mark_make(var->space, &var->id, now, &err) : 0;
+        if (var->child_mark != 0) transit_add(var, now);
+    }
+}
+
+/* The child that was just made has this PID: if it dies before it takes its marks, they
+ * need not wait until they expire. */
+void store_fork_parent(int child)
+{
+    size_t at;
+    if (child > 0)
+        for (at = transit_last; at < transit_count; at++) {
+            store_mark_t *mark = (store_mark_t *)row_ptr(transits[at].space, transits[at].mark);
+            if (mark != NULL) STORE_STORE(mark->child, (uint32_t)child);
+        }
+    transit_last = transit_count;
+    pthread_mutex_unlock(&handles_lock);
+}
+
+/* A child holds no locks and no open change; its marks it takes when it first does
+ * something: it may be about to become another program. */
+void store_fork_child(void)
+{
+    store_var_t *var;
+    for (var = handles; var != NULL; var = var->next) {
+        store_mark_t *mark = (store_mark_t *)row_ptr(var->space, var->child_mark);
+        var->mark          = var->child_mark;
+        var->adopting      = true;
+        var->write_held = var->read_held = var->open = false;
+        if (mark != NULL) {
+            var->mark_generation = row_generation(var->space, var->mark);
+            var->mark_owner      = row_owner(var->space, var->mark);
+            STORE_STORE(mark->child, (uint32_t)getpid());
+        }
+    }
+    transit_count = 0;
+    handles_child = handles != NULL;
+    lock_forget_held();
+    pthread_mutex_unlock(&handles_lock);
+}
+
+/* It may be too late, after a long stop: then the variable is attached to anew, if it
+ * still is there. From the parent's name to ours: who gets it so has it from nobody else;
+ * if the parent has used the slot again, it gets it back. */
+static void handle_adopt(store_var_t *var)
+{
+    store_mark_t *mark = (store_mark_t *)row_ptr(var->space, var->mark);
+    store_error_t err;
+    var->adopting = false;
+    if (mark != NULL && row_take(var->space, var->mark, var->mark_owner)) {
+        if (row_generation(var->space, var->mark) == var->mark_generation) {
+            STORE_STORE(mark->transit, 0);
+            STORE_STORE(mark->child, 0);
+            return;
+        }
+        row_give(var->space, var->mark, var->mark_owner);
+    }
+    var->mark = mark_new(var->space, &var->id, &err);
+}
+
+void handles_adopt(void)
+{
+    store_var_t *var;
+    if (POOL_LIKELY(!handles_child)) return;
+    handles_child = false;
+    for (var = handles; var != NULL; var = var->next)
+        if (var->adopting) handle_adopt(var);
+}
+
+/* This process is about to become another program, or, with false, that failed. */
+void store_exec_prepare(bool begins)
+{
+    store_var_t *var;
+    pthread_mutex_lock(&handles_lock);
+    for (var = handles; var != NULL; var = var->next) {
+        store_mark_t *mark = (store_mark_t *)row_ptr(var->space, var->mark);
+        if (mark == NULL || var->adopting) continue;
+        if (begins) {
+            store_unlock_write(var);
+            store_unlock_read(var);
+        }
+        STORE_STORE(mark->child, begins ? (uint32_t)getpid() : 0u);
+        STORE_STORE(mark->transit, begins ? store_clock() : 0u);
+    }
+    pthread_mutex_unlock(&handles_lock);
+}
