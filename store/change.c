@@ -213,6 +213,14 @@ void change_settle(store_t *space, store_record_t *record, store_doomed_t *doome
 
 /* --- looks -------------------------------------------------------------------------------- */
 
+/* Acquire: as look_begin(), of which this is the short way. */
+bool store_is_unchanged(const store_var_t *var, uint64_t serial)
+{
+    const store_record_t *record = var->record;
+    if (__atomic_load_n(&record->serial, __ATOMIC_ACQUIRE) != serial || var->open || var->adopting) return false;
+    return (__atomic_load_n(&record->exclusive, __ATOMIC_ACQUIRE) == 0 || var->write_held) && STORE_LOAD(record->generation) == var->id.generation;
+}
+
 /* The serial is read again after the state (whose place is the next draft's) and after the
  * look at `exclusive`: if it did not move, nobody had the lock by name since. */
 int look_begin(store_var_t *var, store_sight_t *sight)

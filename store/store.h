@@ -163,14 +163,23 @@ bool        store_is_removed(const store_var_t *var);
 /* The number of changes so far. */
 uint64_t store_serial(const store_var_t *var);
 
+/* Is it still that of this serial, and may it be read at once? Then what was read with that
+ * serial still holds. */
+bool store_is_unchanged(const store_var_t *var, uint64_t serial);
+
 /* Remove the variable: its name, if it has that one, and what it holds. Blocks as a change does. */
 int store_remove(store_var_t *var, const char *name, size_t length);
 
 /* fork(): the child has what the parent has, on its own account. Call the first before
- * fork(), the second in the parent (child: its PID, or -1), the third in the child. */
-void store_fork_prepare(void);
-void store_fork_parent(int child);
+ * fork() (keep false: the child will only execute a program), the second in the parent,
+ * the third in the child; the fourth, in the parent, tells the PID of the child as soon as
+ * it is known, so that it is told if that dies at once. The child takes what it has with its
+ * first call, or by the fifth. */
+void store_fork_prepare(bool keep);
+void store_fork_parent(void);
 void store_fork_child(void);
+void store_fork_parent_pid(int child);
+void store_fork_adopt(void);
 
 /* exec(): call it with true before, with false if that failed. The program that comes
  * holds no lock, and keeps variables for ten seconds more. */

@@ -477,33 +477,37 @@ static void transit_expire(uint64_t now)
     transit_count = kept;
 }
 
-void store_fork_prepare(void)
+void store_fork_prepare(bool keep)
 {
     store_var_t  *var;
     uint64_t      now = store_clock();
     store_error_t err;
     handles_adopt();
-    pthread_mutex_lock(&handles_lock);
+    handles_hold();
     transit_expire(now);
     transit_last = transit_count;
     for (var = handles; var != NULL; var = var->next) {
-        var->child_mark = var->mark != 0 ? mark_make(var->space, &var->id, now, &err) : 0;
+        var->child_mark = keep && var->mark != 0 ? mark_make(var->space, &var->id, now, &err) : 0;
         if (var->child_mark != 0) transit_add(var, now);
     }
 }
 
-/* The child that was just made has this PID: if it dies before it takes its marks, they
- * need not wait until they expire. */
-void store_fork_parent(int child)
+void store_fork_parent(void)
+{
+    handles_let_go();
+}
+
+/* If it dies before it takes its marks, they need not wait until they expire. */
+void store_fork_parent_pid(int child)
 {
     size_t at;
-    if (child > 0)
-        for (at = transit_last; at < transit_count; at++) {
-            store_mark_t *mark = (store_mark_t *)row_ptr(transits[at].space, transits[at].mark);
-            if (mark != NULL) STORE_STORE(mark->child, (uint32_t)child);
-        }
+    handles_hold();
+    for (at = transit_last; child > 0 && at < transit_count; at++) {
+        store_mark_t *mark = (store_mark_t *)row_ptr(transits[at].space, transits[at].mark);
+        if (mark != NULL && row_is_mine(transits[at].space, transits[at].mark)) STORE_STORE(mark->child, (uint32_t)child);
+    }
     transit_last = transit_count;
-    pthread_mutex_unlock(&handles_lock);
+    handles_let_go();
 }
 
 /* A child holds no locks and no open change; its marks it takes when it first does
@@ -525,7 +529,7 @@ void store_fork_child(void)
     transit_count = 0;
     handles_child = handles != NULL;
     lock_forget_held();
-    pthread_mutex_unlock(&handles_lock);
+    handles_let_go();
 }
 
 /* It may be too late, after a long stop: then the variable is attached to anew, if it
@@ -545,6 +549,11 @@ static void handle_adopt(store_var_t *var)
         row_give(var->space, var->mark, var->mark_owner);
     }
     var->mark = mark_new(var->space, &var->id, &err);
+}
+
+void store_fork_adopt(void)
+{
+    handles_adopt();
 }
 
 void handles_adopt(void)

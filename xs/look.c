@@ -1,0 +1,99 @@
+/* look.c - many elements of one moment: see shm.h. */
+#include "shm.h"
+
+static void shm_free_look(pTHX_ void *look)
+{
+    PERL_UNUSED_CONTEXT;
+    store_look_free((store_look_t *)look);
+    Safefree(look);
+}
+
+/* SVs that are mortal, in an array that does not count them. */
+static AV *shm_mortal_list(pTHX_ SSize_t room)
+{
+    AV *list = (AV *)sv_2mortal((SV *)newAV());
+    AvREAL_off(list);
+    if (room > 0) av_extend(list, room);
+    return list;
+}
+
+static void shm_list_add(AV *list, SV *sv)
+{
+    AvARRAY(list)[++AvFILLp(list)] = sv;
+}
+
+/* False: a reference leads to what is gone, so the look is out of date. */
+static bool shm_look_take(pTHX_ shm_var_t *var, const store_look_t *look, shm_which_t which, AV *list)
+{
+    uint64_t i;
+    for (i = 0; i < look->count; i++) {
+        if (which != SHM_VALUES && look->keys != NULL) shm_list_add(list, sv_2mortal(shm_key_sv(aTHX_ & look->keys[i * look->stride])));
+        if (which != SHM_KEYS) {
+            SV *sv = sv_newmortal();
+            if (!shm_decode(aTHX_ var, &look->values[i * look->stride], sv)) return false;
+            shm_list_add(list, sv);
+        }
+    }
+    return true;
+}
+
+AV *shm_look(pTHX_ shm_var_t *var, shm_which_t which)
+{
+    store_look_t *look;
+    AV           *list;
+    int           code, tries;
+    bool          whole = false;
+    (void)shm_store_of(aTHX_ var);
+    for (tries = 0;; tries++) {
+        ENTER;
+        Newxz(look, 1, store_look_t);
+        SAVEDESTRUCTOR_X(shm_free_look, look);
+        SHM_UNINTERRUPTED(var, code, store_look(var->var, which != SHM_KEYS, look));
+        if (code != STORE_OK) shm_fail(aTHX_ var, code, "read");
+        list  = shm_mortal_list(aTHX_(SSize_t)(look->count * 2));
+        whole = shm_look_take(aTHX_ var, look, which, list);
+        LEAVE;
+        if (whole || tries > 1000) return list;
+    }
+}
+
+/* One try. */
+static bool shm_look_slice_once(pTHX_ shm_var_t *var, SSize_t first, SSize_t count, AV *list)
+{
+    uint64_t serial = store_serial(var->var);
+    SSize_t  i;
+    AvFILLp(list) = -1;
+    for (i = 0; i < count; i++) {
+        SV *sv = sv_newmortal(), *key = PL_stack_base[first + i];
+        if (var->type == STORE_HASH)
+            shm_hash_fetch(aTHX_ var, key, sv);
+        else {
+            IV index = SvIV(key);
+            shm_array_fetch(aTHX_ var, index < 0 ? index + shm_array_size(aTHX_ var) : index, sv);
+        }
+        shm_list_add(list, sv);
+    }
+    return store_is_open(var->var) || store_serial(var->var) == serial;
+}
+
+/* Where others store all the time, nobody stores for a moment. */
+AV *shm_look_slice(pTHX_ shm_var_t *var, SSize_t first, SSize_t count)
+{
+    AV     *list = shm_mortal_list(aTHX_ count);
+    SSize_t i;
+    int     tries;
+    for (i = 0; i < count; i++) { /* a key is asked once what it is */
+        SV *key = PL_stack_base[first + i];
+        if (var->type == STORE_HASH ? !SvPOK(key) || SvGMAGICAL(key) || SvROK(key) : SvGMAGICAL(key) || SvROK(key)) {
+            SV *plain                = var->type == STORE_HASH ? shm_text_key(aTHX_ key) : sv_2mortal(newSViv(SvIV(key)));
+            PL_stack_base[first + i] = plain;
+        }
+    }
+    (void)shm_store_of(aTHX_ var);
+    for (tries = 0; tries < 10; tries++)
+        if (shm_look_slice_once(aTHX_ var, first, count, list)) return list;
+    shm_begin(aTHX_ var);
+    shm_look_slice_once(aTHX_ var, first, count, list);
+    shm_end(aTHX_ var, STORE_OK);
+    return list;
+}

@@ -1,0 +1,615 @@
+/*
+ * operator.c - the operators of perl that are wrapped: one operation, one change; one look.
+ *
+ * `%h = (…)` reaches a tied hash as a call of CLEAR and many of STORE. To publish them
+ * together, the operators that work like this (list assignment, split to an array, sort
+ * and reverse in place, delete of a slice) are wrapped: the variables that they work on are
+ * armed, and what is done to one of those is one change. It is begun by the first, and
+ * published when the operator is done; if the operator dies, nothing of it has happened.
+ * What the user's code does to other variables meanwhile (a comparison, overloading) is
+ * its own.
+ *
+ * `my %copy = %h` reaches it as FIRSTKEY, NEXTKEY, … and, later, many FETCH. The operators
+ * that read many elements are wrapped as well: they give those of one moment. Not where
+ * the elements may be assigned to (`for`, `map`, arguments of a sub): there they are
+ * looked up one by one, when used.
+ *
+ * Reading one element of a hash is wrapped to be fast; tie, so that what is tied by hand
+ * has the short way of access.c; fork and those that run another program: see process.c.
+ */
+#include "shm.h"
+
+typedef OP *shm_pp_t(pTHX);
+
+/* perl's own operators, by number. */
+static shm_pp_t *shm_pp[MAXO];
+
+/* --- changing ------------------------------------------------------------------- */
+
+/* The variables that an operator works on, from before it begins until it has ended. */
+typedef struct shm_work {
+    SV      **object; /* counted */
+    SSize_t   count;
+    bool      done;
+} shm_work_t;
+
+static void shm_work_leave(pTHX_ void *pointer)
+{
+    shm_work_t *work = (shm_work_t *)pointer;
+    SSize_t     i;
+    for (i = 0; i < work->count; i++) {
+        SV        *reference = sv_2mortal(newRV_noinc(work->object[i]));
+        shm_var_t *var       = shm_handle_of(aTHX_ reference);
+        if (var == NULL || --var->armed > 0 || var->var == NULL) continue;
+        if (work->done)
+            shm_batch_commit(aTHX_ var);
+        else
+            shm_batch_abort(aTHX_ var); /* left by an exception */
+    }
+    Safefree(work->object);
+    Safefree(work);
+}
+
+static shm_work_t *shm_work_new(pTHX_ SSize_t room)
+{
+    shm_work_t *work;
+    Newxz(work, 1, shm_work_t);
+    Newx(work->object, (size_t)room + 1, SV *);
+    SAVEDESTRUCTOR_X(shm_work_leave, work);
+    return work;
+}
+
+static void shm_work_arm(shm_work_t *work, shm_var_t *var)
+{
+    SSize_t i;
+    for (i = 0; i < work->count; i++)
+        if (work->object[i] == var->object) return;
+    var->armed++;
+    work->object[work->count++] = SvREFCNT_inc_NN(var->object);
+}
+
+static OP *shm_work_run(pTHX_ shm_work_t *work, int number)
+{
+    OP *next   = shm_pp[number](aTHX);
+    work->done = true;
+    return next;
+}
+
+/* The shared variable that this is, or an element of; or NULL. */
+static shm_var_t *shm_of(pTHX_ SV *sv)
+{
+    MAGIC *mg;
+    for (mg = SvMAGIC(sv); mg != NULL; mg = mg->mg_moremagic)
+        if ((mg->mg_type == PERL_MAGIC_tied || mg->mg_type == PERL_MAGIC_tiedelem || mg->mg_type == PERL_MAGIC_tiedscalar)
+            && mg->mg_obj != NULL)
+            return shm_handle_of(aTHX_ mg->mg_obj);
+    return NULL;
+}
+
+/* Run the operator with one variable armed. */
+static OP *shm_change_one(pTHX_ int number, shm_var_t *var)
+{
+    OP         *next;
+    shm_work_t *work;
+    ENTER;
+    work = shm_work_new(aTHX_ 1);
+    shm_work_arm(work, var);
+    next = shm_work_run(aTHX_ work, number);
+    LEAVE;
+    return next;
+}
+
+/* Fetch what will be assigned, before anything is changed or locked: it may be something
+ * of the user's, or a variable that has to be waited for. */
+static void shm_fetch_right(pTHX)
+{
+    SSize_t i, last = PL_markstack_ptr[0];
+    for (i = PL_markstack_ptr[-1] + 1; i <= last; i++) {
+        SV *sv = PL_stack_base[i];
+        if (sv == NULL || !SvGMAGICAL(sv)) continue;
+        sv               = sv_mortalcopy(sv); /* may move the stack */
+        PL_stack_base[i] = sv;
+    }
+}
+
+/* Keys whose text the user's code makes are asked before, too. */
+static void shm_text_right(pTHX)
+{
+    SSize_t i, last = PL_markstack_ptr[0];
+    for (i = PL_markstack_ptr[-1] + 1; i <= last; i += 2) {
+        SV *sv = PL_stack_base[i];
+        if (sv == NULL || !SvROK(sv) || !SvAMAGIC(sv)) continue;
+        sv               = shm_text_key(aTHX_ sv);
+        PL_stack_base[i] = sv;
+    }
+}
+
+static bool shm_is_magical(const SV *sv)
+{
+    return sv != NULL && SvTYPE(sv) >= SVt_PVMG && SHM_UNLIKELY(SvMAGICAL(sv));
+}
+
+static OP *shm_change_list(pTHX)
+{
+    SSize_t     first = *PL_markstack_ptr + 1, i;
+    shm_work_t *work  = NULL;
+    OP         *next;
+    for (i = first; &PL_stack_base[i] <= PL_stack_sp; i++) {
+        shm_var_t *var = shm_is_magical(PL_stack_base[i]) ? shm_of(aTHX_ PL_stack_base[i]) : NULL;
+        if (var == NULL) continue;
+        if (work == NULL) {
+            ENTER;
+            work = shm_work_new(aTHX_ PL_stack_sp - PL_stack_base - first + 1);
+        }
+        shm_work_arm(work, var);
+    }
+    if (work == NULL) return shm_pp[OP_AASSIGN](aTHX);
+    shm_fetch_right(aTHX);
+    if (SvTYPE(PL_stack_base[first]) == SVt_PVHV && &PL_stack_base[first] == PL_stack_sp) shm_text_right(aTHX);
+    next = shm_work_run(aTHX_ work, OP_AASSIGN);
+    LEAVE;
+    return next;
+}
+
+/* The shared array on top of the stack that the operator changes in place, or NULL. */
+static shm_var_t *shm_in_place(pTHX_ U8 flag)
+{
+    SV *sv = *PL_stack_sp;
+    return (PL_op->op_private & flag) != 0 && sv != NULL && SvTYPE(sv) == SVt_PVAV && SvMAGICAL(sv) ? shm_of(aTHX_ sv) : NULL;
+}
+
+static OP *shm_change_sort(pTHX)
+{
+    shm_var_t *var = shm_in_place(aTHX_ OPpSORT_INPLACE);
+    return var != NULL ? shm_change_one(aTHX_ OP_SORT, var) : shm_pp[OP_SORT](aTHX);
+}
+
+static OP *shm_change_reverse(pTHX)
+{
+    shm_var_t *var = shm_in_place(aTHX_ OPpREVERSE_INPLACE);
+    return var != NULL ? shm_change_one(aTHX_ OP_REVERSE, var) : shm_pp[OP_REVERSE](aTHX);
+}
+
+/* Not what the operator makes local or declares: that must outlast the change. */
+static bool shm_introduces(pTHX)
+{
+    return (PL_op->op_private & OPpLVAL_INTRO) != 0;
+}
+
+/* The array that `@a = split …` assigns to, or NULL. Each perl tells it in another way. */
+static SV *shm_split_target(pTHX)
+{
+#ifdef OPpSPLIT_ASSIGN
+    if ((PL_op->op_private & OPpSPLIT_ASSIGN) == 0) return NULL;
+    if ((PL_op->op_flags & OPf_STACKED) != 0) return *PL_stack_sp;
+    if ((PL_op->op_private & OPpSPLIT_LEX) != 0) return PAD_SVl(cPMOPx(PL_op)->op_pmreplrootu.op_pmtargetoff);
+#ifdef USE_ITHREADS
+    return (SV *)GvAV((GV *)PAD_SVl(cPMOPx(PL_op)->op_pmreplrootu.op_pmtargetoff));
+#else
+    return (SV *)GvAV(cPMOPx(PL_op)->op_pmreplrootu.op_pmtargetgv);
+#endif
+#else
+    PMOP *pm = cPMOPx(cUNOPx(PL_op)->op_first);
+#ifdef USE_ITHREADS
+    return pm->op_pmreplrootu.op_pmtargetoff ? (SV *)GvAV((GV *)PAD_SVl(pm->op_pmreplrootu.op_pmtargetoff)) : NULL;
+#else
+    return pm->op_pmreplrootu.op_pmtargetgv ? (SV *)GvAV(pm->op_pmreplrootu.op_pmtargetgv) : NULL;
+#endif
+#endif
+}
+
+static OP *shm_change_split(pTHX)
+{
+    SV        *target = shm_introduces(aTHX) ? NULL : shm_split_target(aTHX);
+    shm_var_t *var    = target != NULL && SvTYPE(target) == SVt_PVAV && shm_is_magical(target) ? shm_of(aTHX_ target) : NULL;
+    return var != NULL ? shm_change_one(aTHX_ OP_SPLIT, var) : shm_pp[OP_SPLIT](aTHX);
+}
+
+#ifdef OPpKVSLICE
+#define SHM_MANY (OPpSLICE | OPpKVSLICE)
+#else
+#define SHM_MANY OPpSLICE
+#endif
+
+/* `delete @h{…}` deletes one element after the other. */
+static OP *shm_change_delete(pTHX)
+{
+    SV        *sv  = *PL_stack_sp;
+    shm_var_t *var = NULL;
+    if ((PL_op->op_private & SHM_MANY) != 0 && !shm_introduces(aTHX) && SvTYPE(sv) >= SVt_PVAV && SHM_UNLIKELY(SvRMAGICAL(sv)))
+        var = shm_of(aTHX_ sv);
+    return var != NULL ? shm_change_one(aTHX_ OP_DELETE, var) : shm_pp[OP_DELETE](aTHX);
+}
+
+/* --- reading many ----------------------------------------------------------------- */
+
+/* The shared variable of a container whose methods are ours, or NULL. */
+static shm_var_t *shm_plain(pTHX_ SV *container)
+{
+    MAGIC *mg = container != NULL && SvTYPE(container) >= SVt_PVAV && SvRMAGICAL(container) ? mg_find(container, PERL_MAGIC_tied) : NULL;
+    return mg != NULL && mg->mg_virtual == &shm_tied_vtbl ? shm_of_magic(aTHX_ mg) : NULL;
+}
+
+/* Is it read as a list, and nothing else? Not as what a sub returns that may be assigned to,
+ * nor before a `for (reverse @a)`, whose list has no mark of that. */
+static bool shm_reads_list(pTHX)
+{
+    const OP *next = PL_op->op_next;
+    if ((PL_op->op_flags & (OPf_MOD | OPf_REF)) != 0 || (PL_op->op_private & OPpMAYBE_LVSUB) != 0) return false;
+    if (next != NULL && next->op_type == OP_ENTERITER && (next->op_private & OPpITER_REVERSED) != 0) return false;
+    return GIMME_V == SHM_G_LIST;
+}
+
+/* Put the list in the place of what is on the stack from `from` on. */
+static OP *shm_give_list(pTHX_ AV *list, SSize_t from)
+{
+    SSize_t i, count = AvFILLp(list) + 1;
+    dSP;
+    SP = PL_stack_base + from - 1;
+    EXTEND(SP, count);
+    for (i = 0; i < count; i++) PUSHs(AvARRAY(list)[i] != NULL ? AvARRAY(list)[i] : &PL_sv_undef);
+    PUTBACK;
+    return NORMAL;
+}
+
+static OP *shm_give_number(pTHX_ UV number, SSize_t from)
+{
+    dSP;
+    SP = PL_stack_base + from - 1;
+    EXTEND(SP, 1);
+    PUSHs(sv_2mortal(newSVuv(number)));
+    PUTBACK;
+    return NORMAL;
+}
+
+#ifdef OPpPADHV_ISKEYS
+static bool shm_is_keys(pTHX)
+{
+    return PL_op->op_type == OP_PADHV ? (PL_op->op_private & OPpPADHV_ISKEYS) != 0 : (PL_op->op_private & OPpRV2HV_ISKEYS) != 0;
+}
+#else
+static bool shm_is_keys(pTHX)
+{
+    PERL_UNUSED_CONTEXT;
+    return false;
+}
+#endif
+
+/* A hash as a list, or (`keys` that perl has made one operator with it) how many keys it has. */
+static OP *shm_read_hash(pTHX_ int number, SV *hash, SSize_t from)
+{
+    bool       keys = shm_is_keys(aTHX);
+    shm_var_t *var  = (keys && GIMME_V == G_SCALAR && (PL_op->op_flags & OPf_MOD) == 0) || shm_reads_list(aTHX) ? shm_plain(aTHX_ hash) : NULL;
+    if (var == NULL || shm_introduces(aTHX)) return shm_pp[number](aTHX);
+    if (GIMME_V == G_SCALAR) return shm_give_number(aTHX_ shm_hash_count(aTHX_ var), from);
+    return shm_give_list(aTHX_ shm_look(aTHX_ var, keys ? SHM_KEYS : SHM_PAIRS), from);
+}
+
+static OP *shm_read_array(pTHX_ int number, SV *array, SSize_t from)
+{
+    shm_var_t *var = shm_reads_list(aTHX) && !shm_introduces(aTHX) ? shm_plain(aTHX_ array) : NULL;
+    return var != NULL ? shm_give_list(aTHX_ shm_look(aTHX_ var, SHM_VALUES), from) : shm_pp[number](aTHX);
+}
+
+static OP *shm_read_padav(pTHX)
+{
+    SV *sv = PAD_SV(PL_op->op_targ);
+    return SHM_UNLIKELY(SvRMAGICAL(sv)) ? shm_read_array(aTHX_ OP_PADAV, sv, PL_stack_sp - PL_stack_base + 1) : shm_pp[OP_PADAV](aTHX);
+}
+static OP *shm_read_padhv(pTHX)
+{
+    SV *sv = PAD_SV(PL_op->op_targ);
+    return SHM_UNLIKELY(SvRMAGICAL(sv)) ? shm_read_hash(aTHX_ OP_PADHV, sv, PL_stack_sp - PL_stack_base + 1) : shm_pp[OP_PADHV](aTHX);
+}
+
+/* What rv2av and rv2hv work on: a reference or a glob. */
+static SV *shm_dereferenced(pTHX_ bool hash)
+{
+    SV *sv = *PL_stack_sp;
+    PERL_UNUSED_CONTEXT;
+    if (SvROK(sv) && !SvAMAGIC(sv))
+        sv = SvRV(sv);
+    else if (isGV_with_GP(sv))
+        sv = hash ? (SV *)GvHV((GV *)sv) : (SV *)GvAV((GV *)sv);
+    return sv != NULL && SvTYPE(sv) == (hash ? SVt_PVHV : SVt_PVAV) && SvRMAGICAL(sv) ? sv : NULL;
+}
+static OP *shm_read_rv2av(pTHX)
+{
+    SV *sv = shm_dereferenced(aTHX_ false);
+    return SHM_UNLIKELY(sv != NULL) ? shm_read_array(aTHX_ OP_RV2AV, sv, PL_stack_sp - PL_stack_base) : shm_pp[OP_RV2AV](aTHX);
+}
+static OP *shm_read_rv2hv(pTHX)
+{
+    SV *sv = shm_dereferenced(aTHX_ true);
+    return SHM_UNLIKELY(sv != NULL) ? shm_read_hash(aTHX_ OP_RV2HV, sv, PL_stack_sp - PL_stack_base) : shm_pp[OP_RV2HV](aTHX);
+}
+
+/* `keys` gives copies, whatever is done with them: also `for (keys %h)` is a mere look. */
+static OP *shm_read_keys(pTHX)
+{
+    SV        *sv  = *PL_stack_sp;
+    shm_var_t *var = sv != NULL && SvTYPE(sv) == SVt_PVHV && SHM_UNLIKELY(SvRMAGICAL(sv)) ? shm_plain(aTHX_ sv) : NULL;
+    SSize_t    at  = PL_stack_sp - PL_stack_base;
+    if (var == NULL || (PL_op->op_private & OPpMAYBE_LVSUB) != 0) return shm_pp[OP_KEYS](aTHX);
+    if (GIMME_V == SHM_G_LIST) return shm_give_list(aTHX_ shm_look(aTHX_ var, SHM_KEYS), at);
+    if (GIMME_V == G_SCALAR && (PL_op->op_flags & OPf_MOD) == 0) return shm_give_number(aTHX_ shm_hash_count(aTHX_ var), at);
+    return shm_pp[OP_KEYS](aTHX);
+}
+
+static OP *shm_read_all_values(pTHX_ int number)
+{
+    SV        *sv  = *PL_stack_sp;
+    shm_var_t *var = sv != NULL && SvTYPE(sv) >= SVt_PVAV && SHM_UNLIKELY(SvRMAGICAL(sv)) && shm_reads_list(aTHX) ? shm_plain(aTHX_ sv) : NULL;
+    if (var == NULL) return shm_pp[number](aTHX);
+    return shm_give_list(aTHX_ shm_look(aTHX_ var, SHM_VALUES), PL_stack_sp - PL_stack_base);
+}
+static OP *shm_read_values(pTHX)
+{
+    return shm_read_all_values(aTHX_ OP_VALUES);
+}
+static OP *shm_read_avalues(pTHX)
+{
+    return shm_read_all_values(aTHX_ OP_AVALUES);
+}
+
+/* Keys are on the stack, from the mark on, the variable above them; what is read takes the
+ * place of all. */
+static OP *shm_read_slice(pTHX_ int number, bool pairs)
+{
+    SV        *sv  = *PL_stack_sp;
+    shm_var_t *var = sv != NULL && SvTYPE(sv) >= SVt_PVAV && SHM_UNLIKELY(SvRMAGICAL(sv)) && shm_reads_list(aTHX) ? shm_plain(aTHX_ sv) : NULL;
+    SSize_t    mark, count, i;
+    AV        *list, *all;
+    if (var == NULL || shm_introduces(aTHX)) return shm_pp[number](aTHX);
+    mark  = *PL_markstack_ptr;
+    count = PL_stack_sp - PL_stack_base - mark - 1;
+    list  = shm_look_slice(aTHX_ var, mark + 1, count);
+    if (pairs) {
+        all = (AV *)sv_2mortal((SV *)newAV());
+        AvREAL_off(all);
+        if (count > 0) av_extend(all, count * 2);
+        for (i = 0; i < count; i++) {
+            AvARRAY(all)[++AvFILLp(all)] = PL_stack_base[mark + 1 + i];
+            AvARRAY(all)[++AvFILLp(all)] = AvARRAY(list)[i];
+        }
+        list = all;
+    }
+    (void)POPMARK;
+    return shm_give_list(aTHX_ list, mark + 1);
+}
+static OP *shm_read_hslice(pTHX)
+{
+    return shm_read_slice(aTHX_ OP_HSLICE, false);
+}
+static OP *shm_read_aslice(pTHX)
+{
+    return shm_read_slice(aTHX_ OP_ASLICE, false);
+}
+static OP *shm_read_kvhslice(pTHX)
+{
+    return shm_read_slice(aTHX_ OP_KVHSLICE, true);
+}
+static OP *shm_read_kvaslice(pTHX)
+{
+    return shm_read_slice(aTHX_ OP_KVASLICE, true);
+}
+
+/* --- one element ----------------------------------------------------------------------- */
+
+/* Reading `$h{x}` of a tied hash makes a temporary with magic, a key and an entry, each in
+ * memory of its own. Where nothing but the value is asked for, that is what we give. */
+#define SHM_OTHER_ACCESS (OPpLVAL_INTRO | OPpMAYBE_LVSUB)
+
+/* The value of a key, or whether it exists, if the hash is a shared one; or NULL. */
+static SV *shm_element(pTHX_ SV *hash, SV *key, bool exists)
+{
+    MAGIC     *mg  = hash != NULL && SvTYPE(hash) == SVt_PVHV && SvRMAGICAL(hash) ? mg_find(hash, PERL_MAGIC_tied) : NULL;
+    shm_var_t *var = mg != NULL && mg->mg_virtual == &shm_tied_vtbl ? shm_of_magic(aTHX_ mg) : NULL;
+    SV        *value;
+    if (var == NULL || key == NULL || !SvOK(key) || SvGMAGICAL(key) || SvROK(key)) return NULL;
+    if (exists) return boolSV(shm_hash_exists(aTHX_ var, key));
+    value = sv_newmortal();
+    shm_hash_fetch(aTHX_ var, key, value);
+    return value;
+}
+
+static OP *shm_read_helem(pTHX)
+{
+    SV *value = NULL;
+    if ((PL_op->op_flags & OPf_MOD) == 0 && (PL_op->op_private & (SHM_OTHER_ACCESS | OPpDEREF)) == 0
+        && SHM_UNLIKELY(SvRMAGICAL(PL_stack_sp[-1])))
+        value = shm_element(aTHX_ PL_stack_sp[-1], PL_stack_sp[0], false);
+    if (value == NULL) return shm_pp[OP_HELEM](aTHX);
+    *--PL_stack_sp = value;
+    return NORMAL;
+}
+
+static SV *shm_multideref_key(pTHX_ UV action, UNOP_AUX_item *item)
+{
+    SV *sv;
+    if ((action & MDEREF_INDEX_MASK) == MDEREF_INDEX_padsv) return PAD_SVl(item->pad_offset);
+    sv = UNOP_AUX_item_sv(item);
+    return (action & MDEREF_INDEX_MASK) == MDEREF_INDEX_const ? sv : GvSV((GV *)sv);
+}
+
+/* The hash that `$h{x}…` or `$h->{x}…` begins with; *item is what comes before the key. NULL:
+ * it begins with something else. */
+static SV *shm_multideref_hash(pTHX_ UV action, UNOP_AUX_item **item)
+{
+    SV *sv;
+    if ((action & MDEREF_INDEX_MASK) == MDEREF_INDEX_none) return NULL;
+    ++*item;
+    switch (action & MDEREF_ACTION_MASK) {
+    case MDEREF_HV_padhv_helem: return PAD_SVl((*item)->pad_offset);
+    case MDEREF_HV_gvhv_helem: sv = UNOP_AUX_item_sv(*item); return (SV *)GvHV((GV *)sv);
+    case MDEREF_HV_padsv_vivify_rv2hv_helem: sv = PAD_SVl((*item)->pad_offset); break;
+    case MDEREF_HV_gvsv_vivify_rv2hv_helem:
+        sv = UNOP_AUX_item_sv(*item);
+        sv = GvSV((GV *)sv);
+        break;
+    default: return NULL;
+    }
+    return sv != NULL && SvROK(sv) && !SvGMAGICAL(sv) && !SvAMAGIC(sv) ? SvRV(sv) : NULL;
+}
+
+/* `$h{a}{b}…`: the values on the way are references to hashes; they are gone through where
+ * they lie, without handles. NULL: it is to be done in perl's way. */
+static SV *shm_multideref_chain(pTHX_ UNOP_AUX_item *item)
+{
+    UV         actions = item->uv, action = actions;
+    SV        *hash    = shm_multideref_hash(aTHX_ action, &item);
+    MAGIC     *mg      = hash != NULL && SvTYPE(hash) == SVt_PVHV && SvRMAGICAL(hash) ? mg_find(hash, PERL_MAGIC_tied) : NULL;
+    shm_var_t *var     = mg != NULL && mg->mg_virtual == &shm_tied_vtbl ? shm_of_magic(aTHX_ mg) : NULL;
+    SV        *keys[8];
+    int        depth = 0;
+
+    if (var == NULL) return NULL;
+    for (;;) {
+        SV *key = shm_multideref_key(aTHX_ action, ++item);
+        if (key == NULL || !SvOK(key) || SvGMAGICAL(key) || SvROK(key) || depth == 8) return NULL;
+        keys[depth++] = key;
+        if ((action & MDEREF_FLAG_last) != 0) break;
+        actions >>= MDEREF_SHIFT;
+        action = actions;
+        if ((action & MDEREF_ACTION_MASK) != MDEREF_HV_vivify_rv2hv_helem || (action & MDEREF_INDEX_MASK) == MDEREF_INDEX_none) return NULL;
+    }
+    if (depth == 1) {
+        SV *value = sv_newmortal();
+        shm_hash_fetch(aTHX_ var, keys[0], value);
+        return value;
+    }
+    return shm_fetch_chain(aTHX_ var, keys, depth);
+}
+
+static SV *shm_multideref_exists(pTHX_ UNOP_AUX_item *item)
+{
+    UV  action = item->uv;
+    SV *hash   = (action & MDEREF_FLAG_last) != 0 ? shm_multideref_hash(aTHX_ action, &item) : NULL;
+    return hash != NULL && SHM_UNLIKELY(SvRMAGICAL(hash)) ? shm_element(aTHX_ hash, shm_multideref_key(aTHX_ action, item + 1), true) : NULL;
+}
+
+static OP *shm_read_multideref(pTHX)
+{
+    UNOP_AUX_item *item  = cUNOP_AUXx(PL_op)->op_aux;
+    U8             how   = PL_op->op_private;
+    SV            *value = NULL;
+
+    if ((PL_op->op_flags & OPf_MOD) == 0 && (how & (SHM_OTHER_ACCESS | OPpMULTIDEREF_DELETE | OPpDEREF)) == 0)
+        value = (how & OPpMULTIDEREF_EXISTS) != 0 ? shm_multideref_exists(aTHX_ item) : shm_multideref_chain(aTHX_ item);
+    if (value == NULL) return shm_pp[OP_MULTIDEREF](aTHX);
+    {
+        dSP;
+        XPUSHs(value);
+        RETURN;
+    }
+}
+
+/* --- tie, fork, open, exec ------------------------------------------------------------------ */
+
+static OP *shm_tie_operator(pTHX)
+{
+    SV *container = SvREFCNT_inc_NN(PL_stack_base[*PL_markstack_ptr + 1]);
+    OP *next;
+    ENTER;
+    SAVEFREESV(container);
+    next = shm_pp[OP_TIE](aTHX);
+    shm_quicken(aTHX_ container);
+    LEAVE;
+    return next;
+}
+
+static OP *shm_fork_operator(pTHX)
+{
+    OP *next = shm_pp[OP_FORK](aTHX);
+    IV  pid  = SvOK(*PL_stack_sp) ? SvIV(*PL_stack_sp) : 0;
+    if (pid > 0) store_fork_parent_pid((int)pid);
+    return next;
+}
+
+/* Does open() execute a command? What is only a dash forks. */
+static bool shm_opens_command(pTHX_ SV **arguments, SSize_t count)
+{
+    SV         *sv = count == 2 ? arguments[1] : count > 2 ? arguments[2] : NULL;
+    STRLEN      length, mode_length;
+    const char *text, *mode;
+
+    if (sv == NULL || !SvPOK(sv) || SvGMAGICAL(sv)) return false;
+    text = SvPVX_const(sv);
+    for (length = SvCUR(sv); length > 0 && strchr(" -|", text[length - 1]) != NULL; length--) {}
+    if (length == 0) return false;
+    if (count == 2) return memchr(text, '|', SvCUR(sv)) != NULL;
+    if (!SvPOK(arguments[1])) return false;
+    mode = SvPV_nomg_const(arguments[1], mode_length);
+    return memchr(mode, '|', mode_length) != NULL;
+}
+
+static OP *shm_open_operator(pTHX)
+{
+    SV **arguments = PL_stack_base + *PL_markstack_ptr + 1;
+    OP  *next;
+    shm_command = shm_opens_command(aTHX_ arguments, PL_stack_sp - arguments + 1) ? PL_op : NULL;
+    next        = shm_pp[OP_OPEN](aTHX);
+    shm_command = NULL;
+    return next;
+}
+
+static OP *shm_exec_operator(pTHX)
+{
+    OP *next;
+    store_exec_prepare(true);
+    next = shm_pp[OP_EXEC](aTHX);
+    store_exec_prepare(false);
+    return next;
+}
+
+/* --- installing -------------------------------------------------------------------------------- */
+
+static const struct {
+    int       number;
+    shm_pp_t *ours;
+} shm_operators[] = {
+    { OP_AASSIGN, shm_change_list },    { OP_SORT, shm_change_sort },
+    { OP_REVERSE, shm_change_reverse }, { OP_SPLIT, shm_change_split },
+    { OP_DELETE, shm_change_delete },   { OP_PADAV, shm_read_padav },
+    { OP_PADHV, shm_read_padhv },       { OP_RV2AV, shm_read_rv2av },
+    { OP_RV2HV, shm_read_rv2hv },       { OP_KEYS, shm_read_keys },
+    { OP_VALUES, shm_read_values },     { OP_HSLICE, shm_read_hslice },
+    { OP_ASLICE, shm_read_aslice },     { OP_AVALUES, shm_read_avalues },
+    { OP_KVHSLICE, shm_read_kvhslice }, { OP_KVASLICE, shm_read_kvaslice },
+    { OP_FORK, shm_fork_operator },     { OP_OPEN, shm_open_operator },
+    { OP_EXEC, shm_exec_operator },     { OP_TIE, shm_tie_operator },
+    { OP_HELEM, shm_read_helem },       { OP_MULTIDEREF, shm_read_multideref },
+};
+
+/* Code that was compiled before this module was loaded has the old operators. */
+static void shm_patch_ops(OP *op)
+{
+    OP    *kid;
+    size_t i;
+    for (i = 0; i < sizeof shm_operators / sizeof *shm_operators; i++)
+        if (op->op_type == shm_operators[i].number && op->op_ppaddr == shm_pp[op->op_type]) op->op_ppaddr = shm_operators[i].ours;
+    if ((op->op_flags & OPf_KIDS) == 0) return;
+    for (kid = cUNOPx(op)->op_first; kid != NULL; kid = OpSIBLING(kid)) shm_patch_ops(kid);
+}
+
+static void shm_patch_compiled(pTHX)
+{
+    SV *arena, *sv;
+    if (PL_main_root != NULL) shm_patch_ops(PL_main_root);
+    for (arena = PL_sv_arenaroot; arena != NULL; arena = (SV *)SvANY(arena))
+        for (sv = arena + 1; sv < &arena[SvREFCNT(arena)]; sv++)
+            if (SvTYPE(sv) == SVt_PVCV && SvREFCNT(sv) > 0 && !CvISXSUB((CV *)sv) && CvROOT((CV *)sv) != NULL)
+                shm_patch_ops(CvROOT((CV *)sv));
+}
+
+/* Once a process: the table of operators is everybody's. */
+void shm_operators_install(pTHX)
+{
+    size_t i;
+    if (shm_pp[OP_AASSIGN] != NULL) return;
+    for (i = 0; i < sizeof shm_operators / sizeof *shm_operators; i++) {
+        shm_pp[shm_operators[i].number]    = PL_ppaddr[shm_operators[i].number];
+        PL_ppaddr[shm_operators[i].number] = shm_operators[i].ours;
+    }
+    shm_patch_compiled(aTHX);
+}

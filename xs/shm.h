@@ -1,0 +1,246 @@
+/*
+ * shm.h - what lies between Perl and store/: handles behind objects, values, and the
+ * short way from perl's operators. Internal to the XS of IPC::Shm.
+ *
+ *   handle.c    handles, their table, containers that are tied to them
+ *   value.c     Perl values to stored values, and back; references
+ *   share.c     storing references: what they lead to becomes shared
+ *   access.c    elements: what FETCH and STORE do, and magic that does it without methods
+ *   look.c      many elements of one moment
+ *   space.c     namespaces as objects; locks and waiting
+ *   operator.c  the operators of perl that are wrapped
+ *   process.c   fork, exec, threads
+ *
+ * This is free software; you can redistribute it and/or modify it under the same
+ * terms as Perl itself.
+ */
+#ifndef XS_SHM_H
+#define XS_SHM_H
+
+#ifndef PERL_NO_GET_CONTEXT
+#define PERL_NO_GET_CONTEXT
+#endif
+#include "EXTERN.h"
+#include "perl.h"
+#include "XSUB.h"
+
+#include "store/store.h"
+
+#define SHM_LIKELY(x)   __builtin_expect(!!(x), 1)
+#define SHM_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+#ifdef G_LIST
+#define SHM_G_LIST G_LIST
+#else
+#define SHM_G_LIST G_ARRAY
+#endif
+
+/* A handle: one variable, in one interpreter. It belongs to the object behind `tied`. */
+typedef struct shm_var {
+    store_var_t *var;   /* NULL: it is let go */
+    store_t     *store; /* kept open */
+    store_ref_t  id;
+    uint32_t     type;
+    uint32_t     armed;  /* an operator works on it: its changes are one */
+    bool         failed; /* a signal handler or an exception has ended the change of the operator */
+    SV          *object; /* not counted */
+    HV          *stash;  /* of its class, as far as known; not counted */
+    SV          *container; /* the tied variable, not counted; NULL: unknown or gone */
+    HV          *blessed;   /* the class that a stored reference last named; not counted */
+    char        *name;      /* sigil and full name, or NULL: anonymous */
+    void        *perl;      /* the interpreter */
+    SV          *value;     /* scalars: what was fetched last, */
+    uint64_t     serial;    /* and with which serial */
+    struct shm_var *next, **link; /* in the table of handles */
+} shm_var_t;
+
+/* The interpreter, where there can be several; and whether this thread is one of perl's,
+ * not of C. Without threads aTHX is no expression. */
+#ifdef MULTIPLICITY
+#define SHM_PERL     ((void *)aTHX)
+#define SHM_HAS_PERL (aTHX != NULL)
+#else
+#define SHM_PERL     NULL
+#define SHM_HAS_PERL true
+#endif
+
+/* --- handle.c ------------------------------------------------------------------- */
+
+extern MGVTBL shm_handle_vtbl, shm_container_vtbl;
+
+/* Not PERL_MAGIC_ext: bless() of a scalar with that stores the scalar. No variable that
+ * can be shared has the magic of calls. */
+#define SHM_MAGIC_CONTAINER PERL_MAGIC_checkcall
+
+/* The handle behind an object, or NULL. */
+static inline shm_var_t *shm_handle_of(pTHX_ SV *object)
+{
+    MAGIC *mg;
+    PERL_UNUSED_CONTEXT;
+    if (!SvROK(object) || SvTYPE(SvRV(object)) < SVt_PVMG) return NULL;
+    for (mg = SvMAGIC(SvRV(object)); mg != NULL; mg = mg->mg_moremagic)
+        if (mg->mg_virtual == &shm_handle_vtbl) return (shm_var_t *)(void *)mg->mg_ptr;
+    return NULL;
+}
+
+/* The handle of a method's object, of that type (0: any); croaks if it is none. */
+shm_var_t *shm_self(pTHX_ SV *self, uint32_t type);
+
+/* The handle of a container that is tied to a shared variable, or NULL. *foreign: it is
+ * tied to something else. */
+shm_var_t *shm_handle_of_container(pTHX_ SV *container, bool *foreign);
+
+/* A handle for a variable that was opened: a new one, or the one that there is (then `var`
+ * is released). */
+shm_var_t *shm_handle(pTHX_ store_var_t *var, const char *name, STRLEN length);
+
+/* This interpreter's handle of a variable, or NULL. */
+shm_var_t *shm_find(pTHX_ store_t *store, const store_ref_t *ref);
+
+SV      *shm_object(pTHX_ shm_var_t *var);    /* a counted reference to its object */
+SV      *shm_reference(pTHX_ shm_var_t *var); /* a counted reference to the container tied to it */
+uint32_t shm_type_of(SV *target);
+void     shm_tie(pTHX_ shm_var_t *var, SV *container);
+void     shm_untie(pTHX_ shm_var_t *var, SV *container);
+void     shm_know_container(pTHX_ shm_var_t *var, SV *container);
+void     shm_let_go(pTHX_ shm_var_t *var);
+
+/* For the clone of an interpreter. */
+void shm_lock_table(void);
+void shm_unlock_table(void);
+
+/* Exceptions: what a code means for this variable. Does not return. */
+void shm_fail(pTHX_ const shm_var_t *var, int code, const char *doing) __attribute__((noreturn));
+
+/* Run what signal handlers have to be run, while this variable waits. They may die. */
+void shm_run_handlers(pTHX_ shm_var_t *var);
+
+/* The store behind the handle, or an exception. */
+static inline store_var_t *shm_store_of(pTHX_ shm_var_t *var)
+{
+    if (SHM_UNLIKELY(var->var == NULL)) croak("The shared variable is no longer attached");
+    return var->var;
+}
+
+/* Call `operation` until no signal interrupts it. */
+#define SHM_UNINTERRUPTED(var, code, operation)                                                                                       \
+    while (SHM_UNLIKELY(((code) = (operation)) == STORE_INTERRUPTED)) shm_run_handlers(aTHX_ (var))
+
+/* --- value.c ------------------------------------------------------------------------ */
+
+/* A Perl value that shm_ready() returned, as one to be stored: it borrows the text. Runs no code. */
+void shm_encode(pTHX_ SV *sv, store_value_t *value);
+
+/* A stored value into `sv`. False: it is a reference to what is gone meanwhile. May die. */
+bool shm_decode(pTHX_ shm_var_t *var, const store_value_t *value, SV *sv);
+
+/* A key as text, good until the end of the statement. To find it may run the user's code. */
+SV *shm_text_key(pTHX_ SV *key);
+static inline SV *shm_key(pTHX_ SV *key)
+{
+    return SHM_LIKELY(SvPOK(key) && !SvROK(key) && !SvGMAGICAL(key)) ? key : shm_text_key(aTHX_ key);
+}
+
+/* The stored form of a key that shm_key() returned: bytes where they can say it. */
+store_key_t shm_store_key(pTHX_ store_t *store, SV *key);
+SV         *shm_key_sv(pTHX_ const store_value_t *key);
+
+/* --- share.c ----------------------------------------------------------------------------- */
+
+/* Make a value of the user's ready to be stored: its magic is read, and what it refers to
+ * is shared. May run the user's code. Good until the end of the statement. */
+SV *shm_ready_reference(pTHX_ shm_var_t *var, SV *sv);
+void shm_check_value(pTHX_ SV *sv);
+static inline SV *shm_ready(pTHX_ shm_var_t *var, SV *sv)
+{
+    SvGETMAGIC(sv);
+    if (SHM_UNLIKELY(SvROK(sv))) return shm_ready_reference(aTHX_ var, sv);
+    if (SHM_UNLIKELY(SvTYPE(sv) >= SVt_REGEXP)) shm_check_value(aTHX_ sv);
+    return sv;
+}
+
+/* --- access.c ---------------------------------------------------------------------------- */
+
+extern MGVTBL shm_element_vtbl, shm_tied_vtbl;
+void          shm_magic_prepare(void);
+
+/* A container is tied to one of our objects: let its magic take the short way. */
+void shm_quicken(pTHX_ SV *container);
+
+/* The variable that magic leads to, if its methods are ours; or NULL. */
+shm_var_t *shm_of_magic(pTHX_ const MAGIC *mg);
+
+/* The change that a store is part of: begun, unless the operator that is at work has begun it;
+ * ended, unless that goes on. */
+void shm_begin(pTHX_ shm_var_t *var);
+void shm_end(pTHX_ shm_var_t *var, int code);
+void shm_begin_armed(pTHX_ shm_var_t *var); /* by a method: until commit or abort */
+void shm_batch_commit(pTHX_ shm_var_t *var);
+void shm_batch_abort(pTHX_ shm_var_t *var);
+
+/* Into `sv`; false: there is none (sv is undef then). */
+bool shm_hash_fetch(pTHX_ shm_var_t *var, SV *key, SV *sv);
+bool shm_hash_exists(pTHX_ shm_var_t *var, SV *key);
+void shm_hash_store(pTHX_ shm_var_t *var, SV *key, SV *value, uint64_t expires);
+SV  *shm_hash_delete(pTHX_ shm_var_t *var, SV *key);
+SV  *shm_hash_next(pTHX_ shm_var_t *var, SV *key);
+UV   shm_hash_count(pTHX_ shm_var_t *var);
+bool shm_array_fetch(pTHX_ shm_var_t *var, IV index, SV *sv);
+void shm_array_store(pTHX_ shm_var_t *var, IV index, SV *value);
+IV   shm_array_size(pTHX_ shm_var_t *var);
+SV  *shm_array_delete(pTHX_ shm_var_t *var, IV index);
+void shm_array_resize(pTHX_ shm_var_t *var, IV size);
+SV  *shm_scalar_fetch(pTHX_ shm_var_t *var);
+void shm_scalar_store(pTHX_ shm_var_t *var, SV *value);
+void shm_clear(pTHX_ shm_var_t *var);
+SV  *shm_sum(pTHX_ SV *value, SV *delta);
+
+/* The values on Perl's stack from `first` on, in place of elements; removed (may be NULL)
+ * gets those. Negative offset and length as perl's splice. Returns the new size. */
+typedef struct shm_splice {
+    IV      offset, length;
+    bool    to_end;     /* length: up to the end */
+    bool    past;       /* out: the offset was beyond the end */
+    SSize_t first, count;
+    AV     *removed;
+} shm_splice_t;
+IV  shm_array_splice(pTHX_ shm_var_t *var, shm_splice_t *splice);
+SV *shm_array_take(pTHX_ shm_var_t *var, bool last);
+
+/* The value of $h{a}{b}…, gone through where it lies; NULL: to be done in perl's way. */
+SV *shm_fetch_chain(pTHX_ shm_var_t *var, SV **keys, int depth);
+
+/* --- look.c ------------------------------------------------------------------------------- */
+
+/* All of it, of one moment: SVs, mortal, in an array that is mortal too: keys, or keys and
+ * values (hashes), or values. */
+typedef enum shm_which { SHM_KEYS, SHM_VALUES, SHM_PAIRS } shm_which_t;
+AV *shm_look(pTHX_ shm_var_t *var, shm_which_t which);
+
+/* The elements of these keys (SVs on Perl's stack), of one moment. */
+AV *shm_look_slice(pTHX_ shm_var_t *var, SSize_t first, SSize_t count);
+
+/* --- space.c --------------------------------------------------------------------------------- */
+
+store_t *shm_space_of(pTHX_ SV *object);
+SV      *shm_space_object(pTHX_ const char *path, bool is_private, uint32_t block_size, uint32_t mode);
+SV      *shm_space_variable(pTHX_ store_t *store, uint32_t type, SV *name, bool create); /* undef: not there, or the namespace was removed */
+void     shm_space_names(pTHX_ store_t *store); /* pushed onto Perl's stack */
+void     shm_space_list(pTHX_ store_t *store);
+SV      *shm_space_stats(pTHX_ store_t *store);
+SV      *shm_find_name(pTHX_ SV *reference, SV *package);
+void     shm_remove(pTHX_ shm_var_t *var);
+int64_t  shm_timeout(pTHX_ SV *seconds); /* ns; undef or none: for ever */
+SV      *shm_lock(pTHX_ shm_var_t *var, bool write, int64_t timeout_ns);
+bool     shm_wait_change(pTHX_ shm_var_t *var, int64_t timeout_ns);
+SV      *shm_scalar_add(pTHX_ shm_var_t *var, SV *delta);
+IV       shm_splice_argument(pTHX_ SV *sv);
+
+/* --- operator.c, process.c ------------------------------------------------------------------- */
+
+void shm_operators_install(pTHX);
+void shm_process_install(pTHX);
+extern __thread OP *shm_command;
+void                shm_batch_forget(void);
+
+#endif /* XS_SHM_H */

@@ -1,0 +1,440 @@
+MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Engine::Memory
+
+ # A namespace that is open, kept so by an object.
+
+BOOT:
+    shm_magic_prepare();
+    shm_operators_install(aTHX);
+    shm_process_install(aTHX);
+
+SV *
+_open(path, is_private, block_size, mode)
+    const char *path
+    bool is_private
+    UV block_size
+    UV mode
+  CODE:
+    RETVAL = shm_space_object(aTHX_ path, is_private, (uint32_t)block_size, (uint32_t)mode);
+  OUTPUT:
+    RETVAL
+
+bool
+_is_current(space, path)
+    store_t *space
+    const char *path
+  CODE:
+    RETVAL = !store_is_closed(space) && store_is_at(space, path);
+  OUTPUT:
+    RETVAL
+
+SV *
+_variable(space, type, name, create)
+    store_t *space
+    UV type
+    SV *name
+    bool create
+  CODE:
+    RETVAL = shm_space_variable(aTHX_ space, (uint32_t)type, name, create);
+  OUTPUT:
+    RETVAL
+
+void
+_names(space)
+    store_t *space
+  PPCODE:
+    PUTBACK;
+    shm_space_names(aTHX_ space);
+    SPAGAIN;
+
+void
+_list(space)
+    store_t *space
+  PPCODE:
+    PUTBACK;
+    shm_space_list(aTHX_ space);
+    SPAGAIN;
+
+SV *
+_stats(space)
+    store_t *space
+  CODE:
+    RETVAL = shm_space_stats(aTHX_ space);
+  OUTPUT:
+    RETVAL
+
+UV
+_recover(space)
+    store_t *space
+  CODE:
+    RETVAL = (UV)store_recover(space);
+  OUTPUT:
+    RETVAL
+
+void
+_cleanup(space, seconds)
+    store_t *space
+    NV seconds
+  CODE:
+    store_remove_all(space, (int64_t)(seconds * 1e9));
+
+MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm
+
+SV *
+_find_name(reference, package)
+    SV *reference
+    SV *package
+  CODE:
+    RETVAL = shm_find_name(aTHX_ reference, package);
+  OUTPUT:
+    RETVAL
+
+MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Tied
+
+void
+_tie(self, reference)
+    SV *self
+    SV *reference
+  PREINIT:
+    shm_var_t *var = shm_self(aTHX_ self, 0);
+  CODE:
+    if (!SvROK(reference)) croak("Not a reference");
+    if (shm_type_of(SvRV(reference)) != var->type) croak("Not a variable of the right type");
+    shm_untie(aTHX_ var, SvRV(reference));
+    shm_tie(aTHX_ var, SvRV(reference));
+
+bool
+_is_shared(object)
+    SV *object
+  PREINIT:
+    shm_var_t *var = shm_handle_of(aTHX_ object);
+  CODE:
+    RETVAL = var != NULL && var->var != NULL && !store_is_removed(var->var);
+  OUTPUT:
+    RETVAL
+
+SV *
+_reference(self)
+    SV *self
+  CODE:
+    RETVAL = shm_reference(aTHX_ shm_self(aTHX_ self, 0));
+  OUTPUT:
+    RETVAL
+
+SV *
+id(self)
+    SV *self
+  PREINIT:
+    shm_var_t *var = shm_self(aTHX_ self, 0);
+  CODE:
+    RETVAL = newSVpvf("%lu.%lu", (unsigned long)var->id.slot, (unsigned long)var->id.generation);
+  OUTPUT:
+    RETVAL
+
+SV *
+lock(self, kind, timeout = NULL)
+    SV *self
+    const char *kind
+    SV *timeout
+  CODE:
+    RETVAL = shm_lock(aTHX_ shm_self(aTHX_ self, 0), kind[0] == 'w', shm_timeout(aTHX_ timeout));
+  OUTPUT:
+    RETVAL
+
+bool
+unlock_kind(self, kind)
+    SV *self
+    const char *kind
+  PREINIT:
+    shm_var_t *var = shm_self(aTHX_ self, 0);
+  CODE:
+    RETVAL = var->var != NULL && (kind[0] == 'w' ? store_unlock_write(var->var) : store_unlock_read(var->var));
+  OUTPUT:
+    RETVAL
+
+void
+begin(self)
+    SV *self
+  PREINIT:
+    shm_var_t *var = shm_self(aTHX_ self, 0);
+  CODE:
+    if (store_is_open(shm_store_of(aTHX_ var))) croak("A change of this variable is open already");
+    var->armed++;
+    shm_batch_forget();
+    shm_begin_armed(aTHX_ var);
+
+void
+commit(self)
+    SV *self
+  PREINIT:
+    shm_var_t *var = shm_self(aTHX_ self, 0);
+  CODE:
+    if (var->armed > 0) var->armed--;
+    shm_batch_commit(aTHX_ var);
+
+void
+abort(self)
+    SV *self
+  PREINIT:
+    shm_var_t *var = shm_self(aTHX_ self, 0);
+  CODE:
+    if (var->armed > 0) var->armed--;
+    shm_batch_abort(aTHX_ var);
+
+bool
+wait_change(self, timeout = NULL)
+    SV *self
+    SV *timeout
+  CODE:
+    RETVAL = shm_wait_change(aTHX_ shm_self(aTHX_ self, 0), shm_timeout(aTHX_ timeout));
+  OUTPUT:
+    RETVAL
+
+IV
+remove(self)
+    SV *self
+  PREINIT:
+    shm_var_t *var = shm_self(aTHX_ self, 0);
+  CODE:
+    shm_remove(aTHX_ var);
+    RETVAL = 1;
+  OUTPUT:
+    RETVAL
+
+SV *
+name(self)
+    SV *self
+  PREINIT:
+    shm_var_t *var = shm_self(aTHX_ self, 0);
+  CODE:
+    RETVAL = var->name != NULL ? newSVpv(var->name, 0) : newSV(0);
+    if (var->name != NULL) sv_utf8_decode(RETVAL);
+  OUTPUT:
+    RETVAL
+
+UV
+serial(self)
+    SV *self
+  CODE:
+    RETVAL = (UV)store_serial(shm_store_of(aTHX_ shm_self(aTHX_ self, 0)));
+  OUTPUT:
+    RETVAL
+
+void
+DESTROY(self)
+    SV *self
+  PREINIT:
+    shm_var_t *var = shm_handle_of(aTHX_ self);
+  CODE:
+    if (var != NULL && var->var != NULL && PL_dirty) shm_let_go(aTHX_ var);
+
+MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Scalar
+
+void
+FETCH(self)
+    SV *self
+  PPCODE:
+    ST(0) = shm_scalar_fetch(aTHX_ shm_self(aTHX_ self, STORE_SCALAR));
+    XSRETURN(1);
+
+void
+STORE(self, value)
+    SV *self
+    SV *value
+  CODE:
+    shm_scalar_store(aTHX_ shm_self(aTHX_ self, STORE_SCALAR), value);
+
+void
+add(self, delta)
+    SV *self
+    SV *delta
+  PPCODE:
+    ST(0) = shm_scalar_add(aTHX_ shm_self(aTHX_ self, STORE_SCALAR), delta);
+    XSRETURN(1);
+
+MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Hash
+
+void
+FETCH(self, key)
+    SV *self
+    SV *key
+  PREINIT:
+    SV *value = sv_newmortal();
+  PPCODE:
+    shm_hash_fetch(aTHX_ shm_self(aTHX_ self, STORE_HASH), key, value);
+    ST(0) = value;
+    XSRETURN(1);
+
+void
+STORE(self, key, value)
+    SV *self
+    SV *key
+    SV *value
+  CODE:
+    shm_hash_store(aTHX_ shm_self(aTHX_ self, STORE_HASH), key, value, 0);
+
+void
+EXISTS(self, key)
+    SV *self
+    SV *key
+  PPCODE:
+    ST(0) = boolSV(shm_hash_exists(aTHX_ shm_self(aTHX_ self, STORE_HASH), key));
+    XSRETURN(1);
+
+void
+DELETE(self, key)
+    SV *self
+    SV *key
+  PPCODE:
+    ST(0) = shm_hash_delete(aTHX_ shm_self(aTHX_ self, STORE_HASH), shm_key(aTHX_ key));
+    XSRETURN(1);
+
+void
+CLEAR(self)
+    SV *self
+  CODE:
+    shm_clear(aTHX_ shm_self(aTHX_ self, STORE_HASH));
+
+void
+FIRSTKEY(self)
+    SV *self
+  PPCODE:
+    ST(0) = shm_hash_next(aTHX_ shm_self(aTHX_ self, STORE_HASH), NULL);
+    XSRETURN(1);
+
+void
+NEXTKEY(self, last)
+    SV *self
+    SV *last
+  PPCODE:
+    ST(0) = shm_hash_next(aTHX_ shm_self(aTHX_ self, STORE_HASH), last);
+    XSRETURN(1);
+
+UV
+SCALAR(self)
+    SV *self
+  CODE:
+    RETVAL = shm_hash_count(aTHX_ shm_self(aTHX_ self, STORE_HASH));
+  OUTPUT:
+    RETVAL
+
+MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Array
+
+void
+FETCH(self, index)
+    SV *self
+    IV index
+  PREINIT:
+    SV *value = sv_newmortal();
+  PPCODE:
+    shm_array_fetch(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), index, value);
+    ST(0) = value;
+    XSRETURN(1);
+
+void
+STORE(self, index, value)
+    SV *self
+    IV index
+    SV *value
+  CODE:
+    shm_array_store(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), index, value);
+
+IV
+FETCHSIZE(self)
+    SV *self
+  CODE:
+    RETVAL = shm_array_size(aTHX_ shm_self(aTHX_ self, STORE_ARRAY));
+  OUTPUT:
+    RETVAL
+
+void
+STORESIZE(self, size)
+    SV *self
+    IV size
+  CODE:
+    shm_array_resize(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), size);
+
+void
+EXTEND(self, size)
+    SV *self
+    IV size
+  CODE:
+    PERL_UNUSED_VAR(self);
+    PERL_UNUSED_VAR(size);
+
+void
+EXISTS(self, index)
+    SV *self
+    IV index
+  PPCODE:
+    ST(0) = boolSV(shm_array_fetch(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), index, sv_newmortal()));
+    XSRETURN(1);
+
+void
+DELETE(self, index)
+    SV *self
+    IV index
+  PPCODE:
+    ST(0) = shm_array_delete(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), index);
+    XSRETURN(1);
+
+void
+CLEAR(self)
+    SV *self
+  CODE:
+    shm_clear(aTHX_ shm_self(aTHX_ self, STORE_ARRAY));
+
+IV
+PUSH(self, ...)
+    SV *self
+  PREINIT:
+    shm_splice_t splice = { IV_MAX, 0, false, false, ax + 1, items - 1, NULL };
+  CODE:
+    RETVAL = shm_array_splice(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), &splice);
+  OUTPUT:
+    RETVAL
+
+IV
+UNSHIFT(self, ...)
+    SV *self
+  PREINIT:
+    shm_splice_t splice = { 0, 0, false, false, ax + 1, items - 1, NULL };
+  CODE:
+    RETVAL = shm_array_splice(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), &splice);
+  OUTPUT:
+    RETVAL
+
+void
+POP(self)
+    SV *self
+  PPCODE:
+    ST(0) = shm_array_take(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), true);
+    XSRETURN(1);
+
+void
+SHIFT(self)
+    SV *self
+  PPCODE:
+    ST(0) = shm_array_take(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), false);
+    XSRETURN(1);
+
+void
+SPLICE(self, ...)
+    SV *self
+  PREINIT:
+    shm_splice_t splice = { 0, 0, false, false, ax + 3, items > 3 ? items - 3 : 0, NULL };
+    IV           i;
+  PPCODE:
+    splice.offset  = items > 1 ? shm_splice_argument(aTHX_ ST(1)) : 0;
+    splice.length  = items > 2 ? shm_splice_argument(aTHX_ ST(2)) : 0;
+    splice.to_end  = items < 3;
+    splice.removed = (AV *)sv_2mortal((SV *)newAV());
+    shm_array_splice(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), &splice);
+    if (splice.past) Perl_ck_warner(aTHX_ packWARN(WARN_MISC), "splice() offset past end of array");
+    if (GIMME_V != SHM_G_LIST) {
+        ST(0) = splice.length > 0 ? sv_2mortal(SvREFCNT_inc_NN(AvARRAY(splice.removed)[splice.length - 1])) : &PL_sv_undef;
+        XSRETURN(1);
+    }
+    SP = PL_stack_base + ax - 1;
+    EXTEND(SP, splice.length);
+    for (i = 0; i < splice.length; i++) PUSHs(sv_2mortal(SvREFCNT_inc_NN(AvARRAY(splice.removed)[i])));
+    XSRETURN(splice.length);
