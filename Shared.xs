@@ -6,6 +6,7 @@
 #include "XSUB.h"
 
 #include "pool.h"
+#include "xs/shm.h"
 
 #if IVSIZE < 8
 #error "Data::Pool::Shared needs a perl with 64-bit integers"
@@ -981,7 +982,6 @@ static void needs_integer(pTHX_ const pool_t *pool)
     if (UNLIKELY(pool->variant != POOL_I64 && pool->variant != POOL_I32)) croak("Expected a " CLASS " object of integers");
 }
 
-XS_EXTERNAL(boot_IPC__Shm); /* Shm.xs */
 
 MODULE = Data::Pool::Shared    PACKAGE = Data::Pool::Shared
 
@@ -1588,7 +1588,6 @@ eventfd_consume(pool)
 
 BOOT:
     (void)pool_identify(); /* before a chroot, or the last descriptor is used */
-    newXS("IPC::Shm::_boot", boot_IPC__Shm, __FILE__);
 
 MODULE = Data::Pool::Shared    PACKAGE = Data::Pool::Shared::Number
 
@@ -1768,3 +1767,5 @@ release(self)
     guard = guard_of(aTHX_ self);
     held  = guard && guard->pool;
     RETURN_BOOL(held && (guard_release(guard, ix == 0) || ix == 1));
+
+INCLUDE: xs/shm.xs

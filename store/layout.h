@@ -45,6 +45,11 @@
 #define _GNU_SOURCE /* clocks, futexes; before the first system header */
 #endif
 
+#include <errno.h>
+#include <sched.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "../pool.h"
 #include "../pool_lock.h"
 #include "store.h"

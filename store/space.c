@@ -75,6 +75,7 @@ pool_t *row_open(store_t *space, uint32_t row, uint32_t part, bool create, store
         return NULL;
     }
     pool = pool_open_at(space->base + place, size, &spec, &why);
+    if (pool != NULL) pool_set_home(pool, space->home);
     if (pool == NULL)
         space_fail(err, why.code == POOL_E_NOSPC ? STORE_E_NOSPC : why.code, 0, space->path,
                    why.code == POOL_E_NOSPC ? "has no room: no space left on its filesystem" : "is damaged: a pool in it makes no sense");
@@ -192,7 +193,7 @@ void row_give(store_t *space, store_link_t link, uint64_t to)
 {
     uint64_t index;
     pool_t  *pool = row_pool(space, link, &index);
-    if (pool != NULL) pool_unadopt(pool, index, to);
+    if (pool != NULL) pool_unadopt(pool, index, pool_generation(pool, index), to);
 }
 
 uint64_t row_generation(store_t *space, store_link_t link)
@@ -233,7 +234,7 @@ static bool row_recover_slot(pool_t *pool, uint64_t slot, uint64_t owner, void *
 {
     const row_recovery_t *recovery = (const row_recovery_t *)context;
     if (!recovery->dead->is_listed(pool, owner, recovery->dead->context)) {
-        pool_unadopt(pool, slot, owner); /* it died after the list was made: the next recovery's */
+        pool_unadopt(pool, slot, pool_generation(pool, slot), owner); /* it died after the list was made: the next recovery's */
         return false;
     }
     if (recovery->dead->prepare != NULL)
@@ -385,6 +386,25 @@ static void space_lay_out_rows(store_t *space)
     space->row[space->block_row].size = space->block_size;
 }
 
+/* The file beside it by whose locks a PID namespace of which nobody lives is told (pool.h).
+ * Its name is this namespace's alone: one that is made at the same path later has another. */
+static void space_home_path(const store_t *space, char path[SPACE_PATH])
+{
+    snprintf(path, SPACE_PATH, "%.4000s/processes.%016llx", space->path, (unsigned long long)space->seed);
+}
+
+static bool space_open_home(store_t *space, uint32_t mode, store_error_t *err)
+{
+    pool_spec_t  spec = { POOL_RAW, 1, 8, POOL_MODE, mode };
+    pool_error_t why;
+    char         path[SPACE_PATH];
+    space_home_path(space, path);
+    do space->home = pool_open(path, &spec, &why);
+    while (space->home == NULL && why.code == POOL_INTERRUPTED);
+    if (space->home != NULL) return true;
+    return space_fail(err, why.code == POOL_E_NOSPC ? STORE_E_NOSPC : STORE_E_SYSTEM, why.sys_errno, space->path, "cannot be opened");
+}
+
 static bool space_map(store_t *space, int fd, store_error_t *err)
 {
     store_header_t head;
@@ -407,6 +427,7 @@ static bool space_map(store_t *space, int fd, store_error_t *err)
     space->device     = (uint64_t)st.st_dev;
     space->inode      = (uint64_t)st.st_ino;
     space_lay_out_rows(space);
+    if (!space_open_home(space, (uint32_t)st.st_mode & 0777, err)) return false;
     space->identity = row_open(space, STORE_ROW_VARIABLES, 0, true, err);
     return space->identity != NULL;
 }
@@ -417,6 +438,7 @@ void space_unmap(store_t *space)
     if (space == NULL) return;
     for (row = 0; row < STORE_ROWS; row++)
         for (part = 0; part < STORE_PARTS; part++) pool_close(space->row[row].part[part]);
+    pool_close(space->home);
     if (space->base != NULL) munmap(space->base, space->size);
     free(space->path);
     free(space);
@@ -428,6 +450,8 @@ void space_unlink(store_t *space)
     struct stat st;
     snprintf(file, sizeof file, "%s/namespace", space->path);
     if (stat(file, &st) == 0 && (uint64_t)st.st_ino == space->inode && (uint64_t)st.st_dev == space->device) unlink(file);
+    space_home_path(space, file);
+    unlink(file);
     rmdir(space->path); /* if nothing else is in it */
 }
 

@@ -31,6 +31,7 @@ struct store {
     uint32_t         block_row; /* of the largest cells */
     uint32_t         rows;
     store_row_view_t row[STORE_ROWS];
+    pool_t          *home;     /* tells which PID namespaces live */
     pool_t          *identity; /* owner words in records are this pool's */
     char            *path;
     uint64_t         device, inode; /* of the file */

@@ -5,13 +5,13 @@ use warnings;
 use Carp               ();
 use Data::Pool::Shared ();
 use IPC::Shm::Attribute;
+use IPC::Shm::Engine;
 use IPC::Shm::Names;
 use IPC::Shm::Tied;
 
 our $VERSION  = '1.000';
 our @CARP_NOT = qw(IPC::Shm::Attribute IPC::Shm::Names IPC::Shm::Tied attributes);
 
-IPC::Shm::_boot(__PACKAGE__);
 IPC::Shm::Attribute->install;
 tie our %NAMEVARS, 'IPC::Shm::Names';    ## no critic (the documented name)
 
@@ -65,14 +65,26 @@ sub namespace {
     return "/dev/shm/ipc-shm-$>";
 }
 
-# What the functions of Shm.xs need to find or make the namespace.
-sub _where {
+# The engine of the namespace: opened with the first variable, and again after a cleanup.
+my $engine;
+
+sub _engine {
     my $path = namespace();
     $in_use = $path;
-    return ($path, $path eq "/dev/shm/ipc-shm-$>", IPC::Shm::Tied->Size, IPC::Shm::Tied->Mode);
+    return $engine if $engine && $engine->is_current;
+    return $engine = _from_callers_line(
+        sub {
+            IPC::Shm::Engine::class_of($path)->open(
+                $path,
+                mode       => IPC::Shm::Tied->Mode,
+                size       => IPC::Shm::Tied->Size,
+                is_default => $path eq "/dev/shm/ipc-shm-$>"
+            );
+        }
+    );
 }
 
-# What XS dies of names the line that calls it, which is ours: let it be the caller's.
+# What is thrown names the line that calls it, which is ours: let it be the caller's.
 # What a signal handler dies of is its own.
 sub _from_callers_line {
     my ($code, @arguments) = @_;
@@ -83,12 +95,20 @@ sub _from_callers_line {
         $why = $@;
     }
     return wantarray ? @result : $result[-1] if $ok;
-    Carp::croak($why) if !ref $why && $why =~ s{ at [^\n]*\bIPC/Shm(?:/\w+)?\.pm line \d+(?:, <[^>]*> \w+ \d+)?\.\n\z}{};
+    Carp::croak($why) if !ref $why && $why =~ s{ at [^\n]*\bIPC/Shm(?:/\w+)*\.pm line \d+(?:, <[^>]*> \w+ \d+)?\.\n\z}{};
     die $why;
 }
 
-# The object of a variable: a new one, or the one of that name.
-sub _new { my ($type, $name) = @_; return scalar _from_callers_line(\&_variable, _where(), $type, $name, 1) }
+# The object of a variable: a new one, or the one of that name. The namespace may be removed
+# just then: there will be a new one.
+sub _new {
+    my ($type, $name) = @_;
+    for (1 .. 1000) {
+        my $object = _from_callers_line(sub { scalar _engine()->variable($type, $name, 1) });
+        return $object if defined $object;
+    }
+    return Carp::croak('The namespace ' . namespace() . ' is removed again and again');
+}
 
 # The object of a variable by its full name, which is made if need be.
 sub _declared { my ($name) = @_; return _new($type_of{ substr $name, 0, 1 }, $name) }
@@ -96,14 +116,20 @@ sub _declared { my ($name) = @_; return _new($type_of{ substr $name, 0, 1 }, $na
 # The object of a variable that exists, by its name; or undef.
 sub _named {
     my ($name) = @_;
-    my $type   = defined $name && length $name ? $type_of{ substr $name, 0, 1 } : undef;
-    return $type && scalar _from_callers_line(\&_variable, _where(), $type, $name, 0);
+    my $type = defined $name && length $name ? $type_of{ substr $name, 0, 1 } : undef;
+    return $type && scalar _from_callers_line(sub { scalar _engine()->variable($type, $name, 0) });
 }
 
-sub cleanup { _from_callers_line(\&_cleanup, _where()); return 1 }
-sub stats   { return scalar _from_callers_line(\&_stats,   _where()) }
-sub recover { return scalar _from_callers_line(\&_recover, _where()) }
-sub list    { my @variables = _from_callers_line(\&_list, _where()); return @variables }
+sub _names { return _from_callers_line(sub { _engine()->names }) }
+
+sub cleanup {
+    _from_callers_line(sub { _engine()->cleanup });
+    undef $engine;
+    return 1;
+}
+sub stats   { return scalar _from_callers_line(sub { scalar _engine()->stats }) }
+sub recover { return scalar _from_callers_line(sub { scalar _engine()->recover }) }
+sub list    { my @variables = _from_callers_line(sub { _engine()->list }); return @variables }
 
 1;
 

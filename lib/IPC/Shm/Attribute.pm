@@ -46,10 +46,10 @@ sub share {
     my ($type, $package, $variable) = @_;
     my $tied = $type == 3 ? tied %$variable : $type == 2 ? tied @$variable : tied $$variable;
     my $name = IPC::Shm::_find_name($variable, $package);
-    return if !defined $name && IPC::Shm::_is_shared($tied);
+    return if !defined $name && IPC::Shm::Tied::_is_shared($tied);
     $name = $sigil_of[$type] . $package . '::' . $name if defined $name;
     my $object = IPC::Shm::_new($type, $name);
-    IPC::Shm::_tie($variable, $object) unless ref $tied && $tied == $object;
+    $object->_tie($variable) unless ref $tied && $tied == $object;
     return;
 }
 

@@ -16,8 +16,7 @@ sub release {
     my ($self) = @_;
     my $kind   = delete $self->{kind}   or return 0;
     my $object = delete $self->{object} or return 0;
-    if   ($kind eq 'write') { $object->_unlock_write }
-    else                    { $object->_unlock_read }
+    $object->unlock_kind($kind);
     return 1;
 }
 

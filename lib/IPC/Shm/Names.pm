@@ -15,19 +15,19 @@ sub TIEHASH { my ($class) = @_; return bless { names => [] }, $class }
 sub FETCH {
     my (undef, $name) = @_;
     my $object = IPC::Shm::_named($name);
-    return $object && IPC::Shm::_reference($object);
+    return $object && $object->_reference;
 }
 
 sub EXISTS { my (undef, $name) = @_; return defined IPC::Shm::_named($name) }
 
 sub FIRSTKEY {
     my ($self) = @_;
-    $self->{names} = [ sort(IPC::Shm::_from_callers_line(\&IPC::Shm::_names, IPC::Shm::_where())) ];
+    $self->{names} = [ sort(IPC::Shm::_names()) ];
     return shift @{ $self->{names} };
 }
 
 sub NEXTKEY { my ($self) = @_; return shift @{ $self->{names} } }
-sub SCALAR  { return scalar(() = IPC::Shm::_from_callers_line(\&IPC::Shm::_names, IPC::Shm::_where())) }
+sub SCALAR  { return scalar(() = IPC::Shm::_names()) }
 
 sub DELETE {
     my (undef, $name) = @_;

@@ -33,6 +33,15 @@ sub TIESCALAR { return IPC::Shm::_new(1, undef) }
 sub TIEARRAY  { return IPC::Shm::_new(2, undef) }
 sub TIEHASH   { return IPC::Shm::_new(3, undef) }
 
+sub writelock { my ($self, $timeout) = @_; return scalar IPC::Shm::_from_callers_line($self->can('lock'), $self, 'write', $timeout) }
+sub readlock  { my ($self, $timeout) = @_; return scalar IPC::Shm::_from_callers_line($self->can('lock'), $self, 'read',  $timeout) }
+
+sub unlock {
+    my ($self) = @_;
+    my $held = grep { $self->unlock_kind($_) } qw(write read);
+    return $held ? 1 : 0;
+}
+
 sub lock_guard {
     my ($self, $kind, $timeout) = @_;
     $kind = 'write' unless defined $kind;

@@ -132,7 +132,7 @@ sub set {
     my $type = $sigil eq '%' ? 'HASH' : $sigil eq '@' ? 'ARRAY' : '';
     die "$name takes a JSON " . ($type eq 'HASH' ? 'object' : 'array') . "\n" if $type && ref $data ne $type;
 
-    my $reference = IPC::Shm::_reference(IPC::Shm::_declared($name));
+    my $reference = IPC::Shm::_declared($name)->_reference;
     my $locked    = _lock($reference, 'write', $name, $options->{wait});
     if    ($type eq 'HASH')  { %$reference = %$data }
     elsif ($type eq 'ARRAY') { @$reference = @$data }
