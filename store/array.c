@@ -521,3 +521,9 @@ void array_destroy(store_t *space, store_record_t *record, store_doomed_t *doome
     change_retire(record);
     tree_each_page(space, &tree, row_free);
 }
+
+uint64_t array_pages(store_t *space, const store_state_t *state)
+{
+    store_tree_t tree = array_tree(state);
+    return tree_count_pages(space, &tree);
+}

@@ -327,8 +327,20 @@ void cell_free(store_t *space, store_link_t link)
     cell_each_piece(space, link, row_free);
 }
 
+/* Blocks behind the head of a long cell. */
+static uint64_t cell_blocks(store_t *space, store_link_t link, const store_cell_t *cell)
+{
+    uint64_t need = cell_skip_head(cell) + STORE_LOAD(cell->key_length) + STORE_LOAD(cell->value_length), room = space->block_size - CELL_BLOCK_HEAD;
+    uint64_t here = cell_room(row_size(space, link), true);
+    return cell_is_long(cell) && need > here ? (need - here + room - 1) / room : 0;
+}
+
+uint64_t cell_pieces(store_t *space, store_link_t link, const store_cell_t *cell)
+{
+    return 1 + cell_blocks(space, link, cell);
+}
+
 uint64_t cell_bytes(store_t *space, store_link_t link, const store_cell_t *cell)
 {
-    uint64_t size = row_size(space, link), need = (uint64_t)cell->key_length + cell->value_length + 8, room = space->block_size - CELL_BLOCK_HEAD;
-    return cell_is_long(cell) ? size + (need - (size < need ? size : need) + room - 1) / room * space->block_size : size;
+    return row_size(space, link) + cell_blocks(space, link, cell) * space->block_size;
 }

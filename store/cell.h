@@ -83,7 +83,8 @@ void cell_disown(store_t *space, store_link_t link);
 void cell_adopt(store_t *space, store_link_t link);
 void cell_free(store_t *space, store_link_t link);
 
-/* The bytes that it takes. */
+/* The pieces of memory that it is in, and the bytes that it takes. */
+uint64_t cell_pieces(store_t *space, store_link_t link, const store_cell_t *cell);
 uint64_t cell_bytes(store_t *space, store_link_t link, const store_cell_t *cell);
 
 #ifdef __cplusplus

@@ -8,8 +8,7 @@ int change_usable(store_var_t *var)
 {
     handles_adopt();
     if (POOL_UNLIKELY(var->mark == 0 && !var->is_glance && !var->is_internal)) return STORE_E_DETACHED;
-    if (POOL_UNLIKELY(STORE_LOAD(var->record->generation) != var->id.generation)) return STORE_E_REMOVED;
-    return STORE_OK;
+    return POOL_UNLIKELY(store_is_removed(var)) ? (int)STORE_E_REMOVED : (int)STORE_OK;
 }
 
 /* Word by word: readers may be at it, who find that the serial has moved. */

@@ -761,3 +761,10 @@ void hash_destroy(store_t *space, store_record_t *record, store_doomed_t *doomed
     change_retire(record);
     tree_each_page(space, &tree, row_free);
 }
+
+uint64_t hash_pages(store_t *space, const store_record_t *record)
+{
+    store_table_t table = hash_table(record);
+    store_tree_t  tree  = { table.is.root, hash_tier(table) };
+    return tree_count_pages(space, &tree);
+}

@@ -393,9 +393,14 @@ int store_wait_change(store_var_t *var, int64_t deadline_ns)
 {
     int code = change_usable(var);
     if (code != STORE_OK) return code;
+    if (var->seen == UINT64_MAX) var->seen = store_serial(var); /* not looked at before: the next change counts */
     for (code = POOL_FULL; code == POOL_FULL;) {
         uint32_t seen = pool_lock_announce(&var->record->lock, POOL_LOCK_WAIT_CHANGE);
-        if (__atomic_load_n(&var->record->serial, __ATOMIC_SEQ_CST) != var->seen) return STORE_OK;
+        uint64_t serial = __atomic_load_n(&var->record->serial, __ATOMIC_SEQ_CST);
+        if (serial != var->seen) {
+            var->seen = serial;
+            return STORE_OK;
+        }
         code = pool_lock_sleep(&var->record->lock, seen, deadline_ns, POOL_LOCK_WAIT_CHANGE);
     }
     return code;

@@ -260,10 +260,12 @@ uint64_t row_free_dead(store_t *space, uint32_t row, const row_dead_t *dead)
 /* May anybody have put it there, who is neither this user nor root? */
 static bool space_is_planted(const char *path, const struct stat *st)
 {
-    char        parent[SPACE_PATH + 4];
+    char        parent[SPACE_PATH + 4], *cut;
     struct stat above;
     if (st->st_uid == geteuid() || st->st_uid == 0) return false;
-    snprintf(parent, sizeof parent, "%s/..", path);
+    snprintf(parent, sizeof parent, "%s", path);
+    if ((cut = strrchr(parent, '/')) == NULL) return false;
+    cut[cut == parent] = '\0'; /* what is above it, which may be the root */
     return stat(parent, &above) == 0 && (above.st_mode & 02) != 0;
 }
 

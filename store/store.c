@@ -325,6 +325,23 @@ static void store_row_stats(store_t *store, uint32_t row, uint64_t *used, store_
     stats->bytes_used += *used * store->row[row].size;
 }
 
+static void list_count(store_t *store, store_record_t *record, const store_sight_t *sight, store_listed_t *one);
+static void list_look(const store_record_t *record, store_sight_t *sight);
+
+/* The variable of the names is not counted: it is this library's own. */
+static void store_discount_names(store_t *store, store_stats_t *stats)
+{
+    store_listed_t names;
+    store_sight_t  sight;
+    memset(&names, 0, sizeof names);
+    if (!names_ref(store, &names.ref)) return;
+    list_look(record_at(store, names.ref.slot), &sight);
+    list_count(store, record_at(store, names.ref.slot), &sight, &names);
+    stats->variables--;
+    stats->blocks -= names.blocks;
+    stats->bytes_used -= names.bytes;
+}
+
 static void store_count_name(const char *name, size_t length, const store_ref_t *ref, void *context)
 {
     (void)name;
@@ -340,17 +357,16 @@ void store_stats(store_t *store, store_stats_t *stats)
     struct statvfs fs;
     uint32_t       row;
     uint64_t       used;
-    store_ref_t    ref;
     int            saved = errno;
 
     memset(stats, 0, sizeof *stats);
     store_row_stats(store, STORE_ROW_VARIABLES, &stats->variables, stats);
-    if (names_ref(store, &ref)) stats->variables--;
     store_row_stats(store, STORE_ROW_MARKS, &stats->attachments, stats);
     for (row = STORE_ROW_CELLS; row < store->rows; row++) {
         store_row_stats(store, row, &used, stats);
         stats->blocks += used;
     }
+    store_discount_names(store, stats);
     store_names(store, store_count_name, &stats->named);
     stats->block_size = store->block_size;
     snprintf(file, sizeof file, "%s/namespace", store->path);
@@ -425,20 +441,31 @@ static void list_name(const char *name, size_t length, const store_ref_t *ref, v
     entry->name_length = length;
 }
 
-static void list_count_bytes(store_t *store, store_link_t link, const store_cell_t *cell, void *context)
+static void list_count_cell(store_t *store, store_link_t link, const store_cell_t *cell, void *context)
 {
-    if (cell != NULL) *(uint64_t *)context += cell_bytes(store, link, cell);
+    store_listed_t *one = (store_listed_t *)context;
+    if (cell == NULL) return;
+    one->bytes += cell_bytes(store, link, cell);
+    one->blocks += cell_pieces(store, link, cell);
 }
 
-static uint64_t list_bytes(store_t *store, const store_ref_t *ref, const store_sight_t *sight)
+/* What the variable takes, of one moment as far as that is to be had. */
+static void list_count(store_t *store, store_record_t *record, const store_sight_t *sight, store_listed_t *one)
 {
     store_var_t var;
-    uint64_t    bytes = sizeof(store_record_t);
-    handle_internal(&var, store, ref);
-    if (ref->type == STORE_HASH) hash_each(&var, sight, list_count_bytes, &bytes);
-    if (ref->type == STORE_ARRAY) array_each(&var, sight, list_count_bytes, &bytes);
-    if (ref->type == STORE_SCALAR) list_count_bytes(store, sight->state.root, cell_at(store, sight->state.root), &bytes);
-    return bytes;
+    handle_internal(&var, store, &one->ref);
+    one->bytes  = sizeof(store_record_t);
+    one->blocks = one->ref.type == STORE_HASH ? hash_pages(store, record) : one->ref.type == STORE_ARRAY ? array_pages(store, &sight->state) : 0;
+    if (one->ref.type == STORE_HASH) hash_each(&var, sight, list_count_cell, one);
+    if (one->ref.type == STORE_ARRAY) array_each(&var, sight, list_count_cell, one);
+    if (one->ref.type == STORE_SCALAR) list_count_cell(store, sight->state.root, cell_at(store, sight->state.root), one);
+}
+
+static void list_look(const store_record_t *record, store_sight_t *sight)
+{
+    sight->retired = STORE_LOAD(record->retired);
+    sight->serial  = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE);
+    change_copy_state(&sight->state, &record->state[sight->serial & 1]);
 }
 
 static void list_variable(store_t *store, store_link_t link, void *context)
@@ -456,11 +483,9 @@ static void list_variable(store_t *store, store_link_t link, void *context)
     one.ref.type       = STORE_LOAD(record->type);
     if (one.ref.generation == 0 || (entry = list_entry_of(listing, &one.ref)) == NULL) return;
     if (names_ref(store, &names) && names.slot == one.ref.slot) return;
-    sight.retired = STORE_LOAD(record->retired);
-    sight.serial  = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE);
-    change_copy_state(&sight.state, &record->state[sight.serial & 1]);
+    list_look(record, &sight);
+    list_count(store, record, &sight, &one);
     one.elements       = one.ref.type == STORE_SCALAR ? 1 : sight.state.length;
-    one.bytes          = list_bytes(store, &one.ref, &sight);
     one.serial         = sight.serial;
     one.refs           = STORE_LOAD(record->count) >> 32;
     one.writer         = lock_writer(store, record) & POOL_I_PID_MASK;

@@ -163,6 +163,9 @@ bool        store_is_removed(const store_var_t *var);
 /* The number of changes so far. */
 uint64_t store_serial(const store_var_t *var);
 
+/* How many stored references lead to it. */
+uint64_t store_references(const store_var_t *var);
+
 /* Is it still that of this serial, and may it be read at once? Then what was read with that
  * serial still holds. */
 bool store_is_unchanged(const store_var_t *var, uint64_t serial);
@@ -380,6 +383,7 @@ typedef struct store_listed {
     const char *name; /* NULL: anonymous. Good during the call only */
     size_t      name_length;
     uint64_t    elements, bytes, serial, refs;
+    uint64_t    blocks; /* pieces of memory, beside the variable itself */
     uint64_t    writer; /* PID, or 0 */
     bool        removed;
     const uint64_t *readers, *attached; /* PIDs */

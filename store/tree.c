@@ -77,3 +77,18 @@ void tree_each_page(store_t *space, const store_tree_t *tree, bool (*act)(store_
 {
     if (tree->tier > 0 && tree->tier < TREE_TIERS) tree_each_below(space, tree->root, tree_page_bytes(tree->tier), tree_depth(tree->tier), act);
 }
+
+static uint64_t tree_count_below(store_t *space, store_link_t page, uint32_t bytes, uint32_t depth)
+{
+    const store_link_t *links = tree_page(space, page, bytes);
+    uint64_t            count = links != NULL ? 1 : 0;
+    uint32_t            i;
+    for (i = 0; links != NULL && depth > 0 && i < TREE_FAN; i++)
+        if (links[i] != 0) count += tree_count_below(space, links[i], bytes, depth - 1);
+    return count;
+}
+
+uint64_t tree_count_pages(store_t *space, const store_tree_t *tree)
+{
+    return tree->tier > 0 && tree->tier < TREE_TIERS ? tree_count_below(space, tree->root, tree_page_bytes(tree->tier), tree_depth(tree->tier)) : 0;
+}

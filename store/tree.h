@@ -62,6 +62,8 @@ store_link_t *tree_make(store_t *space, const store_tree_t *tree, uint64_t index
 /* Call `act` for each page, those below before those above. The links stay. */
 void tree_each_page(store_t *space, const store_tree_t *tree, bool (*act)(store_t *, store_link_t));
 
+uint64_t tree_count_pages(store_t *space, const store_tree_t *tree);
+
 #ifdef __cplusplus
 }
 #endif

@@ -44,6 +44,10 @@ typedef void type_visit_fn(store_t *space, store_link_t link, const store_cell_t
 bool         hash_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *visit, void *context);
 bool         array_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *visit, void *context);
 
+/* The pages that it has: of the directory, or of the links. */
+uint64_t hash_pages(store_t *space, const store_record_t *record);
+uint64_t array_pages(store_t *space, const store_state_t *state);
+
 /* The version of an element that exists at a serial, from the newest on; 0: none. */
 store_link_t version_at(store_t *space, store_link_t newest, uint64_t serial);
 

@@ -410,6 +410,11 @@ store_t *store_of(const store_var_t *var)
     return var->space;
 }
 
+uint64_t store_references(const store_var_t *var)
+{
+    return STORE_LOAD(var->record->generation) == var->id.generation ? STORE_LOAD(var->record->count) / COUNT_REF : 0;
+}
+
 bool store_is_removed(const store_var_t *var)
 {
     const store_record_t *record = var->record;

@@ -34,13 +34,12 @@ sub kill_writers {
     return 1;
 }
 
-# Blocks in use by variables, as the namespace counts them and as they are needed.
+# Blocks in use, as the namespace counts them and as its variables need them.
 sub blocks_agree {
     IPC::Shm->recover;
-    my $stats   = IPC::Shm->stats;
-    my $payload = $stats->{block_size} - 16;
-    my $needed  = 0;
-    $needed += int(($_->{bytes} + $payload - 1) / $payload) for IPC::Shm->list;
+    my $stats  = IPC::Shm->stats;
+    my $needed = 0;
+    $needed += $_->{blocks} for IPC::Shm->list;
     return $stats->{blocks} == $needed ? 1 : diag("blocks: $stats->{blocks}, needed: $needed") && 0;
 }
 

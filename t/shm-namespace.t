@@ -31,13 +31,13 @@ is program("chdir '$top'; require IPC::Shm; IPC::Shm->import(namespace => 'relat
 # Permissions.
 is in_space("$top/modes", 'use IPC::Shm; BEGIN { print IPC::Shm::Tied->Mode, IPC::Shm::Tied->Size } our $x : shm = 1'), '4324096',
     'Mode is 0660 and Size 4096 by default';
-is mode("$top/modes/vars.0"), '0660', 'files are created with Mode';
+is mode("$top/modes/namespace"), '0660', 'files are created with Mode';
 is in_space(
     "$top/modes2",
     'use IPC::Shm; BEGIN { IPC::Shm::Tied->Mode(0600); IPC::Shm::Tied->Size(8192) } our $x : shm = "a"; print IPC::Shm->stats->{block_size}'
     ),
     8192, 'Size is the block size';
-is mode("$top/modes2/$_"), '0600', "Mode 0600: $_" for qw(namespace vars.0 blocks.0 attach.0 names.0);
+is_deeply [ map { mode($_) } glob "$top/modes2/*" ], [ '0600', '0600' ], '… with Mode 0600, too';
 is in_space("$top/modes2", 'use IPC::Shm; our $x : shm; print $x, IPC::Shm->stats->{block_size}'), 'a8192',
     'who attaches takes the block size that is there';
 like program('use IPC::Shm; IPC::Shm::Tied->Mode(077777)'), qr/Mode takes permission bits.* at program/, 'a Mode that is none is refused';
@@ -85,7 +85,7 @@ SKIP: {
 
 # Other users.
 SKIP: {
-    skip 'needs root, to be other users', 12 if $> != 0;
+    skip 'needs root, to be other users', 11 if $> != 0;
     chmod 0755, $top;
 
     # Loaded as root, and declared as that user: modules may lie where he cannot look.
@@ -99,25 +99,30 @@ SKIP: {
     mkdir "$top/closed";
     like $as->(54321, "$top/closed/x", 'our $x : shm'), qr{/closed/x cannot be made a namespace: Permission denied},
         'a directory where nothing may be made';
-    like $as->(54321, "$top/closed", 'our $x : shm'), qr{/closed/namespace: Permission denied}, '… or that cannot be written to';
+    like $as->(54321, "$top/closed", 'our $x : shm'), qr{/closed/namespace .*: Permission denied}, '… or that cannot be written to';
     mkdir "$top/open";
     chmod 01777, "$top/open";
+    mkdir "$top/open/all";    # by root: what another user puts where all may write is refused
+    chmod 0777, "$top/open/all";
     is $as->(54321, "$top/open/all", 'BEGIN { IPC::Shm::Tied->Mode(0666) } our %h : shm = (one => 1); print %h', 0777), 'one1',
         'a namespace for all users, whatever the umask';
-    is mode("$top/open/all") . mode("$top/open/all/$_"), '07770666', "… $_" for qw(namespace vars.0 blocks.0 attach.0 names.0);
+    is_deeply [ map { mode($_) } glob "$top/open/all/*" ], [ '0666', '0666' ], '… its files are open to all';
     is $as->(
         54322,
         "$top/open/all",
         'our (%h, %mine) : shm; { my $lock = (tied %h)->lock_guard; $h{two} = $h{one} + 1 } $mine{$_} = { n => $_ } for 1 .. 100; $h{large} = "x" x 500_000; print "done"'
         ),
         'done', 'another user reads, locks and stores';
-    is_deeply [ map { mode($_) } glob "$top/open/all/*.[1-9]" ], [ ('0666') x (() = glob "$top/open/all/*.[1-9]") ],
-        '… the files that this adds are for all, too, though his Mode is another';
     is $as->(54321, "$top/open/all", 'our (%h, %mine) : shm; print "$h{two} ", length $h{large}, " $mine{100}{n}"'), '2 500000 100',
         '… and the first user sees it';
     $as->(54321, "$top/open/private", 'our %h : shm = (one => 1)');
-    like $as->(54322, "$top/open/private", 'our %h : shm'), qr/Permission denied/, 'by default other users are kept out';
+    like $as->(54322, "$top/open/private", 'our %h : shm'), qr/is refused as a namespace: another user has put it there/,
+        'what another user has put where all may write is refused';
+    chmod 0755, "$top/open";
+    like $as->(54322, "$top/open/private", 'our %h : shm'), qr/Permission denied/, '… and where not, others are kept out by default';
+    chmod 01777, "$top/open";
     $as->(54321, "$top/open/readable", 'BEGIN { IPC::Shm::Tied->Mode(0644) } our %h : shm = (one => 1)');
+    chmod 0755, "$top/open";
     like $as->(54322, "$top/open/readable", 'our %h : shm; print %h'), qr/Permission denied/, 'to be allowed to read only is not enough';
     in_space("$top/open/$_", 'use IPC::Shm; IPC::Shm->cleanup') for qw(all private readable);
 }
@@ -134,26 +139,35 @@ SKIP: {
         close $f;
         return;
     }
-    sub find { my ($file, $bytes) = @_; local $/; open my $f, '<', $file or die $!; binmode $f; my $all = <$f>; return index $all, $bytes }
-    my $at = find("$top/modes2/namespace", "SHMVAR01");
-    poke("$top/modes2/namespace", $at + 8, pack 'L', 99);
+    sub find {
+        my ($file, $bytes) = @_;
+        open my $f, '<', $file or die $!;
+        binmode $f;
+        read $f, my $start, 4_000_000 or die $!;    # of a file that is large and mostly not there
+        return index $start, $bytes;
+    }
+    my $file = "$top/modes2/namespace";
+    is find($file, 'ISHMBLE2'), 0, 'a namespace says what it is';
+    poke($file, 8, pack 'L', 99);
     like in_space("$top/modes2", 'use IPC::Shm; our $x : shm'), qr/incompatible: its format version is 99/,
         'another format version is refused';
-    poke("$top/modes2/namespace", $at + 8,  pack 'L', 1);
-    poke("$top/modes2/namespace", $at + 16, pack 'Q', 77);
+    poke($file, 8,  pack 'L', 2);
+    poke($file, 12, pack 'L', 77);
     like in_space("$top/modes2", 'use IPC::Shm; our $x : shm'), qr/damaged: its block size makes no sense/,
         'a senseless block size is refused';
-    poke("$top/modes2/namespace", $at, 'NOTSHM!!');
+    poke($file, 0, 'NOTSHM!!');
     like in_space("$top/modes2", 'use IPC::Shm; our $x : shm'), qr/is not a namespace of IPC::Shm/, 'something else is refused';
+    poke($file, 0, 'LSDPOOL1');
+    like in_space("$top/modes2", 'use IPC::Shm; our $x : shm'), qr/incompatible: its format version is 1, /, 'that of version 0.01 is told';
 
     # Hostile bytes are data: whatever is written into a block, readers die with a
     # message or see values, and run nothing.
     in_space("$top/hostile", 'package Gadget; our $ran = 0; use IPC::Shm; our %h : shm = (key => "value" x 100)');
-    my $where = find("$top/hostile/blocks.0", 'valuevalue');
+    my $where = find("$top/hostile/namespace", 'valuevalue');
     my $bad   = '';
     srand 42;
     for my $round (1 .. 60) {
-        poke("$top/hostile/blocks.0", $where - 20 + int rand 40, join '', map { chr int rand 256 } 1 .. 1 + rand 12);
+        poke("$top/hostile/namespace", $where - 20 + int rand 40, join '', map { chr int rand 256 } 1 .. 1 + rand 12);
         my $got = in_space("$top/hostile",
             'package Gadget; sub STORABLE_thaw { print "RAN" } sub DESTROY { } use IPC::Shm; our %h : shm; my %c = eval { %h }; print $@ =~ /damaged|^$/ ? "fine" : $@'
         );
@@ -242,5 +256,4 @@ SKIP: {
     IPC::Shm->cleanup;
     ok !-e namespace_dir(), '… nothing is left';
 }
-IPC::Shm::_cleanup($_, 0, 4096, 0660) for grep {-d} map {"$top/$_"} qw(given other modes hostile);
 done_testing;

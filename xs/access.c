@@ -23,9 +23,9 @@ void shm_batch_forget(void)
 
 void shm_batch_commit(pTHX_ shm_var_t *var)
 {
-    PERL_UNUSED_CONTEXT;
     if (shm_batch == var) shm_batch = NULL;
     if (var->var != NULL) store_commit(var->var);
+    shm_tend(aTHX);
 }
 
 void shm_batch_abort(pTHX_ shm_var_t *var)
@@ -70,6 +70,7 @@ void shm_end(pTHX_ shm_var_t *var, int code)
             store_abort(var->var);
     }
     if (SHM_UNLIKELY(code != STORE_OK)) shm_fail(aTHX_ var, code, "store");
+    shm_tend(aTHX);
 }
 
 /* One call of store/ that is a change of its own, or part of that of the operator. */
@@ -78,6 +79,7 @@ void shm_end(pTHX_ shm_var_t *var, int code)
         if (SHM_UNLIKELY((var)->armed)) shm_begin(aTHX_(var));                                                                        \
         SHM_UNINTERRUPTED(var, code, operation);                                                                                      \
         if (SHM_UNLIKELY((code) != STORE_OK)) shm_fail(aTHX_(var), code, "store");                                                     \
+        shm_tend(aTHX);                                                                                                                \
     } while (0)
 
 /* --- looks at one value --------------------------------------------------------------- */
@@ -119,6 +121,7 @@ static bool shm_fetch(pTHX_ shm_var_t *var, const shm_place_t *place, SV *sv)
     int            code, tries;
     bool           whole;
 
+    shm_tend(aTHX);
     for (tries = 0; tries < 1000; tries++) {
         memory = NULL;
         SHM_UNINTERRUPTED(var, code, shm_get(var, place, &value, &buffer));
@@ -406,12 +409,17 @@ IV shm_array_splice(pTHX_ shm_var_t *var, shm_splice_t *splice)
 
 /* --- scalars ----------------------------------------------------------------------------------- */
 
+static bool shm_is_large(const SV *sv)
+{
+    return SvTYPE(sv) >= SVt_PV && SvLEN(sv) > 65536;
+}
+
 /* The value that was decoded last, for as long as the variable has not changed. */
 SV *shm_scalar_fetch(pTHX_ shm_var_t *var)
 {
     shm_place_t place = { NULL, 0 };
     if (SHM_LIKELY(var->value != NULL && store_is_unchanged(shm_store_of(aTHX_ var), var->serial))) return var->value;
-    if (var->value == NULL || SvREFCNT(var->value) > 1 || SvROK(var->value) || SvLEN(var->value) > 65536) {
+    if (var->value == NULL || SvREFCNT(var->value) > 1 || SvROK(var->value) || shm_is_large(var->value)) {
         sv_2mortal(var->value); /* its destructor may run the user's code */
         var->value = newSV(0);
     }
@@ -429,6 +437,14 @@ SV *shm_scalar_fetch(pTHX_ shm_var_t *var)
     }
 }
 
+/* A signal handler may store to the same scalar while it is waited for: then what was to be
+ * stored is kept apart from what perl has of it. */
+static void shm_own_text(pTHX_ SV *sv, store_value_t *value)
+{
+    if (SvROK(sv)) sv_2mortal(SvREFCNT_inc_NN(SvRV(sv)));
+    if (value->length > 0) value->text = SvPVX_const(newSVpvn_flags(value->text, (STRLEN)value->length, SVs_TEMP));
+}
+
 void shm_scalar_store(pTHX_ shm_var_t *var, SV *sv)
 {
     store_value_t value;
@@ -436,8 +452,15 @@ void shm_scalar_store(pTHX_ shm_var_t *var, SV *sv)
     sv = shm_ready(aTHX_ var, sv);
     shm_encode(aTHX_ sv, &value);
     (void)shm_store_of(aTHX_ var);
-    SHM_CHANGE(var, code, store_scalar_put(var->var, &value));
-    if (var->value != NULL && (SvROK(var->value) || SvLEN(var->value) > 65536)) { /* nobody needs it any more */
+    code = var->armed ? (int)STORE_INTERRUPTED : store_scalar_put(var->var, &value);
+    if (SHM_UNLIKELY(code == STORE_INTERRUPTED)) {
+        shm_own_text(aTHX_ sv, &value);
+        shm_run_handlers(aTHX_ var);
+        SHM_CHANGE(var, code, store_scalar_put(var->var, &value));
+    }
+    if (code != STORE_OK) shm_fail(aTHX_ var, code, "store");
+    shm_tend(aTHX);
+    if (var->value != NULL && (SvROK(var->value) || shm_is_large(var->value))) { /* nobody needs it any more */
         sv_2mortal(var->value);
         var->value = NULL;
     }

@@ -288,6 +288,7 @@ void shm_let_go(pTHX_ shm_var_t *var)
     var->var = NULL;
     SvREFCNT_dec(var->value);
     var->value = NULL;
+    shm_tend(aTHX); /* it may have been what led to an object */
     RESTORE_ERRNO;
 }
 

@@ -85,7 +85,9 @@ AV *shm_look_slice(pTHX_ shm_var_t *var, SSize_t first, SSize_t count)
     for (i = 0; i < count; i++) { /* a key is asked once what it is */
         SV *key = PL_stack_base[first + i];
         if (var->type == STORE_HASH ? !SvPOK(key) || SvGMAGICAL(key) || SvROK(key) : SvGMAGICAL(key) || SvROK(key)) {
-            SV *plain                = var->type == STORE_HASH ? shm_text_key(aTHX_ key) : sv_2mortal(newSViv(SvIV(key)));
+            SV *plain;
+            if (!SvOK(key) && var->type == STORE_HASH) (void)SvPV_nolen_const(key); /* which warns */
+            plain                    = var->type == STORE_HASH ? shm_text_key(aTHX_ key) : sv_2mortal(newSViv(SvIV(key)));
             PL_stack_base[first + i] = plain;
         }
     }

@@ -240,6 +240,12 @@ static bool shm_reads_list(pTHX)
     return GIMME_V == SHM_G_LIST;
 }
 
+/* What goes through a hash begins anew for `each`. */
+static void shm_rewind(pTHX_ SV *container)
+{
+    if (SvTYPE(container) == SVt_PVHV) hv_iterinit((HV *)container);
+}
+
 /* Put the list in the place of what is on the stack from `from` on. */
 static OP *shm_give_list(pTHX_ AV *list, SSize_t from)
 {
@@ -281,6 +287,7 @@ static OP *shm_read_hash(pTHX_ int number, SV *hash, SSize_t from)
     bool       keys = shm_is_keys(aTHX);
     shm_var_t *var  = (keys && GIMME_V == G_SCALAR && (PL_op->op_flags & OPf_MOD) == 0) || shm_reads_list(aTHX) ? shm_plain(aTHX_ hash) : NULL;
     if (var == NULL || shm_introduces(aTHX)) return shm_pp[number](aTHX);
+    shm_rewind(aTHX_ hash);
     if (GIMME_V == G_SCALAR) return shm_give_number(aTHX_ shm_hash_count(aTHX_ var), from);
     return shm_give_list(aTHX_ shm_look(aTHX_ var, keys ? SHM_KEYS : SHM_PAIRS), from);
 }
@@ -331,6 +338,7 @@ static OP *shm_read_keys(pTHX)
     shm_var_t *var = sv != NULL && SvTYPE(sv) == SVt_PVHV && SHM_UNLIKELY(SvRMAGICAL(sv)) ? shm_plain(aTHX_ sv) : NULL;
     SSize_t    at  = PL_stack_sp - PL_stack_base;
     if (var == NULL || (PL_op->op_private & OPpMAYBE_LVSUB) != 0) return shm_pp[OP_KEYS](aTHX);
+    if (GIMME_V == SHM_G_LIST || (GIMME_V == G_SCALAR && (PL_op->op_flags & OPf_MOD) == 0)) shm_rewind(aTHX_ sv);
     if (GIMME_V == SHM_G_LIST) return shm_give_list(aTHX_ shm_look(aTHX_ var, SHM_KEYS), at);
     if (GIMME_V == G_SCALAR && (PL_op->op_flags & OPf_MOD) == 0) return shm_give_number(aTHX_ shm_hash_count(aTHX_ var), at);
     return shm_pp[OP_KEYS](aTHX);
@@ -341,6 +349,7 @@ static OP *shm_read_all_values(pTHX_ int number)
     SV        *sv  = *PL_stack_sp;
     shm_var_t *var = sv != NULL && SvTYPE(sv) >= SVt_PVAV && SHM_UNLIKELY(SvRMAGICAL(sv)) && shm_reads_list(aTHX) ? shm_plain(aTHX_ sv) : NULL;
     if (var == NULL) return shm_pp[number](aTHX);
+    shm_rewind(aTHX_ sv);
     return shm_give_list(aTHX_ shm_look(aTHX_ var, SHM_VALUES), PL_stack_sp - PL_stack_base);
 }
 static OP *shm_read_values(pTHX)

@@ -4,6 +4,7 @@
  *
  *   handle.c    handles, their table, containers that are tied to them
  *   value.c     Perl values to stored values, and back; references
+ *   object.c    objects with destructors
  *   share.c     storing references: what they lead to becomes shared
  *   access.c    elements: what FETCH and STORE do, and magic that does it without methods
  *   look.c      many elements of one moment
@@ -42,7 +43,7 @@ typedef struct shm_var {
     store_ref_t  id;
     uint32_t     type;
     uint32_t     armed;  /* an operator works on it: its changes are one */
-    bool         failed; /* a signal handler or an exception has ended the change of the operator */
+    bool         kept;  /* its container is, see object.c */
     SV          *object; /* not counted */
     HV          *stash;  /* of its class, as far as known; not counted */
     SV          *container; /* the tied variable, not counted; NULL: unknown or gone */
@@ -144,6 +145,19 @@ static inline SV *shm_key(pTHX_ SV *key)
 /* The stored form of a key that shm_key() returned: bytes where they can say it. */
 store_key_t shm_store_key(pTHX_ store_t *store, SV *key);
 SV         *shm_key_sv(pTHX_ const store_value_t *key);
+
+/* --- object.c ---------------------------------------------------------------------------------- */
+
+/* An object with a destructor is kept by this process while a stored reference leads to it. */
+void shm_keep(pTHX_ shm_var_t *var, SV *container);
+
+/* Let go of those that no stored reference leads to any more. */
+extern __thread UV shm_kept;
+void               shm_tend_kept(pTHX);
+static inline void shm_tend(pTHX)
+{
+    if (SHM_UNLIKELY(shm_kept != 0)) shm_tend_kept(aTHX);
+}
 
 /* --- share.c ----------------------------------------------------------------------------- */
 

@@ -169,6 +169,7 @@ static void shm_push_listed(const store_listed_t *one, void *context)
     shm_set(aTHX_ hv, "type", newSVpv(types[one->ref.type <= STORE_HASH ? one->ref.type : 0], 0));
     shm_set(aTHX_ hv, "elements", newSVuv((UV)one->elements));
     shm_set(aTHX_ hv, "bytes", newSVuv((UV)one->bytes));
+    shm_set(aTHX_ hv, "blocks", newSVuv((UV)one->blocks));
     shm_set(aTHX_ hv, "serial", newSVuv((UV)one->serial));
     shm_set(aTHX_ hv, "refs", newSVuv((UV)one->refs));
     shm_set(aTHX_ hv, "removed", newSVuv(one->removed ? 1 : 0));

@@ -66,6 +66,8 @@ static void shm_encode_reference(pTHX_ SV *sv, store_value_t *value)
     value->number.ref = var->id;
     if (SvOBJECT(target)) {
         HV *stash                 = SvSTASH(target);
+        var->blessed              = stash; /* what is fetched says nothing new */
+        shm_keep(aTHX_ var, target);
         value->text               = HvNAME_get(stash);
         value->length             = (uint64_t)HvNAMELEN_get(stash);
         value->number.ref.is_text = HvNAMEUTF8(stash) ? 1u : 0u;
@@ -114,7 +116,10 @@ static bool shm_decode_reference(pTHX_ shm_var_t *var, const store_value_t *valu
         target = shm_handle(aTHX_ its, NULL, 0);
     }
     reference = shm_reference(aTHX_ target);
-    if (value->length > 0) shm_bless(aTHX_ target, reference, value);
+    if (value->length > 0) {
+        shm_bless(aTHX_ target, reference, value);
+        shm_keep(aTHX_ target, SvRV(reference));
+    }
     sv_setsv(sv, reference);
     SvREFCNT_dec_NN(reference);
     if (SvTYPE(SvRV(sv)) < SVt_PVAV) SvGETMAGIC(SvRV(sv)); /* a scalar that holds a reference shows it: ref() says REF */

@@ -1,0 +1,65 @@
+/*
+ * object.c - objects with destructors.
+ *
+ * DESTROY runs in each process that has had the object, when that lets it go: when no
+ * stored reference leads to it any more, and nothing in the program. A Perl container
+ * that only stands for what is stored goes with the statement, and perl would call
+ * DESTROY; so those of classes that have one are kept, in @IPC::Shm::Tied::KEPT, for as
+ * long as references are stored. What is not kept is found out at the next use of a shared
+ * variable, some of them each time; at the end of the program perl destroys the rest.
+ */
+#include "shm.h"
+
+#define SHM_TENDED 8 /* at a time */
+
+__thread UV        shm_kept;
+static __thread IV shm_next;
+
+static AV *shm_kept_list(pTHX)
+{
+    return get_av("IPC::Shm::Tied::KEPT", GV_ADD);
+}
+
+void shm_keep(pTHX_ shm_var_t *var, SV *container)
+{
+    GV *destroy;
+    if (var->kept || !SvOBJECT(container)) return;
+    destroy = gv_fetchmeth_pvn(SvSTASH(container), "DESTROY", 7, 0, 0);
+    if (destroy == NULL || GvCV(destroy) == NULL) return;
+    var->kept = true;
+    av_push(shm_kept_list(aTHX), newRV_inc(container));
+    shm_kept++;
+}
+
+/* The last one takes its place. The destructor runs with the end of the statement. */
+static void shm_drop_kept(pTHX_ AV *list, IV at)
+{
+    SV  *reference = AvARRAY(list)[at];
+    SV  *last      = av_pop(list);
+    bool foreign;
+    shm_var_t *var = shm_handle_of_container(aTHX_ SvRV(reference), &foreign);
+    if (last != reference) AvARRAY(list)[at] = last;
+    if (var != NULL) var->kept = false;
+    sv_2mortal(reference);
+    shm_kept--;
+}
+
+void shm_tend_kept(pTHX)
+{
+    AV *list = shm_kept_list(aTHX);
+    int steps;
+    if (PL_dirty) return;
+    for (steps = 0; steps < SHM_TENDED && AvFILLp(list) >= 0; steps++) {
+        SV        *reference;
+        bool       foreign;
+        shm_var_t *var;
+        if (shm_next > AvFILLp(list)) shm_next = 0;
+        reference = AvARRAY(list)[shm_next];
+        var       = SvROK(reference) ? shm_handle_of_container(aTHX_ SvRV(reference), &foreign) : NULL;
+        if (var == NULL || var->var == NULL || store_references(var->var) == 0)
+            shm_drop_kept(aTHX_ list, shm_next);
+        else
+            shm_next++;
+    }
+    if (AvFILLp(list) < 0) shm_kept = 0;
+}
