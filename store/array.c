@@ -15,7 +15,8 @@
 
 #include <stdlib.h>
 
-#define ARRAY_MAX (UINT64_C(1) << 30)
+#define ARRAY_MAX      (UINT64_C(1) << 30)
+#define ARRAY_VERSIONS (1 << 24) /* of one element; more make no sense */
 
 static inline store_tree_t array_tree(const store_state_t *state)
 {
@@ -35,10 +36,29 @@ static inline store_link_t *array_at(store_t *space, const store_state_t *state,
     return tree_capacity(tree.tier) == 0 ? NULL : tree_at(space, &tree, array_place(state, position));
 }
 
+#define ARRAY_PAGE_BITS 10u
+#define ARRAY_PAGE      (UINT64_C(1) << ARRAY_PAGE_BITS)
+
+/* How many positions from this one on have no place, for want of a page: 0 or more. So what
+ * goes through an array takes the time of its pages, not of its holes. */
+static uint64_t array_hole(store_t *space, const store_state_t *state, uint64_t position)
+{
+    store_tree_t tree = array_tree(state);
+    uint64_t     index, level;
+    if (tree_capacity(tree.tier) == 0) return 1;
+    index = array_place(state, position);
+    for (level = tree_depth(tree.tier); level > 0; level--) {
+        const store_link_t *place = tree_slot(space, &tree, index, (uint32_t)level);
+        uint64_t            below = UINT64_C(1) << level * ARRAY_PAGE_BITS;
+        if (place == NULL || *place == 0) return below - (index & (below - 1));
+    }
+    return tree_at(space, &tree, index) == NULL ? 1 : 0;
+}
+
 store_link_t version_at(store_t *space, store_link_t newest, uint64_t serial)
 {
     int steps;
-    for (steps = 0; newest != 0 && steps < 1000000; steps++) {
+    for (steps = 0; newest != 0 && steps < ARRAY_VERSIONS; steps++) {
         const store_cell_t *cell = cell_at(space, newest);
         if (cell == NULL) return 0;
         if (cell_exists(cell, serial)) return newest;
@@ -55,15 +75,27 @@ static inline void array_link(store_link_t *place, store_link_t link)
 
 /* --- reading ------------------------------------------------------------------------ */
 
-static store_link_t array_version(store_t *space, const store_sight_t *sight, uint64_t position)
+/* Pages that a reader goes through may be freed meanwhile, and hold anything: what they
+ * say is a link if nothing was retired since. */
+static store_link_t array_version(store_var_t *var, const store_sight_t *sight, uint64_t position)
 {
-    const store_link_t *place = array_at(space, &sight->state, position);
-    return place != NULL ? version_at(space, __atomic_load_n(place, __ATOMIC_ACQUIRE), sight->serial) : 0;
+    store_tree_t        tree = array_tree(&sight->state);
+    tree_guard_t        guard = { &var->record->retired, sight->retired };
+    const store_link_t *place = tree_find(var->space, &tree, array_place(&sight->state, position), var->open ? NULL : &guard);
+    store_link_t        newest = place != NULL ? __atomic_load_n(place, __ATOMIC_ACQUIRE) : 0;
+    if (newest == 0 || (!var->open && !look_holds(var, sight))) return 0;
+    return version_at(var->space, newest, sight->serial);
+}
+
+static int array_look(store_var_t *var, store_sight_t *sight)
+{
+    int code = look_begin(var, sight);
+    return code == STORE_OK && !array_is_sound(&sight->state) ? (int)STORE_E_DAMAGED : code;
 }
 
 static int array_look_up(store_var_t *var, const store_sight_t *sight, uint64_t index, store_value_t *value, const store_buffer_t *buffer)
 {
-    store_link_t link = index < sight->state.length ? array_version(var->space, sight, sight->state.first + index) : 0;
+    store_link_t link = index < sight->state.length ? array_version(var, sight, sight->state.first + index) : 0;
     if (link == 0) return STORE_ABSENT;
     return value != NULL ? cell_value(var->space, link, cell_at(var->space, link), value, buffer) : (int)STORE_OK;
 }
@@ -73,13 +105,13 @@ int store_array_get(store_var_t *var, uint64_t index, store_value_t *value, cons
     store_sight_t sight;
     int           tries, code, result;
     bool          own;
-    for (tries = 0; tries < LOOK_TRIES || var->is_glance; tries++) {
-        if ((code = look_begin(var, &sight)) != STORE_OK) return code;
+    for (tries = 0; look_again(var, tries); tries++) {
+        if ((code = array_look(var, &sight)) != STORE_OK) return code;
         result = array_look_up(var, &sight, index, value, buffer);
         if (look_holds(var, &sight)) return result;
     }
-    if ((code = change_enter(var, &own)) != STORE_OK) return code;
-    if ((code = look_begin(var, &sight)) == STORE_OK) code = array_look_up(var, &sight, index, value, buffer);
+    if ((code = look_lock(var, &own)) != STORE_OK) return code;
+    if ((code = array_look(var, &sight)) == STORE_OK) code = array_look_up(var, &sight, index, value, buffer);
     change_leave(var, own, STORE_OK);
     return code;
 }
@@ -87,7 +119,7 @@ int store_array_get(store_var_t *var, uint64_t index, store_value_t *value, cons
 int store_array_size(store_var_t *var, uint64_t *size)
 {
     store_sight_t sight;
-    int           code = look_begin(var, &sight);
+    int           code = array_look(var, &sight);
     *size              = code == STORE_OK ? sight.state.length : 0;
     return code;
 }
@@ -95,9 +127,10 @@ int store_array_size(store_var_t *var, uint64_t *size)
 bool array_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *visit, void *context)
 {
     uint64_t i, ahead = 16;
+    if (!array_is_sound(&sight->state)) return false;
     for (i = 0; i < sight->state.length; i++) {
         const store_link_t *coming = i + ahead < sight->state.length ? array_at(var->space, &sight->state, sight->state.first + i + ahead) : NULL;
-        store_link_t        link   = array_version(var->space, sight, sight->state.first + i);
+        store_link_t        link   = array_version(var, sight, sight->state.first + i);
         if (coming != NULL) __builtin_prefetch(cell_at(var->space, STORE_LOAD(*coming)));
         visit(var->space, link, link != 0 ? cell_at(var->space, link) : NULL, context);
         if (i % 4096 == 4095 && !look_is_current(var, sight)) return false;
@@ -108,7 +141,6 @@ bool array_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *vis
 /* --- pages of the tree --------------------------------------------------------------- */
 
 #define ARRAY_LEVEL_BIT 40u
-#define ARRAY_PAGE_BITS 10u
 
 /* See that the page of a position is there, in the tree of the draft. A tree of its own
  * is nobody else's business yet; else the intent tells an heir. */
@@ -167,11 +199,10 @@ static bool array_tidy_page(store_var_t *var, uint64_t position)
 static void array_tidy(store_var_t *var)
 {
     const store_state_t *draft = change_draft(var);
-    const uint64_t       page  = UINT64_C(1) << ARRAY_PAGE_BITS;
     int                  steps;
     if (POOL_LIKELY(tree_depth(draft->tier) == 0) || var->changed) return;
-    for (steps = 1; steps <= 8 && array_tidy_page(var, draft->first - (uint64_t)steps * page); steps++) {}
-    for (steps = 1; steps <= 8 && array_tidy_page(var, draft->first + draft->length + (uint64_t)steps * page); steps++) {}
+    for (steps = 1; steps <= 8 && array_tidy_page(var, draft->first - (uint64_t)steps * ARRAY_PAGE); steps++) {}
+    for (steps = 1; steps <= 8 && array_tidy_page(var, draft->first + draft->length + (uint64_t)steps * ARRAY_PAGE); steps++) {}
 }
 
 void array_finish_page(store_t *space, store_record_t *record)
@@ -236,6 +267,7 @@ static int array_copy_links(store_var_t *var, const store_state_t *into, uint64_
     for (i = 0; i < count; i++) {
         const store_link_t *place = array_at(var->space, draft, from + i);
         store_link_t        link  = place != NULL ? *place : 0, *put;
+        if (place == NULL) i += array_hole(var->space, draft, from + i) - 1;
         if (link != 0 && careful && version_at(var->space, link, change_serial(var)) == 0) link = 0;
         if (link == 0) continue; /* pages are of zeros */
         put = array_at(var->space, into, to + i);
@@ -287,46 +319,62 @@ static int array_reserve(store_var_t *var, uint64_t length)
 
 /* --- changing --------------------------------------------------------------------------- */
 
+/* Wherever it is among the versions: those before it may be about to go, too. */
 void array_unlink(store_t *space, store_record_t *record, store_link_t link, const store_cell_t *cell)
 {
     store_link_t *place = array_at(space, &record->state[record->serial & 1], cell->hash);
-    if (place != NULL && *place == link) array_link(place, cell->next);
+    int           steps;
+    for (steps = 0; place != NULL && *place != 0 && steps < ARRAY_VERSIONS; steps++) {
+        store_cell_t *other = cell_at(space, *place);
+        if (other == NULL) return;
+        if (*place == link) {
+            array_link(place, cell->next);
+            return;
+        }
+        place = &other->next;
+    }
 }
 
-/* End the element at a position, if there is one. */
+/* End the element at a position, if there is one. A tree that nobody else sees yet loses it
+ * at once: it was moved, so its cell does not tell where it is to be unlinked. */
 static void array_end(store_var_t *var, uint64_t position)
 {
-    const store_link_t *place = array_at(var->space, change_draft(var), position);
-    store_link_t        link  = place != NULL ? version_at(var->space, *place, change_serial(var)) : 0;
-    store_cell_t       *cell  = cell_at(var->space, link);
+    store_link_t *place = array_at(var->space, change_draft(var), position);
+    store_link_t  link  = place != NULL ? version_at(var->space, *place, change_serial(var)) : 0;
+    store_cell_t *cell  = cell_at(var->space, link);
     if (link == 0 || cell == NULL) return;
     if (cell->from != change_serial(var)) STORE_STORE(cell->hash, (uint32_t)position);
     change_end(var, link, cell);
+    if (var->is_new_tree) array_link(place, 0);
 }
 
 static void array_end_range(store_var_t *var, uint64_t position, uint64_t count)
 {
     uint64_t i;
-    for (i = 0; i < count; i++) array_end(var, position + i);
+    for (i = 0; i < count; i++)
+        if (array_at(var->space, change_draft(var), position + i) == NULL)
+            i += array_hole(var->space, change_draft(var), position + i) - 1;
+        else
+            array_end(var, position + i);
 }
 
 /* Do readers of the published state, or an undoing of the change, need what the tree of
- * the draft has at this position? */
+ * the draft has at the place of this position? The window that is published may have it
+ * under another position, a turn of the ring away. */
 static bool array_is_published(const store_var_t *var, uint64_t position)
 {
     const store_state_t *state = &var->record->state[var->record->serial & 1];
-    return !var->is_new_tree && position - state->first < state->length;
+    return !var->is_new_tree && array_place(state, position - state->first) < state->length;
 }
 
 /* What was beyond the window has no meaning: before it comes into it, it is cleared. */
 static void array_clear_range(store_var_t *var, uint64_t position, uint64_t count)
 {
-    const uint64_t page = UINT64_C(1) << ARRAY_PAGE_BITS;
-    uint64_t       i;
+    uint64_t i;
     for (i = 0; i < count; i++) {
         store_link_t *place = array_at(var->space, change_draft(var), position + i);
         if (place == NULL)
-            i += page - 1 - ((position + i) & (page - 1)); /* no page: none of it */
+            i += array_hole(var->space, change_draft(var), position + i) - 1;
         else if (!array_is_published(var, position + i))
             array_link(place, 0);
     }
@@ -342,7 +390,7 @@ static int array_set(store_var_t *var, uint64_t position, store_link_t link, boo
     place = array_at(var->space, change_draft(var), position);
     if (place == NULL || cell == NULL) return STORE_E_DAMAGED;
     STORE_STORE(cell->hash, (uint32_t)position);
-    STORE_STORE(cell->next, replaces || array_is_published(var, position) ? *place : 0);
+    STORE_STORE(cell->next, array_is_published(var, position) ? *place : 0);
     change_add(var, link, cell);
     if (replaces) array_end(var, position);
     array_link(place, link);
@@ -509,8 +557,9 @@ void array_destroy(store_t *space, store_record_t *record, store_doomed_t *doome
     store_state_t *state = &record->state[record->serial & 1];
     store_tree_t   tree  = array_tree(state);
     uint64_t       i;
-    for (i = 0; i < state->length && i < ARRAY_MAX; i++) {
+    for (i = 0; array_is_sound(state) && i < state->length; i++) {
         store_link_t *place = array_at(space, state, state->first + i);
+        if (place == NULL) i += array_hole(space, state, state->first + i) - 1;
         while (place != NULL && *place != 0) cell_destroy(space, record, place, doomed);
     }
     if (tree.tier == 0) return;

@@ -36,6 +36,10 @@ int store_begin(store_var_t *var, int64_t deadline_ns)
         if (!var->write_held) lock_leave(var);
         return STORE_E_REMOVED;
     }
+    if (POOL_UNLIKELY(var->id.type == STORE_ARRAY && !array_is_sound(&record->state[record->serial & 1]))) {
+        if (!var->write_held) lock_leave(var);
+        return STORE_E_DAMAGED;
+    }
     change_copy_state(change_draft(var), &record->state[record->serial & 1]);
     var->open          = true;
     var->changed       = false;
@@ -166,7 +170,10 @@ static void change_remove_cell(store_t *space, store_record_t *record, store_lin
 /* A cell stays: it becomes nobody's and leaves the list. */
 static void change_keep_cell(store_t *space, store_record_t *record, store_link_t link, store_cell_t *cell)
 {
-    if (record->type == STORE_ARRAY) STORE_STORE(cell->next, 0); /* older versions */
+    if (record->type == STORE_ARRAY && cell->next != 0) { /* older versions: a reader of the last serial needs them */
+        change_retire(record);
+        STORE_STORE(cell->next, 0);
+    }
     ref_shade_cell(space, link);
     cell_disown(space, link);
     __atomic_store_n(&record->todo, STORE_LOAD(cell->todo), __ATOMIC_RELEASE);
@@ -218,6 +225,11 @@ bool store_is_unchanged(const store_var_t *var, uint64_t serial)
     const store_record_t *record = var->record;
     if (__atomic_load_n(&record->serial, __ATOMIC_ACQUIRE) != serial || var->open || var->adopting) return false;
     return (__atomic_load_n(&record->exclusive, __ATOMIC_ACQUIRE) == 0 || var->write_held) && STORE_LOAD(record->generation) == var->id.generation;
+}
+
+int look_lock(store_var_t *var, bool *own)
+{
+    return var->is_glance ? (int)STORE_E_DAMAGED : change_enter(var, own);
 }
 
 /* The serial is read again after the state (whose place is the next draft's) and after the

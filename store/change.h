@@ -101,8 +101,22 @@ static inline bool look_is_current(const store_var_t *var, const store_sight_t *
     return look_holds(var, sight) && (var->open || STORE_LOAD(var->record->serial) == sight->serial);
 }
 
-/* A look that was disturbed so often takes the lock. */
-#define LOOK_TRIES 20
+/* A look that was disturbed so often takes the lock; a glance, which has no handle to lock
+ * by, lets others go first, and gives up in the end: then it is not being disturbed, but
+ * mistaken. */
+#define LOOK_TRIES   20
+#define LOOK_GLANCES 100000
+
+static inline bool look_again(const store_var_t *var, int tries)
+{
+    if (POOL_LIKELY(tries < LOOK_TRIES)) return true;
+    if (!var->is_glance || tries > LOOK_GLANCES) return false;
+    sched_yield();
+    return true;
+}
+
+/* The lock for such a look, as change_enter(). */
+int look_lock(store_var_t *var, bool *own);
 
 #ifdef __cplusplus
 }

@@ -224,13 +224,12 @@ int store_hash_get(store_var_t *var, const store_key_t *key, store_value_t *valu
     store_sight_t sight;
     int           tries, code;
     bool          torn, own;
-    for (tries = 0; tries < LOOK_TRIES || var->is_glance; tries++) {
+    for (tries = 0; look_again(var, tries); tries++) {
         if ((code = look_begin(var, &sight)) != STORE_OK) return code;
         code = hash_look_up(var, key, value, buffer, &sight, &torn);
         if (!torn) return code;
-        if (tries > (int)HASH_TOO_LONG) return STORE_E_DAMAGED;
     }
-    if ((code = change_enter(var, &own)) != STORE_OK) return code;
+    if ((code = look_lock(var, &own)) != STORE_OK) return code;
     if ((code = look_begin(var, &sight)) == STORE_OK) code = hash_look_up(var, key, value, buffer, &sight, &torn);
     change_leave(var, own, STORE_OK);
     return torn ? (int)STORE_E_DAMAGED : code;
@@ -651,7 +650,7 @@ int store_hash_next(store_var_t *var, const store_key_t *key, store_key_t *next,
         code = hash_next_try(var, &sight, key, next, buffer, &torn);
         if (!torn) return code;
     }
-    if ((code = change_enter(var, &own)) != STORE_OK) return code;
+    if ((code = look_lock(var, &own)) != STORE_OK) return code;
     if ((code = look_begin(var, &sight)) == STORE_OK) code = hash_next_try(var, &sight, key, next, buffer, &torn);
     change_leave(var, own, STORE_OK);
     return torn ? (int)STORE_E_DAMAGED : code;

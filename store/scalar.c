@@ -29,12 +29,12 @@ int store_scalar_get(store_var_t *var, store_value_t *value, const store_buffer_
     store_sight_t sight;
     int           tries, code, result;
     bool          own;
-    for (tries = 0; tries < LOOK_TRIES || var->is_glance; tries++) {
+    for (tries = 0; look_again(var, tries); tries++) {
         if ((code = look_begin(var, &sight)) != STORE_OK) return code;
         result = scalar_look_up(var, &sight, value, buffer);
         if (look_holds(var, &sight)) return result;
     }
-    if ((code = change_enter(var, &own)) != STORE_OK) return code;
+    if ((code = look_lock(var, &own)) != STORE_OK) return code;
     if ((code = look_begin(var, &sight)) == STORE_OK) code = scalar_look_up(var, &sight, value, buffer);
     change_leave(var, own, STORE_OK);
     return code;

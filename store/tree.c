@@ -37,6 +37,22 @@ store_link_t *tree_slot(store_t *space, const store_tree_t *tree, uint64_t index
     return page != NULL ? &page[index >> level * TREE_BITS & (bytes / sizeof(store_link_t) - 1)] : NULL;
 }
 
+/* A link out of a page that was freed and used again could lead to memory that was never
+ * reserved: a store there is harmless, but where the filesystem is full a mere look kills.
+ * The fence: the link is read before the word; pairs with change_retire(). */
+store_link_t *tree_find(store_t *space, const store_tree_t *tree, uint64_t index, const tree_guard_t *guard)
+{
+    uint32_t      depth = tree_depth(tree->tier), bytes = tree_page_bytes(tree->tier);
+    store_link_t *page  = tree_capacity(tree->tier) != 0 ? tree_page(space, tree->root, bytes) : NULL;
+    for (; page != NULL && depth > 0; depth--) {
+        store_link_t below = __atomic_load_n(&page[index >> depth * TREE_BITS & (TREE_FAN - 1)], __ATOMIC_ACQUIRE);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (guard != NULL && __atomic_load_n(guard->word, __ATOMIC_RELAXED) != guard->value) return NULL;
+        page = tree_page(space, below, bytes);
+    }
+    return page != NULL ? &page[index & (bytes / sizeof(store_link_t) - 1)] : NULL;
+}
+
 store_link_t tree_new(store_t *space, uint32_t tier, store_error_t *err)
 {
     return row_alloc(space, row_for(space, tree_page_bytes(tier)), err);

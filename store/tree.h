@@ -46,6 +46,15 @@ static inline store_link_t *tree_at(store_t *space, const store_tree_t *tree, ui
     return tree_slot(space, tree, index, 0);
 }
 
+/* The same for a reader, whom pages may be freed under: what a page says is believed only if
+ * the word `guard` still has that value (NULL: it is believed). NULL: look again. */
+typedef struct tree_guard {
+    const uint64_t *word;
+    uint64_t        value;
+} tree_guard_t;
+
+store_link_t *tree_find(store_t *space, const store_tree_t *tree, uint64_t index, const tree_guard_t *guard);
+
 static inline store_link_t tree_get(store_t *space, const store_tree_t *tree, uint64_t index)
 {
     store_link_t *at = tree_at(space, tree, index);
