@@ -129,6 +129,22 @@ static inline void hash_link(store_link_t *place, store_link_t link)
     __atomic_store_n(place, link, __ATOMIC_RELEASE);
 }
 
+/* The first cell of a chain, for readers. A chain without buckets begins in the word that was
+ * read: by now it may be the root of a directory. A page of heads is freed when it was too small:
+ * what it says is a link if the table is still the same after that (or else, look again: false);
+ * the larger ones stay for as long as the variable does. */
+static inline bool hash_begin(const store_var_t *var, store_table_t table, uint32_t bucket, store_link_t *link)
+{
+    const store_link_t *head;
+    *link = table.is.root;
+    if (hash_tier(table) == 0) return true;
+    if ((head = hash_head(var->space, var->record, table, bucket)) == NULL) return false;
+    *link = hash_follow(head);
+    if (POOL_LIKELY(hash_tier(table) >= 4 && !var->is_glance)) return true;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* pairs with change_retire() */
+    return hash_table(var->record).word == table.word && STORE_LOAD(var->record->generation) == var->id.generation;
+}
+
 /* --- what is there -------------------------------------------------------------------- */
 
 /* Not yet expired? The clock is read when it is first needed. */
@@ -142,26 +158,34 @@ static bool hash_is_fresh(store_t *space, store_link_t link, const store_cell_t 
 }
 
 /* How many cells a chain may have before its length is held against the count of what was
- * freed: a reader that strayed into another chain could go round for ever. */
+ * freed: a reader may have strayed into another chain. So may a reader of damaged links, and
+ * go round for ever: in a chain no hash is less than the one before. */
 #define HASH_LONG_CHAIN 64u
 #define HASH_TOO_LONG   (1u << 24)
+
+/* May a reader go on from a cell, the last of `steps`, to the next one? */
+static inline bool hash_goes_on(const store_var_t *var, const store_sight_t *sight, uint32_t steps, uint32_t before, uint32_t hash)
+{
+    if (POOL_UNLIKELY(hash < before)) return false;
+    return POOL_LIKELY(steps % HASH_LONG_CHAIN != 0) || (steps <= HASH_TOO_LONG && (var->open || look_holds(var, sight)));
+}
 
 /* The element of a key at the serial of the look, or 0. *torn: look again. */
 static store_link_t hash_find(store_var_t *var, const store_key_t *key, const store_sight_t *sight, uint64_t *now, bool *torn)
 {
     store_t      *space = var->space;
     store_table_t table = hash_table(var->record);
-    store_link_t *place, link;
-    uint32_t      steps;
+    store_link_t  link;
+    uint32_t      steps, hash = 0;
 
     *torn = true;
-    if ((place = hash_head_for(space, var->record, table, key->hash)) == NULL) return 0;
-    for (link = hash_follow(place), steps = 1; link != 0; link = hash_follow(place), steps++) {
+    if (!hash_begin(var, table, hash_bucket_of(key->hash, hash_buckets(table)), &link)) return 0;
+    for (steps = 1; link != 0; steps++) {
         const store_cell_t *cell = cell_at(space, link);
-        uint32_t            hash;
+        uint32_t            before = hash;
         if (cell == NULL) return 0;
-        if (steps % HASH_LONG_CHAIN == 0 && (!look_holds(var, sight) || steps > HASH_TOO_LONG)) return 0;
         hash = STORE_LOAD(cell->hash);
+        if (!hash_goes_on(var, sight, steps, before, hash)) return 0;
         if (hash > key->hash) break;
         if (hash == key->hash) {
             int order = cell_compare(space, link, cell, key);
@@ -171,7 +195,7 @@ static store_link_t hash_find(store_var_t *var, const store_key_t *key, const st
                 return hash_is_fresh(space, link, cell, now) ? link : 0;
             }
         }
-        place = (store_link_t *)&cell->next;
+        link = hash_follow(&cell->next);
     }
     *torn = hash_table(var->record).word != table.word; /* its bucket may have been split meanwhile */
     return 0;
@@ -489,20 +513,23 @@ int store_hash_delete(store_var_t *var, const store_key_t *key)
 static bool hash_each_in(store_var_t *var, const store_sight_t *sight, store_table_t table, uint32_t bucket, uint64_t *now, type_visit_fn *visit,
                          void *context)
 {
-    const store_link_t *place = hash_head(var->space, var->record, table, bucket);
-    store_link_t        link;
-    uint32_t            steps = 1;
-    for (; place != NULL; steps++) {
-        const store_cell_t *cell;
-        if ((link = hash_follow(place)) == 0) return true;
-        if ((cell = cell_at(var->space, link)) == NULL) return false;
-        if (steps % HASH_LONG_CHAIN == 0 && (steps > HASH_TOO_LONG || (!var->open && !look_holds(var, sight)))) return false;
-        place = &cell->next;
-        __builtin_prefetch(cell_at(var->space, STORE_LOAD(cell->next)));
-        if (hash_bucket_of(STORE_LOAD(cell->hash), hash_buckets(table)) != bucket) return true; /* behind a cut that is being made */
+    store_link_t link;
+    uint32_t     steps, hash = 0;
+    if (!hash_begin(var, table, bucket, &link)) return false;
+    for (steps = 1; link != 0; steps++) {
+        const store_cell_t *cell = cell_at(var->space, link);
+        store_link_t        next;
+        uint32_t            before = hash;
+        if (cell == NULL) return false;
+        hash = STORE_LOAD(cell->hash);
+        if (!hash_goes_on(var, sight, steps, before, hash)) return false;
+        next = hash_follow(&cell->next);
+        __builtin_prefetch(cell_at(var->space, next));
+        if (hash_bucket_of(hash, hash_buckets(table)) != bucket) return true; /* behind a cut that is being made */
         if (cell_exists(cell, sight->serial) && hash_is_fresh(var->space, link, cell, now)) visit(var->space, link, cell, context);
+        link = next;
     }
-    return false;
+    return true;
 }
 
 bool hash_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *visit, void *context)
@@ -517,7 +544,8 @@ bool hash_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *visi
         if (!hash_each_in(var, sight, table, bucket, &now, visit, context)) return false;
         if (bucket % 1024 == 1023 && !var->open && !look_is_current(var, sight)) return false;
     }
-    return var->open || hash_table(var->record).word == table.word || hash_tier(table) == 0;
+    /* Buckets that were split meanwhile may have been seen cut. */
+    return var->open || hash_table(var->record).is.shape == table.is.shape;
 }
 
 static void hash_end_visited(store_t *space, store_link_t link, const store_cell_t *cell, void *context)
@@ -581,28 +609,27 @@ int store_hash_count(store_var_t *var, uint64_t *count)
 /* --- iteration ---------------------------------------------------------------------------------- */
 
 /* The first element behind `after` (or, NULL, from `hash` on) in the bucket of `hash`.
- * 0: none in this bucket. */
+ * 0: none in this bucket. *torn: look again. */
 static store_link_t hash_next_in(store_var_t *var, const store_sight_t *sight, store_table_t table, const store_key_t *after, uint32_t hash,
                                  uint64_t *now, bool *torn)
 {
-    const store_link_t *place = hash_head_for(var->space, var->record, table, hash);
-    uint32_t            steps = 1;
-    *torn                     = true;
-    for (; place != NULL; steps++) {
-        store_link_t        link = hash_follow(place);
+    store_link_t link;
+    uint32_t     steps, its = 0;
+    *torn = true;
+    if (!hash_begin(var, table, hash_bucket_of(hash, hash_buckets(table)), &link)) return 0;
+    for (steps = 1; link != 0; steps++) {
         const store_cell_t *cell = cell_at(var->space, link);
-        *torn                    = false;
-        if (link == 0) return 0;
-        *torn = true;
-        if (cell == NULL || (steps % HASH_LONG_CHAIN == 0 && (!look_holds(var, sight) || steps > HASH_TOO_LONG))) return 0;
-        if ((after == NULL ? STORE_LOAD(cell->hash) >= hash : cell_compare(var->space, link, cell, after) > 0) && cell_exists(cell, sight->serial)
-            && hash_is_fresh(var->space, link, cell, now)) {
-            *torn = false;
-            return link;
-        }
-        place = &cell->next;
+        uint32_t            before = its;
+        if (cell == NULL) return 0;
+        its = STORE_LOAD(cell->hash);
+        if (!hash_goes_on(var, sight, steps, before, its)) return 0;
+        if ((after == NULL ? its >= hash : cell_compare(var->space, link, cell, after) > 0) && cell_exists(cell, sight->serial)
+            && hash_is_fresh(var->space, link, cell, now))
+            break;
+        link = hash_follow(&cell->next);
     }
-    return 0;
+    *torn = hash_table(var->record).is.shape != table.is.shape; /* it may have been split meanwhile */
+    return link;
 }
 
 /* How many bits of the hash name the bucket of `hash`. */
@@ -632,7 +659,7 @@ static int hash_next_try(store_var_t *var, const store_sight_t *sight, const sto
         bits   = hash_bits_of(hash, hash_buckets(table));
         beyond = ((uint64_t)hash >> (32 - bits)) + 1;
         if (beyond >> bits != 0) {
-            *torn = !look_holds(var, sight) || hash_table(var->record).word != table.word;
+            *torn = !look_holds(var, sight);
             return STORE_ABSENT;
         }
         hash  = (uint32_t)(beyond << (32 - bits));
@@ -645,7 +672,7 @@ int store_hash_next(store_var_t *var, const store_key_t *key, store_key_t *next,
     store_sight_t sight;
     bool          torn, own;
     int           tries, code;
-    for (tries = 0; tries < LOOK_TRIES; tries++) {
+    for (tries = 0; look_again(var, tries); tries++) {
         if ((code = look_begin(var, &sight)) != STORE_OK) return code;
         code = hash_next_try(var, &sight, key, next, buffer, &torn);
         if (!torn) return code;
