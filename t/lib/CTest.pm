@@ -1,10 +1,12 @@
 package CTest;
 
-# Compiles the C tests in t/c and relays what they print as subtests.
+# Compiles the C tests in t/c (or another folder) and relays what they print as subtests.
 #
 #   my $suite = CTest->new(cflags => ['-O2'], runner => ['valgrind', '-q']);
 #   plan skip_all => $suite->{unusable} if $suite->{unusable};
 #   $suite->run($_) for CTest::sources();
+#
+# library => [files]: what the tests are linked with, beside pool.c.
 
 use strict;
 use warnings;
@@ -23,6 +25,7 @@ sub new {
         cc     => $option{cc}     || [ split ' ', $ENV{POOL_CC} || $Config{cc} ],
         cflags => $option{cflags} || [],
         libs   => $option{libs}   || [],
+        library => [ 'pool.c', @{ $option{library} || [] } ],
         runner => $option{runner} || [],
         dir    => tempdir('pool-c-XXXXXX', TMPDIR => 1, CLEANUP => 1),
     }, $class;
@@ -31,7 +34,7 @@ sub new {
     return $self;
 }
 
-sub sources { my @sources = sort glob 't/c/*.c'; return @sources }
+sub sources { my ($folder) = (@_, 't/c'); my @sources = sort glob "$folder/*.c"; return @sources }
 
 # Why nothing can be compiled and run, or ''.
 sub _try {
@@ -69,16 +72,28 @@ sub _compile {
     return _output(@{ $self->{cc} }, qw(-std=gnu11 -g -Wall -Wextra -Werror -pthread), @{ $self->{cflags} }, '-o', @arguments);
 }
 
-# Compiles a test. pool.c is compiled once, unless the test includes its own.
+# The library's objects: each is compiled once.
+sub _objects {
+    my ($self) = @_;
+    my @objects;
+    for my $source (@{ $self->{library} }) {
+        my $object = "$self->{dir}/" . ($source =~ s{[/.]}{_}gr) . '.o';
+        if (!-e $object) {
+            my ($failed, $output) = $self->_compile($object, '-c', $source);
+            die "cannot compile $source:\n$output" if $failed;
+        }
+        push @objects, $object;
+    }
+    return @objects;
+}
+
+# Compiles a test; one that includes an implementation of its own does without the library.
 sub build {
     my ($self, $source) = @_;
     my $program = "$self->{dir}/" . basename($source, '.c');
     open my $in, '<', $source or die "cannot read $source: $!";
     my $whole  = grep {/^#define POOL_IMPLEMENTATION/} <$in>;
-    my $object = "$self->{dir}/pool.o";
-    my ($failed, $output) = (0, '');
-    ($failed, $output) = $self->_compile($object, '-c', 'pool.c') if !$whole && !-e $object;
-    ($failed, $output) = $self->_compile($program, $source, $whole ? () : $object, @{ $self->{libs} }) if !$failed;
+    my ($failed, $output) = $self->_compile($program, $source, $whole ? () : $self->_objects, @{ $self->{libs} });
     die "cannot compile $source:\n$output" if $failed;
     return $program;
 }
