@@ -438,3 +438,23 @@ SPLICE(self, ...)
     EXTEND(SP, splice.length);
     for (i = 0; i < splice.length; i++) PUSHs(sv_2mortal(SvREFCNT_inc_NN(AvARRAY(splice.removed)[i])));
     XSRETURN(splice.length);
+
+MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Engine::Redis::Connection
+
+void
+_watch_forks()
+  CODE:
+    process_watch_forks();
+
+void
+_hold_signals(hold)
+    bool hold
+  CODE:
+    process_hold_signals(aTHX_ hold);
+
+void
+_tune_socket(fd, milliseconds)
+    int fd
+    int milliseconds
+  CODE:
+    process_tune_socket(fd, milliseconds);

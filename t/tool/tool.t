@@ -1,4 +1,4 @@
-# The program shmpool as its users run it: pools at rest. (t/tool-watch.t has the live view.)
+# The program shmpool as its users run it: pools at rest. (t/tool/watch.t has the live view.)
 use strict;
 use warnings;
 use Test::More;

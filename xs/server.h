@@ -1,12 +1,12 @@
 /*
- * process.h - what an engine in Perl needs of the process, and perl does not offer:
+ * server.h - what an engine in Perl needs of the process, and perl does not offer:
  * to be called at a fork, to have signal handlers wait, to set up a socket.
  *
  * This is free software; you can redistribute it and/or modify it under the
  * same terms as Perl itself.
  */
-#ifndef XS_PROCESS_H
-#define XS_PROCESS_H
+#ifndef XS_SERVER_H
+#define XS_SERVER_H
 
 #include <fcntl.h>
 #include <netinet/in.h>
