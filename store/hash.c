@@ -481,6 +481,7 @@ int store_hash_put(store_var_t *var, const store_key_t *key, const store_value_t
     int            code;
 
     if (expires_ns == 0 && after != 0) expires_ns = store_clock() + after;
+    if (expires_ns == STORE_NEVER) expires_ns = 0;
     if ((link = change_make(var, key, value, expires_ns, &code)) == 0) return code;
     if ((code = change_enter(var, &own)) == STORE_OK) {
         code = hash_insert(var, link, key);
@@ -699,6 +700,11 @@ int store_hash_expiry(store_var_t *var, const store_key_t *key, uint64_t *expire
         if (!torn && look_holds(var, &sight)) return link != 0 ? STORE_OK : STORE_ABSENT;
     }
     return STORE_E_DAMAGED;
+}
+
+bool store_hash_is_timed(const store_var_t *var)
+{
+    return STORE_LOAD(var->record->timed) != 0;
 }
 
 /* What the hand of expiry and limit does to the elements of one bucket, in the open change.

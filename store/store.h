@@ -289,7 +289,9 @@ store_key_t store_key(const store_t *store, const char *bytes, uint32_t length, 
 /* Reading: STORE_ABSENT where there is no such key. `buffer` NULL: only whether it is there. */
 int store_hash_get(store_var_t *var, const store_key_t *key, store_value_t *value, const store_buffer_t *buffer);
 
-/* expires_ns: CLOCK_BOOTTIME from which on it is not there; 0: never. */
+/* expires_ns: CLOCK_BOOTTIME from which on it is not there; 0: as store_hash_expire_after()
+ * says, or never; STORE_NEVER: never, whatever that says. */
+#define STORE_NEVER UINT64_MAX
 int store_hash_put(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns);
 
 /* STORE_ABSENT where there is none. Needs no room. */
@@ -302,8 +304,11 @@ int store_hash_count(store_var_t *var, uint64_t *count);
  * the key's bytes go to `buffer`. STORE_ABSENT: that was the last. */
 int store_hash_next(store_var_t *var, const store_key_t *key, store_key_t *next, const store_buffer_t *buffer);
 
-/* When an element vanishes (CLOCK_BOOTTIME; 0: never), read and set. */
+/* When an element vanishes (CLOCK_BOOTTIME; 0: never). STORE_ABSENT where there is none. */
 int store_hash_expiry(store_var_t *var, const store_key_t *key, uint64_t *expires_ns);
+
+/* Does anything in it vanish, or has ever? Cheap. */
+bool store_hash_is_timed(const store_var_t *var);
 
 /* Free what has expired. */
 int store_hash_sweep(store_var_t *var, uint64_t *freed);

@@ -84,13 +84,7 @@ void shm_end(pTHX_ shm_var_t *var, int code)
 
 /* --- looks at one value --------------------------------------------------------------- */
 
-/* Where it is: a key, or an index, or (neither) the scalar. */
-typedef struct shm_place {
-    const store_key_t *key;
-    uint64_t           index;
-} shm_place_t;
-
-static int shm_get(shm_var_t *var, const shm_place_t *place, store_value_t *value, const store_buffer_t *buffer)
+int shm_get(shm_var_t *var, const shm_place_t *place, store_value_t *value, const store_buffer_t *buffer)
 {
     if (place->key != NULL) return store_hash_get(var->var, place->key, value, buffer);
     return var->type == STORE_ARRAY ? store_array_get(var->var, place->index, value, buffer) : store_scalar_get(var->var, value, buffer);
@@ -113,7 +107,7 @@ static int shm_get_long(shm_var_t *var, const shm_place_t *place, store_value_t 
 
 /* Into `sv`. False: there is none. A reference that leads nowhere any more was overwritten
  * meanwhile: the look is repeated. */
-static bool shm_fetch(pTHX_ shm_var_t *var, const shm_place_t *place, SV *sv)
+bool shm_fetch(pTHX_ shm_var_t *var, const shm_place_t *place, SV *sv)
 {
     char           space[1024], *memory;
     store_buffer_t buffer = { space, sizeof space };
@@ -268,7 +262,7 @@ SV *shm_fetch_chain(pTHX_ shm_var_t *var, SV **keys, int depth)
 
 #define SHM_MAX_INDEX ((IV)1 << 30)
 
-static void shm_check_index(pTHX_ IV index)
+void shm_check_index(pTHX_ IV index)
 {
     if (index < 0 || index >= SHM_MAX_INDEX) croak("An array index of %" IVdf " is out of range", index);
 }

@@ -7,6 +7,7 @@
  *   object.c    objects with destructors
  *   share.c     storing references: what they lead to becomes shared
  *   access.c    elements: what FETCH and STORE do, and magic that does it without methods
+ *   element.c   elements: additions, and when they vanish
  *   look.c      many elements of one moment
  *   space.c     namespaces as objects; locks and waiting
  *   operator.c  the operators of perl that are wrapped
@@ -192,6 +193,15 @@ void shm_begin_armed(pTHX_ shm_var_t *var); /* by a method: until commit or abor
 void shm_batch_commit(pTHX_ shm_var_t *var);
 void shm_batch_abort(pTHX_ shm_var_t *var);
 
+/* Where a value is: a key, or an index, or (neither) the scalar. */
+typedef struct shm_place {
+    const store_key_t *key;
+    uint64_t           index;
+} shm_place_t;
+int  shm_get(shm_var_t *var, const shm_place_t *place, store_value_t *value, const store_buffer_t *buffer);
+bool shm_fetch(pTHX_ shm_var_t *var, const shm_place_t *place, SV *sv);
+void shm_check_index(pTHX_ IV index);
+
 /* Into `sv`; false: there is none (sv is undef then). */
 bool shm_hash_fetch(pTHX_ shm_var_t *var, SV *key, SV *sv);
 bool shm_hash_exists(pTHX_ shm_var_t *var, SV *key);
@@ -224,6 +234,21 @@ SV *shm_array_take(pTHX_ shm_var_t *var, bool last);
 /* The value of $h{a}{b}…, gone through where it lies; NULL: to be done in perl's way. */
 SV *shm_fetch_chain(pTHX_ shm_var_t *var, SV **keys, int depth);
 
+/* --- element.c ------------------------------------------------------------------------------- */
+
+/* The place that a method's arguments (a key, an index, none) tell of; `key` is room for it. */
+shm_place_t shm_place_of(pTHX_ shm_var_t *var, SV *where, store_key_t *key);
+
+SV      *shm_add(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta);
+uint64_t shm_expires(pTHX_ SV *seconds); /* CLOCK_BOOTTIME, for store_hash_put() */
+uint64_t shm_expiry(pTHX_ shm_var_t *var, const shm_place_t *place, bool *there);
+void     shm_hash_keep_expiry(pTHX_ shm_var_t *var, SV *key, SV *value);
+bool     shm_hash_touch(pTHX_ shm_var_t *var, SV *key, uint64_t expires);
+SV      *shm_hash_ttl(pTHX_ shm_var_t *var, SV *key);
+void     shm_hash_expire(pTHX_ shm_var_t *var, SV *seconds);
+void     shm_hash_limit(pTHX_ shm_var_t *var, SV *elements);
+UV       shm_hash_sweep(pTHX_ shm_var_t *var);
+
 /* --- look.c ------------------------------------------------------------------------------- */
 
 /* All of it, of one moment: SVs, mortal, in an array that is mortal too: keys, or keys and
@@ -247,7 +272,6 @@ void     shm_remove(pTHX_ shm_var_t *var);
 int64_t  shm_timeout(pTHX_ SV *seconds); /* ns; undef or none: for ever */
 SV      *shm_lock(pTHX_ shm_var_t *var, bool write, int64_t timeout_ns);
 bool     shm_wait_change(pTHX_ shm_var_t *var, int64_t timeout_ns);
-SV      *shm_scalar_add(pTHX_ shm_var_t *var, SV *delta);
 IV       shm_splice_argument(pTHX_ SV *sv);
 
 /* --- operator.c, process.c ------------------------------------------------------------------- */

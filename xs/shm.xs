@@ -181,6 +181,14 @@ abort(self)
     shm_batch_abort(aTHX_ var);
 
 bool
+is_open(self)
+    SV *self
+  CODE:
+    RETVAL = store_is_open(shm_store_of(aTHX_ shm_self(aTHX_ self, 0)));
+  OUTPUT:
+    RETVAL
+
+bool
 wait_change(self, timeout = NULL)
     SV *self
     SV *timeout
@@ -247,8 +255,10 @@ void
 add(self, delta)
     SV *self
     SV *delta
+  PREINIT:
+    shm_place_t place = { NULL, 0 };
   PPCODE:
-    ST(0) = shm_scalar_add(aTHX_ shm_self(aTHX_ self, STORE_SCALAR), delta);
+    ST(0) = shm_add(aTHX_ shm_self(aTHX_ self, STORE_SCALAR), &place, delta);
     XSRETURN(1);
 
 MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Hash
@@ -317,7 +327,92 @@ SCALAR(self)
   OUTPUT:
     RETVAL
 
+void
+add(self, key, delta)
+    SV *self
+    SV *key
+    SV *delta
+  PREINIT:
+    shm_var_t  *var = shm_self(aTHX_ self, STORE_HASH);
+    store_key_t its;
+    shm_place_t place;
+  PPCODE:
+    place = shm_place_of(aTHX_ var, key, &its);
+    ST(0) = shm_add(aTHX_ var, &place, delta);
+    XSRETURN(1);
+
+void
+store(self, key, value, seconds = NULL)
+    SV *self
+    SV *key
+    SV *value
+    SV *seconds
+  CODE:
+    shm_hash_store(aTHX_ shm_self(aTHX_ self, STORE_HASH), key, value, shm_expires(aTHX_ seconds));
+
+void
+_keep_expiry(self, key, value)
+    SV *self
+    SV *key
+    SV *value
+  CODE:
+    shm_hash_keep_expiry(aTHX_ shm_self(aTHX_ self, STORE_HASH), key, value);
+
+bool
+touch(self, key, seconds)
+    SV *self
+    SV *key
+    SV *seconds
+  CODE:
+    RETVAL = shm_hash_touch(aTHX_ shm_self(aTHX_ self, STORE_HASH), key, shm_expires(aTHX_ seconds));
+  OUTPUT:
+    RETVAL
+
+SV *
+ttl(self, key)
+    SV *self
+    SV *key
+  CODE:
+    RETVAL = shm_hash_ttl(aTHX_ shm_self(aTHX_ self, STORE_HASH), key);
+  OUTPUT:
+    RETVAL
+
+void
+expire(self, seconds)
+    SV *self
+    SV *seconds
+  CODE:
+    shm_hash_expire(aTHX_ shm_self(aTHX_ self, STORE_HASH), seconds);
+
+void
+limit(self, elements)
+    SV *self
+    SV *elements
+  CODE:
+    shm_hash_limit(aTHX_ shm_self(aTHX_ self, STORE_HASH), elements);
+
+UV
+sweep(self)
+    SV *self
+  CODE:
+    RETVAL = shm_hash_sweep(aTHX_ shm_self(aTHX_ self, STORE_HASH));
+  OUTPUT:
+    RETVAL
+
 MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Array
+
+void
+add(self, index, delta)
+    SV *self
+    SV *index
+    SV *delta
+  PREINIT:
+    shm_var_t  *var = shm_self(aTHX_ self, STORE_ARRAY);
+    shm_place_t place;
+  PPCODE:
+    place = shm_place_of(aTHX_ var, index, NULL);
+    ST(0) = shm_add(aTHX_ var, &place, delta);
+    XSRETURN(1);
 
 void
 FETCH(self, index)

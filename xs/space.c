@@ -241,25 +241,6 @@ bool shm_wait_change(pTHX_ shm_var_t *var, int64_t timeout_ns)
     return true;
 }
 
-SV *shm_scalar_add(pTHX_ shm_var_t *var, SV *delta)
-{
-    store_value_t value;
-    SV           *sum;
-    int           code;
-    delta = sv_mortalcopy(delta);
-    if (SvROK(delta) || !looks_like_number(delta)) croak("Cannot add what is not a number");
-    shm_begin(aTHX_ var);
-    sum = shm_sum(aTHX_ shm_scalar_fetch(aTHX_ var), delta);
-    if (sum == NULL) {
-        shm_end(aTHX_ var, STORE_OK);
-        croak("Cannot add to a value that is not a number");
-    }
-    shm_encode(aTHX_ sum, &value);
-    code = store_scalar_put(var->var, &value);
-    shm_end(aTHX_ var, code);
-    return sum;
-}
-
 /* Offset or length as perl takes it: undef is 0, and warned of. */
 IV shm_splice_argument(pTHX_ SV *sv)
 {

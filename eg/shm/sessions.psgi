@@ -8,9 +8,10 @@ use strict;
 use warnings;
 use IPC::Shm;
 
-our %session : shm;        # name -> { hits, last }
-our $hits : shm;           # of all workers; no `= 0`: each worker that starts would reset it
-our %by_worker : shm;      # PID -> hits
+# Named apart from the package: plackup compiles this file in one that is named after its path.
+our %session : shm(sessions.session);        # name -> { hits, last }
+our $hits : shm(sessions.hits);              # of all workers; no `= 0`: each worker that starts would reset it
+our %by_worker : shm(sessions.by_worker);    # PID -> hits
 
 sub reply { my ($status, $text) = @_; return [ $status, [ 'Content-Type' => 'text/plain' ], ["$text\n"] ] }
 
@@ -25,7 +26,7 @@ sub hit {
     my $session = $session{$name} ||= { hits => 0 };
     $session->{hits}++;
     $session->{last} = time;
-    $by_worker{$$}++;
+    (tied %by_worker)->add($$, 1);
     return reply(200, "$session->{hits} of $n");
 }
 

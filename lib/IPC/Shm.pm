@@ -201,6 +201,16 @@ only a C<state> variable stays the same one.
 
 C<tie my %h, 'IPC::Shm::Tied'> (or C<my @a>, C<my $s>) makes such a variable by hand.
 
+=head2 Names apart from packages
+
+    our %session : shm(app.session);
+    my %session : shm(app.session);
+    tie my %session, 'IPC::Shm::Tied', 'app.session';
+
+are the variable C<%app.session>, whatever the package and the declared name. Needed where code is compiled in a
+package that is named after its path, as a F<.psgi> is. A name is words joined by C<.>, C<-> or C<::>, also with the sigil
+in front. A C<my> variable with a name outlives its scope, as C<our> does. C<tie> dies for arguments that it does not understand.
+
 =head2 What can be stored
 
 C<undef>, numbers (integers to 64 bits, doubles to the last bit), strings of bytes
@@ -278,6 +288,79 @@ a variable may die with C<Cannot share ...> (a value that cannot be stored), C<C
 C<Deadlock on ...> (see L</writelock>), C<... was removed> and C<... is damaged> (somebody has written to the files). None of
 them changes the variable.
 
+=head1 ELEMENTS AND QUEUES
+
+Methods of the object behind a variable, C<tied %h>, that look at one element and change it in one step: nobody comes between, and
+if it dies (or is killed) nothing has happened. None of them needs a lock. The place is a key for hashes, an index (from 0 on) for arrays, and nothing for
+scalars. Within C<update>, and within an operator that changes the same variable (C<sort> in place), a call is part of that change.
+
+=head2 add
+
+    my $sum = (tied %h)->add($key, $delta);
+    my $sum = (tied @a)->add($index, $delta);
+    my $sum = (tied $n)->add($delta);
+
+Add, and return the sum; what is absent or C<undef> counts as 0. Integers are added exactly
+as long as the sum is one of 64 bits, and as doubles beyond. Dies, and changes nothing, where the delta or what is
+stored is not a number. Waits, like any store, while another process holds a lock.
+
+=head2 insert
+
+    (tied %leader)->insert(main => $$) or return;    # somebody else was first
+
+Store only where there is no such key (array: never stored there; scalar: C<undef>). True if it did.
+
+=head2 replace
+
+    (tied %h)->replace($key, $old, $new) or redo;
+
+Store the new value only where the old one is there: equal as strings, or references to the same. C<undef> as the old value means:
+only if it is absent. True if it did.
+
+=head2 exchange
+
+    my $old = (tied %h)->exchange($key, $new);
+
+Store, and return what was there before; C<undef> if nothing was.
+
+=head2 update
+
+    my $new = (tied %h)->update($key, sub { $_ = "$_," if length; $_ .= $name });
+
+Call the sub with C<$_> as the element, and store what it has become, if the sub returns; returns the new value. If it dies, or is left by
+C<last>, nothing has happened. Other processes read on meanwhile, and wait to store: be short, and do not wait for others in it.
+
+=head2 store, expire
+
+    (tied %h)->store($key, $value, $seconds);
+    (tied %h)->expire($seconds);
+
+Store one element that vanishes after so many seconds (C<undef>: never; left out: as C<expire> says); and say so for all that is
+stored from now on, by whomever (C<undef>: never). What has vanished is not seen by any look or count. Its memory comes back bit by bit
+with later stores, and at once by C<sweep>. The clock is one that goes on in suspend, and that nobody can set (C<CLOCK_BOOTTIME>). An
+element that C<add>, C<replace>, C<exchange> or C<update> change vanishes when it would have; a plain store begins anew. Hashes only; arrays and
+scalars refuse.
+
+=head2 touch, ttl
+
+    (tied %h)->touch($key, $seconds) or print "too late\n";
+    my $left = (tied %h)->ttl($key);
+
+Let an element vanish after so many seconds from now; true if it is there. And: how many seconds are left; C<undef>: it does not vanish; -1: not there.
+
+=head2 sweep
+
+    my $freed = (tied %h)->sweep;
+
+Free all that has vanished. Returns how many elements that were.
+
+=head2 limit
+
+    (tied %h)->limit(10_000);
+
+At most so many elements (C<undef>: any number): for a new one another goes, if need be: one that was not read nor stored since a hand that
+goes round all of them came by last (the CLOCK approximation of "least recently used"). What one change stores itself stays.
+
 =head1 LOCKS
 
 The object behind a variable, C<tied %h>, has these methods. A lock is about that one
@@ -328,14 +411,6 @@ is an exception. Inside of another lock of the same process it does nothing.
 
 Call the sub under the write lock, for which it waits. Returns what the sub returns in the context of the call, and
 dies if it dies; the lock is released in any case. Dies if it is not given a code reference.
-
-=head2 add
-
-    my $sum = (tied $n)->add($delta);
-
-Add to a shared scalar, and return the sum, in one operation; C<undef> counts as 0. Integers are added exactly
-as long as the sum is one of 64 bits, and as doubles beyond. Dies, and changes nothing, where the delta or what is
-stored is not a number. Waits, like any store, while another process holds a lock. Only scalars have this method.
 
 =head2 wait_change
 

@@ -22,9 +22,10 @@ my $original;
 sub _import {
     my (undef, $package, $variable, @attributes) = @_;
     my $type = ref $variable ? $type_of{ Scalar::Util::reftype($variable) } : undef;
-    my @rest = grep { !/\A[Ss]hm\z/ } @attributes;
+    my @rest = grep { !/\A[Ss]hm(?:\(.*\))?\z/s } @attributes;
     goto &$original if !$type || @rest == @attributes;
-    share($type, $package, $variable);
+    my ($name) = map { /\A[Ss]hm\((.*)\)\z/s ? $1 : () } @attributes;
+    share($type, $package, $variable, $name);
     return if !@rest;
     @_ = (@_[ 0 .. 2 ], @rest);
     goto &$original;
@@ -40,17 +41,23 @@ sub install {
 
 # Tie a variable: a package variable by its name, a lexical to a new one. A name
 # that leads to what it is tied to already is left alone; it leads elsewhere after
-# the variable was removed. A lexical is a new variable each time that it comes into
+# the variable was removed. `shm(NAME)` is the variable of that name, whatever it is declared
+# as. A lexical without a name is a new variable each time that it comes into
 # scope; one that is tied already has not left it (`state`).
 sub share {
-    my ($type, $package, $variable) = @_;
+    my ($type, $package, $variable, $given) = @_;
     my $tied = $type == 3 ? tied %$variable : $type == 2 ? tied @$variable : tied $$variable;
-    my $name = IPC::Shm::_find_name($variable, $package);
+    my $name = defined $given ? IPC::Shm::Tied::_full_name($type, $given =~ s/\A\s+|\s+\z//gr) : _package_name($type, $package, $variable);
     return if !defined $name && IPC::Shm::Tied::_is_shared($tied);
-    $name = $sigil_of[$type] . $package . '::' . $name if defined $name;
     my $object = IPC::Shm::_new($type, $name);
     $object->_tie($variable) unless ref $tied && $tied == $object;
     return;
+}
+
+sub _package_name {
+    my ($type, $package, $variable) = @_;
+    my $name = IPC::Shm::_find_name($variable, $package);
+    return defined $name ? $sigil_of[$type] . $package . '::' . $name : undef;
 }
 
 1;
@@ -66,6 +73,7 @@ IPC::Shm::Attribute - the attribute : shm
 =head1 SYNOPSIS
 
     our %variable : shm;
+    our %session : shm(app.session);
 
 =head1 DESCRIPTION
 

@@ -80,11 +80,17 @@ It is what C<tied> returns. Its class is derived from C<IPC::Shm::Scalar>, C<IPC
 
 =over 4
 
-=item C<begin>, C<commit>, C<abort>
+=item C<begin>, C<commit>, C<abort>, C<is_open>
 
 What is done to this variable through this object between C<begin> and C<commit> is one change; this
 process sees it at once, others when it is committed, and never if it is aborted. C<begin> waits like a
-store. An object has at most one change open. It belongs to this one variable.
+store. An object has at most one change open, C<is_open> says whether. It belongs to this one variable. What is looked at in a change is not
+changed by others before its end.
+
+=item C<add>, C<store>, C<expire>, C<touch>, C<ttl>, C<sweep>, C<limit>
+
+As in L<IPC::Shm/ELEMENTS AND QUEUES>; all but C<add> for hashes. C<_keep_expiry($key, $value)> is a C<STORE> that leaves the
+time at which the element vanishes.
 
 =item C<all>
 

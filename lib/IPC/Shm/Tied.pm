@@ -2,10 +2,12 @@ package IPC::Shm::Tied;
 use strict;
 use warnings;
 use Carp ();
+use IPC::Shm::Elements;
 use IPC::Shm::Guard;
 
 our $VERSION  = '1.000';
-our @CARP_NOT = qw(IPC::Shm);
+our @ISA      = qw(IPC::Shm::Elements);    ## no critic (loaded above)
+our @CARP_NOT = qw(IPC::Shm IPC::Shm::Elements);
 
 @IPC::Shm::Scalar::ISA = @IPC::Shm::Array::ISA = @IPC::Shm::Hash::ISA = __PACKAGE__;
 
@@ -29,9 +31,26 @@ sub Size {
     return $size = int(($new + 63) / 64) * 64;
 }
 
-sub TIESCALAR { return IPC::Shm::_new(1, undef) }
-sub TIEARRAY  { return IPC::Shm::_new(2, undef) }
-sub TIEHASH   { return IPC::Shm::_new(3, undef) }
+# tie VARIABLE, 'IPC::Shm::Tied': a new anonymous variable; with a name, the variable of that name.
+sub TIESCALAR { my ($class, @name) = @_; return _tied(1, @name) }
+sub TIEARRAY  { my ($class, @name) = @_; return _tied(2, @name) }
+sub TIEHASH   { my ($class, @name) = @_; return _tied(3, @name) }
+
+sub _tied {
+    my ($type, @name) = @_;
+    Carp::croak("tie takes 'IPC::Shm::Tied' and at most a name, not " . @name . ' arguments') if @name > 1;
+    return IPC::Shm::_new($type, @name ? _full_name($type, $name[0]) : undef);
+}
+
+# The name of a variable as the user says it, apart from packages: without a sigil, or with its own.
+sub _full_name {
+    my ($type, $name) = @_;
+    my $sigil = (undef, '$', '@', '%')[$type];
+    Carp::croak('The name of a shared variable must be a string') if !defined $name || ref $name;
+    my ($bare) = $name =~ /\A\Q$sigil\E?([^\W\d]\w*(?:(?:\.|::|-)\w+)*)\z/;
+    Carp::croak("'$name' is no name for a shared variable: words, joined by '.', '-' or '::'") if !defined $bare;
+    return $sigil . $bare;
+}
 
 sub writelock { my ($self, $timeout) = @_; return scalar IPC::Shm::_from_callers_line($self->can('lock'), $self, 'write', $timeout) }
 sub readlock  { my ($self, $timeout) = @_; return scalar IPC::Shm::_from_callers_line($self->can('lock'), $self, 'read',  $timeout) }
@@ -90,9 +109,17 @@ Locks by hand. The first two wait, for C<$seconds> at most if that is given, and
 
 A lock for the rest of a scope (L<IPC::Shm/lock_guard>), and for the call of a sub (L<IPC::Shm/synchronize>).
 
-=head2 add
+=head2 add, insert, replace, exchange, update
 
-Atomic addition, for scalars only (L<IPC::Shm/add>).
+One element, or the value of a scalar, looked at and changed in one step (L<IPC::Shm/ELEMENTS AND QUEUES>).
+
+=head2 store, expire, touch, ttl, sweep, limit
+
+Elements that vanish (L<IPC::Shm/ELEMENTS AND QUEUES>).
+
+=head2 begin, commit, abort, is_open, id, lock, unlock_kind
+
+What engines have for the methods above: see L<IPC::Shm::Engine>.
 
 =head2 wait_change
 
@@ -122,7 +149,8 @@ data that does not refer to other data.
 
 =head2 TIESCALAR, TIEARRAY, TIEHASH
 
-C<tie my %h, 'IPC::Shm::Tied'> makes a new anonymous shared variable.
+C<tie my %h, 'IPC::Shm::Tied'> makes a new anonymous shared variable; C<tie my %h, 'IPC::Shm::Tied', 'app.session'> ties
+to the one of that name, which is made if need be (L<IPC::Shm/Names apart from packages>). Dies for other arguments.
 
 =head1 SEE ALSO
 

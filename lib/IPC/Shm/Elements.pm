@@ -1,0 +1,164 @@
+package IPC::Shm::Elements;
+use strict;
+use warnings;
+use Carp         ();
+use Scalar::Util ();
+
+our $VERSION  = '1.000';
+our @CARP_NOT = qw(IPC::Shm IPC::Shm::Tied);
+
+# One element at a time: looks and stores that are one change, on top of what every
+# engine has (IPC::Shm::Engine). In `place` is the key, or the index, or nothing.
+
+# The change that a method makes: until `commit`; undone where it is left in another way. Where
+# a change of the variable is open already it is part of that.
+sub _change {
+    my ($self) = @_;
+    my $open = $self->is_open;
+    $self->begin if !$open;
+    return bless { object => $self, ended => $open }, 'IPC::Shm::Elements::Change';
+}
+
+# An element that is stored again vanishes when it would have vanished.
+sub _keep_expiry { my ($self, @all) = @_; $self->STORE(@all); return }
+
+sub _places { my ($self) = @_; return $self->isa('IPC::Shm::Scalar') ? 0 : 1 }
+
+sub _check {
+    my ($name, $given, $self, $more) = @_;
+    my $places = _places($self);
+    return if $given == $places + $more;
+    my $what = $self->isa('IPC::Shm::Array') ? 'an index' : 'a key';
+    Carp::croak("$name takes " . ($places ? "$what and " : '') . ($more == 2 ? 'an old and a new value' : $name eq 'update' ? 'a sub' : 'a value'));
+    return;
+}
+
+sub _exists { my ($self, @place) = @_; return @place ? $self->EXISTS(@place) : defined $self->FETCH }
+
+sub insert   { _check('insert',   @_ - 1, $_[0], 1); return scalar IPC::Shm::_from_callers_line(\&_insert,   @_) }
+sub replace  { _check('replace',  @_ - 1, $_[0], 2); return scalar IPC::Shm::_from_callers_line(\&_replace,  @_) }
+sub exchange { _check('exchange', @_ - 1, $_[0], 1); return scalar IPC::Shm::_from_callers_line(\&_exchange, @_) }
+
+sub update {
+    _check('update', @_ - 1, $_[0], 1);
+    Carp::croak('update takes a sub') if ref $_[-1] ne 'CODE';
+    return scalar IPC::Shm::_from_callers_line(\&_update, @_);
+}
+
+sub _insert {
+    my ($self, @place) = @_;
+    my $value  = pop @place;
+    my $change = $self->_change;
+    return !!0 if _exists($self, @place);
+    $self->STORE(@place, $value);
+    $change->commit;
+    return 1;
+}
+
+sub _is_same {
+    my ($one, $other) = @_;
+    return !defined $one && !defined $other if !defined $one || !defined $other;
+    return ref $one && ref $other && Scalar::Util::refaddr($one) == Scalar::Util::refaddr($other) if ref $one || ref $other;
+    return $one eq $other;
+}
+
+sub _replace {
+    my ($self, @place) = @_;
+    my ($old,  $new)   = splice @place, -2;
+    my $change = $self->_change;
+    if   (defined $old) { return !!0 if !_is_same(scalar $self->FETCH(@place), $old) }
+    else                { return !!0 if _exists($self, @place) }
+    $self->_keep_expiry(@place, $new);
+    $change->commit;
+    return 1;
+}
+
+sub _exchange {
+    my ($self, @place) = @_;
+    my $new    = pop @place;
+    my $change = $self->_change;
+    my $old    = $self->FETCH(@place);
+    $self->_keep_expiry(@place, $new);
+    $change->commit;
+    return $old;
+}
+
+# A sub that is left by `last` or `goto` has not returned, either.
+sub _update {
+    my ($self, @place) = @_;
+    my $code   = pop @place;
+    my $change = $self->_change;
+    my $value  = $self->FETCH(@place);
+    my $returned;
+    for ($value) { $code->(); $returned = 1 }
+    return undef if !$returned;    ## no critic (no value)
+    $self->_keep_expiry(@place, $value);
+    $change->commit;
+    return $value;
+}
+
+# What only elements with keys have.
+for my $name (qw(expire touch ttl sweep limit)) {
+    no strict 'refs';              ## no critic (a method each)
+    *$name = sub { return Carp::croak("Only the elements of hashes can vanish: there is no $name for arrays and scalars") };
+}
+
+# Stores as perl does; with a time limit only into hashes.
+sub store {
+    my ($self, @arguments) = @_;
+    Carp::croak('Only the elements of hashes can vanish: store for arrays and scalars takes no seconds') if @arguments > 1 + _places($self);
+    _check('store', scalar @arguments, $self, 1);
+    IPC::Shm::_from_callers_line($self->can('STORE'), $self, @arguments);
+    return;
+}
+
+package IPC::Shm::Elements::Change;    ## no critic (a small guard)
+
+sub commit {
+    my ($self) = @_;
+    return if $self->{ended}++;
+    $self->{object}->commit;
+    return;
+}
+
+sub DESTROY {
+    my ($self) = @_;
+    return if $self->{ended}++;
+    local ($@, $!, $?);
+    eval { $self->{object}->abort; 1 };
+    return;
+}
+
+1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+IPC::Shm::Elements - one element of a shared variable at a time
+
+=head1 SYNOPSIS
+
+    (tied %hits)->add($address, 1);
+    (tied %leader)->insert(main => $$) or return;
+    (tied %config)->update(limit => sub { $_ = 10 if $_ > 10 });
+
+=head1 DESCRIPTION
+
+Methods of the object behind a shared variable, for all engines. They are described in L<IPC::Shm/ELEMENTS AND QUEUES>.
+
+=head2 insert, replace, exchange, update
+
+Change one element by what it was; nobody comes between.
+
+=head2 store, expire, touch, ttl, sweep, limit
+
+Elements that vanish. Here are the refusals for arrays and scalars; engines have the others.
+
+=head1 SEE ALSO
+
+L<IPC::Shm>, L<IPC::Shm::Engine>
+
+=cut
