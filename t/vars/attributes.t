@@ -90,10 +90,11 @@ prints "package P; $own package main; use IPC::Shm; package P; our \$x : nonsens
 for my $wrong (
     [ 'sub f : shm { }', 'CODE attribute: shm' ],
     [ 'our $x : SHM',    'SCALAR attribute: SHM' ],
-    [ 'our $x : shm(5)', 'SCALAR attribute: shm(5)' ]
     )
 {
     my ($code, $what) = @$wrong;
     prints "use IPC::Shm; eval q{$code; 1} or print \$@", qr/^Invalid \Q$what\E at \(eval \d+\) line 1/, "refused: $code";
 }
+prints 'use IPC::Shm; eval q{our $x : shm(5); 1} or print $@', qr/^'5' is no name for a shared variable.* at \(eval \d+\) line 1/,
+    'refused: what is no name';
 done_testing;
