@@ -40,6 +40,7 @@ int store_begin(store_var_t *var, int64_t deadline_ns)
         if (!var->write_held) lock_leave(var);
         return STORE_E_DAMAGED;
     }
+    __atomic_thread_fence(__ATOMIC_RELEASE); /* who reads this draft sees the serial that it is for: pairs with look_begin() */
     change_copy_state(change_draft(var), &record->state[record->serial & 1]);
     var->open          = true;
     var->changed       = false;
@@ -53,7 +54,7 @@ static void change_close(store_var_t *var)
     change_settle(var->space, var->record, &doomed);
     var->open = false;
     if (!var->write_held) {
-        var->courteous = __atomic_load_n(&var->record->lock.waiting, __ATOMIC_RELAXED) != 0;
+        var->courteous = lock_is_waited_for(var->record);
         lock_leave(var);
     }
     else if (__atomic_load_n(&var->record->lock.waiting, __ATOMIC_SEQ_CST) != 0) /* pairs with store_wait_change() */

@@ -142,7 +142,8 @@ typedef struct store_record {
     /* Written by writers and those who come and go. */
     pool_lock_t  lock;
     uint64_t     count;   /* stored references << 32 | handles; 0: being destroyed, for ever */
-    uint64_t     readers; /* not 0: there may be read locks */
+    uint32_t     readers;  /* not 0: there may be read locks */
+    uint32_t     settling; /* not 0: the holder may be settling what a dead one left: see lock_inherit() */
     store_link_t todo;    /* of an open change             */
     uint32_t     generation;
     uint32_t     type;
@@ -153,7 +154,8 @@ typedef struct store_record {
     uint64_t     epoch;      /* of the last search for garbage that must not take it */
     uint64_t     expire_ns;  /* hashes: default */
     uint64_t     limit;      /* hashes */
-    uint64_t     timed;      /* hashes: not 0 if cells expire */
+    uint32_t     timed;      /* hashes: not 0 if cells expire */
+    store_link_t doomed;     /* the next one that who destroys this one is to destroy */
 } store_record_t;
 
 POOL_STATIC_ASSERT(sizeof(store_record_t) == 192, "a variable has three cache lines");
@@ -180,7 +182,7 @@ typedef struct store_mark {
 
 typedef struct store_cell {
     store_link_t next; /* in its chain: hashes by (hash, key), of one key the newest first; arrays: the older version */
-    store_link_t todo;
+    store_link_t todo; /* on the list of a change: the next; the cell itself: on none, and it has a counted reference */
     uint64_t     from, until;
     uint32_t     hash; /* bits reversed; arrays: low bits of the position */
     uint32_t     key_length;

@@ -41,7 +41,7 @@ static uint64_t lock_find_reader(const store_var_t *var, uint64_t who)
 }
 
 /* Seq_cst: pairs with the look in lock_has_readers() and lock_try_fast(). */
-static void lock_mark_readers(store_record_t *record, uint64_t value)
+static void lock_mark_readers(store_record_t *record, uint32_t value)
 {
     __atomic_store_n(&record->readers, value, __ATOMIC_SEQ_CST);
 }
@@ -155,12 +155,28 @@ static bool lock_swap(pool_lock_t *lock, uint64_t from, uint64_t to)
     return __atomic_compare_exchange_n(&lock->holder, &from, to, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
+/* `settling` is set before the place is taken, and set back by a holder who has settled: as
+ * long as the dead one holds it nobody sets it back. So a recovery that reads the holder and
+ * then 0 knows that no heir is at work (recover_lock(): both seq_cst). One who comes too late
+ * may leave it set. */
 bool lock_inherit(store_t *space, store_record_t *record, store_doomed_t *doomed)
 {
-    if (!pool_lock_take_over(space->identity, &record->lock, space_me(space))) return false;
+    uint64_t holder = __atomic_load_n(&record->lock.holder, __ATOMIC_SEQ_CST);
+    if (holder == 0 || !space_is_dead(space, holder)) return false;
+    __atomic_store_n(&record->settling, 1, __ATOMIC_SEQ_CST);
+    if (!lock_swap(&record->lock, holder, space_me(space))) return false;
     lock_mark_readers(record, 1);
     change_settle(space, record, doomed);
     __atomic_store_n(&record->exclusive, 0, __ATOMIC_SEQ_CST); /* pairs with lock_await_readable() */
+    __atomic_store_n(&record->settling, 0, __ATOMIC_SEQ_CST);
+    return true;
+}
+
+bool lock_is_settled(store_t *space, store_record_t *record)
+{
+    if (!pool_lock_try(&record->lock, space_me(space))) return false;
+    __atomic_store_n(&record->settling, 0, __ATOMIC_SEQ_CST);
+    pool_lock_release(&record->lock);
     return true;
 }
 
@@ -275,7 +291,7 @@ int lock_enter(store_var_t *var, int64_t deadline_ns)
     /* Somebody waited when we let go last: he comes first, for a moment. */
     if (POOL_UNLIKELY(var->courteous)) {
         var->courteous = false;
-        for (i = 0; i < POOL_LOCK_SPINS && __atomic_load_n(&var->record->lock.waiting, __ATOMIC_RELAXED) != 0
+        for (i = 0; i < POOL_LOCK_SPINS && lock_is_waited_for(var->record)
                     && __atomic_load_n(&var->record->lock.holder, __ATOMIC_RELAXED) == 0;
              i++)
             sched_yield();
@@ -314,7 +330,7 @@ bool store_unlock_write(store_var_t *var)
 {
     if (!var->write_held) return false;
     var->write_held = false;
-    var->courteous  = __atomic_load_n(&var->record->lock.waiting, __ATOMIC_RELAXED) != 0;
+    var->courteous  = lock_is_waited_for(var->record);
     lock_count_held(-1);
     __atomic_store_n(&var->record->exclusive, 0, __ATOMIC_SEQ_CST); /* pairs with lock_await_readable() */
     lock_leave(var);
@@ -342,6 +358,11 @@ int lock_await_readable(store_var_t *var, int64_t deadline_ns)
     int code = POOL_FULL;
     while (code == POOL_FULL) {
         if (__atomic_load_n(&var->record->exclusive, __ATOMIC_SEQ_CST) == 0) return STORE_OK;
+        if (pool_lock_try(&var->record->lock, space_me(var->space))) { /* nobody has it: it is a mistake */
+            __atomic_store_n(&var->record->exclusive, 0, __ATOMIC_SEQ_CST);
+            pool_lock_release(&var->record->lock);
+            return STORE_OK;
+        }
         code = lock_await_free(var, deadline_ns);
     }
     return code;

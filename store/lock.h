@@ -51,6 +51,15 @@ static inline bool lock_is_held(store_t *space, const store_record_t *record)
 /* Take the place of a dead writer, its change finished or undone. False: it lives, or there is none. */
 bool lock_inherit(store_t *space, store_record_t *record, store_doomed_t *doomed);
 
+/* `settling` is set: is there nobody who inherits, for sure? */
+bool lock_is_settled(store_t *space, store_record_t *record);
+
+/* Does anybody wait to write? (Not: for a change.) */
+static inline bool lock_is_waited_for(const store_record_t *record)
+{
+    return (__atomic_load_n(&record->lock.waiting, __ATOMIC_RELAXED) & POOL_LOCK_WAIT_HOLD) != 0;
+}
+
 /* A child holds no locks. */
 void lock_forget_held(void);
 

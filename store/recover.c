@@ -33,7 +33,7 @@ typedef struct recovery {
     size_t          count, room;
     pool_t         *last_pool; /* the last verdict: neighbours are alike */
     uint64_t        last_owner;
-    bool            failed;
+    bool            failed, unsettled;
     uint64_t        freed;
     store_doomed_t  doomed;
 } recovery_t;
@@ -92,6 +92,22 @@ static bool recover_is_names(store_t *space, store_link_t link)
     return (uint32_t)__atomic_load_n(&space->header->names, __ATOMIC_ACQUIRE) == row_slot(link) + 1;
 }
 
+/* A change that a dead writer left open is settled. Where a live process is at that, cells of
+ * the dead are still on the list of the change: they must not be freed under its hands. */
+static void recover_lock(recovery_t *recovery, store_link_t link, store_record_t *record)
+{
+    store_t    *space = recovery->space;
+    store_ref_t ref;
+    if (!record_pin(space, link, &ref)) return;
+    if (lock_inherit(space, record, &recovery->doomed)) {
+        pool_lock_release(&record->lock);
+        recovery->freed++;
+    }
+    else if (__atomic_load_n(&record->settling, __ATOMIC_SEQ_CST) != 0 && !lock_is_settled(space, record))
+        recovery->unsettled = true; /* the next recovery frees them */
+    record_unpin(space, &ref);
+}
+
 static void recover_variable(store_t *space, store_link_t link, void *context)
 {
     recovery_t     *recovery = (recovery_t *)context;
@@ -109,8 +125,9 @@ static void recover_variable(store_t *space, store_link_t link, void *context)
         }
         return;
     }
-    if (STORE_LOAD(record->lock.holder) != 0 && lock_inherit(space, record, &recovery->doomed)) {
-        pool_lock_release(&record->lock);
+    if (STORE_LOAD(record->lock.holder) != 0 || STORE_LOAD(record->settling) != 0) recover_lock(recovery, link, record);
+    if (STORE_LOAD(record->count) == 0 && row_take(space, link, 0)) { /* who took it to 0 died there */
+        ref_doom(space, link, &recovery->doomed);
         recovery->freed++;
     }
 }
@@ -118,7 +135,7 @@ static void recover_variable(store_t *space, store_link_t link, void *context)
 static void recover_cell(store_t *space, store_link_t link, void *context)
 {
     recovery_t *recovery = (recovery_t *)context;
-    ref_drop_cell(space, link, &recovery->doomed);
+    ref_drop_piece(space, link, &recovery->doomed);
 }
 
 /* --- garbage --------------------------------------------------------------------------- */
@@ -174,6 +191,16 @@ static bool search_try(search_t *search, store_var_t *var)
     return look_is_current(var, &sight);
 }
 
+static void search_locked(search_t *search, store_var_t *var)
+{
+    if (lock_enter(var, store_deadline(INT64_C(200000000))) != STORE_OK) {
+        search->failed = true;
+        return;
+    }
+    if (!search_try(search, var)) search->failed = true;
+    lock_leave(var);
+}
+
 /* What a variable leads to. Where it changes all the time, nobody changes it for a moment. */
 static void search_variable(search_t *search, uint32_t slot)
 {
@@ -183,14 +210,12 @@ static void search_variable(search_t *search, uint32_t slot)
     int             tries;
     if (ref.generation == 0 || ref.type < STORE_SCALAR || ref.type > STORE_HASH) return;
     handle_internal(&var, search->space, &ref);
+    var.is_glance = true; /* it may be destroyed meanwhile, and another one in its place */
     for (tries = 0; tries < 4; tries++)
         if (search_try(search, &var) || STORE_LOAD(record->generation) != ref.generation) return;
-    if (lock_enter(&var, store_deadline(INT64_C(200000000))) != STORE_OK) {
-        search->failed = search->failed || STORE_LOAD(record->generation) == ref.generation;
-        return;
-    }
-    if (!search_try(search, &var) && STORE_LOAD(record->generation) == ref.generation) search->failed = true;
-    lock_leave(&var);
+    if (!record_pin(search->space, row_link(STORE_ROW_VARIABLES, slot), &ref)) return;
+    search_locked(search, &var);
+    record_unpin(search->space, &ref);
 }
 
 static void search_mark(store_t *space, store_link_t link, void *context)
@@ -286,7 +311,7 @@ static uint64_t recover_all(store_t *space)
     recovery.freed += marks_reap(space);
     dead.is_listed = recover_is_listed;
     dead.context   = &recovery;
-    for (row = STORE_ROW_VARIABLES; row < space->rows && !recovery.failed; row++) {
+    for (row = STORE_ROW_VARIABLES; row < space->rows && !recovery.failed && !recovery.unsettled; row++) {
         dead.prepare = row >= STORE_ROW_CELLS ? recover_cell : NULL;
         if (row != STORE_ROW_MARKS) recovery.freed += row_free_dead(space, row, &dead);
         ref_destroy(space, &recovery.doomed);

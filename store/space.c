@@ -67,7 +67,7 @@ pool_t *row_open(store_t *space, uint32_t row, uint32_t part, bool create, store
         space_fail(err, STORE_E_NOSPC, 0, space->path, "has reached its largest size");
         return NULL;
     }
-    if ((pool = __atomic_load_n(&view->part[part], __ATOMIC_ACQUIRE)) != NULL && view->data[part] != NULL) return pool;
+    if ((pool = __atomic_load_n(&view->part[part], __ATOMIC_ACQUIRE)) != NULL && __atomic_load_n(&view->data[part], __ATOMIC_ACQUIRE) != NULL) return pool;
     spec = row_spec(space, row, part);
     size = pool_size(&spec);
     if ((place = row_place(space, row, part, size, create)) == 0) {

@@ -93,7 +93,7 @@ static inline void *row_ptr(store_t *space, store_link_t link)
     data = __atomic_load_n(&row->data[part], __ATOMIC_ACQUIRE);
     if (POOL_UNLIKELY(data == NULL)) {
         if (row_open(space, row_of(link), part, false, NULL) == NULL) return NULL;
-        data = row->data[part];
+        data = __atomic_load_n(&row->data[part], __ATOMIC_ACQUIRE);
     }
     return data + (uint64_t)(slot - row_base(part)) * row->size;
 }
@@ -104,7 +104,7 @@ static inline pool_t *row_pool(store_t *space, store_link_t link, uint64_t *inde
     uint32_t slot = row_slot(link), part = row_part(slot);
     if (row_ptr(space, link) == NULL) return NULL;
     *index = slot - row_base(part);
-    return space->row[row_of(link)].part[part];
+    return __atomic_load_n(&space->row[row_of(link)].part[part], __ATOMIC_RELAXED); /* row_ptr() has seen `data` */
 }
 
 /* As in pool.h; of a link that leads nowhere: false. */

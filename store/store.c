@@ -284,19 +284,20 @@ typedef struct store_removal {
 static void remove_variable(store_t *store, store_link_t link, void *context)
 {
     const store_removal_t *removal = (const store_removal_t *)context;
-    store_record_t        *record  = (store_record_t *)row_ptr(store, link);
-    store_ref_t            ref     = { row_slot(link), STORE_LOAD(record->generation), STORE_LOAD(record->type), 0 };
-    store_var_t            var;
     int64_t                deadline = store_deadline(removal->patience_ns);
+    store_ref_t            ref;
+    store_var_t            var;
     int                    code;
-    if (ref.generation == 0) return;
+    if (!record_pin(store, link, &ref)) return;
     handle_internal(&var, store, &ref);
     do code = store_begin(&var, deadline);
     while (code == STORE_INTERRUPTED);
-    if (code != STORE_OK) return;
-    STORE_STORE(change_draft(&var)->flags, STORE_FLAG_REMOVED);
-    var.changed = true;
-    store_commit(&var);
+    if (code == STORE_OK) {
+        STORE_STORE(change_draft(&var)->flags, STORE_FLAG_REMOVED);
+        var.changed = true;
+        store_commit(&var);
+    }
+    record_unpin(store, &ref);
 }
 
 /* The file goes first: who comes from now on makes a new one. Release: who finds it
@@ -454,6 +455,7 @@ static void list_count(store_t *store, store_record_t *record, const store_sight
 {
     store_var_t var;
     handle_internal(&var, store, &one->ref);
+    var.is_glance = true;
     one->bytes  = sizeof(store_record_t);
     one->blocks = one->ref.type == STORE_HASH ? hash_pages(store, record) : one->ref.type == STORE_ARRAY ? array_pages(store, &sight->state) : 0;
     if (one->ref.type == STORE_HASH) hash_each(&var, sight, list_count_cell, one);

@@ -61,14 +61,23 @@ void ref_drop(store_t *space, const store_ref_t *ref, store_doomed_t *doomed)
 }
 
 /* The mark that it is counted goes first, comes last: who dies between leaves a count that
- * is too large. */
+ * is too large. `todo` is for ref_drop_piece(). */
 void ref_drop_cell(store_t *space, store_link_t link, store_doomed_t *doomed)
 {
     store_cell_t *cell = cell_at(space, link);
     store_ref_t   ref;
     if (cell == NULL || (STORE_LOAD(cell->flags) & STORE_CELL_COUNTED) == 0 || !cell_ref(space, link, cell, &ref)) return;
+    STORE_STORE(cell->todo, link);
     __atomic_store_n(&cell->flags, (uint8_t)(cell->flags & ~STORE_CELL_COUNTED), __ATOMIC_RELEASE);
     ref_drop(space, &ref, doomed);
+}
+
+/* Blocks and pages are in the same rows, and the bytes of a block are anybody's. But where a
+ * cell has `todo` a block has nothing, and a page a link, never to itself. */
+void ref_drop_piece(store_t *space, store_link_t link, store_doomed_t *doomed)
+{
+    const store_cell_t *cell = cell_at(space, link);
+    if (cell != NULL && STORE_LOAD(cell->todo) == link) ref_drop_cell(space, link, doomed);
 }
 
 bool ref_count_cell(store_t *space, store_link_t link)
@@ -76,17 +85,22 @@ bool ref_count_cell(store_t *space, store_link_t link)
     store_cell_t *cell = cell_at(space, link);
     store_ref_t   ref;
     if (cell == NULL || !cell_ref(space, link, cell, &ref) || !ref_take(space, &ref)) return false;
+    STORE_STORE(cell->todo, link);
     __atomic_store_n(&cell->flags, (uint8_t)(cell->flags | STORE_CELL_COUNTED), __ATOMIC_RELEASE);
     return true;
 }
 
 /* After it was published: a search for garbage that began before this look at the epoch
- * finds it shaded; one that begins later finds it in its place. */
+ * finds it shaded; one that begins later finds it in its place. The epoch only grows: who
+ * was stopped here for the length of a search must not take the next one's shade away. */
 static void ref_shade(store_t *space, const store_ref_t *ref)
 {
     store_record_t *record = record_at(space, ref->slot);
+    uint64_t        epoch, had;
     if (record == NULL || STORE_LOAD(record->generation) != ref->generation) return;
-    __atomic_store_n(&record->epoch, __atomic_load_n(&space->header->epoch, __ATOMIC_SEQ_CST), __ATOMIC_SEQ_CST);
+    epoch = __atomic_load_n(&space->header->epoch, __ATOMIC_SEQ_CST);
+    had   = STORE_LOAD(record->epoch);
+    while (had < epoch && !__atomic_compare_exchange_n(&record->epoch, &had, epoch, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {}
 }
 
 void ref_shade_cell(store_t *space, store_link_t link)
@@ -108,6 +122,10 @@ void cell_destroy(store_t *space, store_record_t *record, store_link_t *head, st
     }
     change_retire(record);
     cell_adopt(space, link);
+    if (!row_is_mine(space, link)) { /* freed already: links that make no sense could lead round for ever */
+        STORE_STORE(*head, 0);
+        return;
+    }
     __atomic_store_n(head, STORE_LOAD(cell->next), __ATOMIC_RELEASE);
     ref_drop_cell(space, link, doomed);
     cell_free(space, link);
@@ -140,19 +158,38 @@ static void ref_destroy_one(store_t *space, store_link_t link, store_doomed_t *d
 void ref_doom(store_t *space, store_link_t link, store_doomed_t *doomed)
 {
     store_record_t *record = (store_record_t *)row_ptr(space, link);
-    STORE_STORE(record->epoch, *doomed);
+    STORE_STORE(record->doomed, *doomed);
     *doomed = link;
 }
 
+/* Shared memory may say anything: only what is ours is destroyed, and it is so once. */
 void ref_destroy(store_t *space, store_doomed_t *doomed)
 {
     while (*doomed != 0) {
-        store_link_t    link   = *doomed;
-        store_record_t *record = (store_record_t *)row_ptr(space, link);
-        if (record == NULL) break;
-        *doomed = (store_link_t)STORE_LOAD(record->epoch);
+        store_link_t          link   = *doomed;
+        const store_record_t *record = row_of(link) == STORE_ROW_VARIABLES ? (const store_record_t *)row_ptr(space, link) : NULL;
+        *doomed                      = 0;
+        if (record == NULL || !row_is_mine(space, link)) break;
+        *doomed = STORE_LOAD(record->doomed);
         ref_destroy_one(space, link, doomed);
     }
+}
+
+bool record_pin(store_t *space, store_link_t link, store_ref_t *ref)
+{
+    const store_record_t *record = (const store_record_t *)row_ptr(space, link);
+    ref->slot       = row_slot(link);
+    ref->generation = STORE_LOAD(record->generation);
+    ref->type       = STORE_LOAD(record->type);
+    ref->is_text    = 0;
+    return ref->generation != 0 && ref->type >= STORE_SCALAR && ref->type <= STORE_HASH && ref_take(space, ref);
+}
+
+void record_unpin(store_t *space, const store_ref_t *ref)
+{
+    store_doomed_t doomed = 0;
+    ref_drop(space, ref, &doomed);
+    ref_destroy(space, &doomed);
 }
 
 /* --- marks ---------------------------------------------------------------------------- */
@@ -188,13 +225,15 @@ store_link_t mark_new(store_t *space, const store_ref_t *ref, store_error_t *err
     return mark_make(space, ref, 0, err);
 }
 
-/* The mark is this process's. */
+/* The mark is this process's. What it is on may be gone: recovery destroys what its maker,
+ * who died, had not told anybody of; and the slot may be another variable's by now. */
 static void mark_uncount(store_t *space, store_link_t link, store_doomed_t *doomed)
 {
-    store_mark_t *mark = (store_mark_t *)row_ptr(space, link);
-    if (mark == NULL || STORE_LOAD(mark->state) != STORE_MARK_COUNTED) return;
+    store_mark_t         *mark   = (store_mark_t *)row_ptr(space, link);
+    const store_record_t *record = mark != NULL ? record_at(space, STORE_LOAD(mark->slot)) : NULL;
+    if (record == NULL || STORE_LOAD(mark->state) != STORE_MARK_COUNTED) return;
     __atomic_store_n(&mark->state, STORE_MARK_NONE, __ATOMIC_RELEASE);
-    count_down(space, mark->slot, COUNT_HANDLE, doomed);
+    if (STORE_LOAD(record->generation) == STORE_LOAD(mark->generation)) count_down(space, mark->slot, COUNT_HANDLE, doomed);
 }
 
 void mark_free(store_t *space, store_link_t link, store_doomed_t *doomed)
@@ -520,6 +559,7 @@ void store_fork_parent_pid(int child)
 void store_fork_child(void)
 {
     store_var_t *var;
+    size_t       at;
     for (var = handles; var != NULL; var = var->next) {
         store_mark_t *mark = (store_mark_t *)row_ptr(var->space, var->child_mark);
         var->mark          = var->child_mark;
@@ -531,8 +571,9 @@ void store_fork_child(void)
             STORE_STORE(mark->child, (uint32_t)getpid());
         }
     }
+    for (at = 0; at < transit_count; at++) transits[at].space->users--; /* they are the parent's */
     transit_count = 0;
-    handles_child = handles != NULL;
+    __atomic_store_n(&handles_child, handles != NULL, __ATOMIC_RELAXED);
     lock_forget_held();
     handles_let_go();
 }
@@ -561,13 +602,17 @@ void store_fork_adopt(void)
     handles_adopt();
 }
 
+/* Of the threads that a child has by now, one does it and the others wait. Acquire and
+ * release pair with each other. */
 void handles_adopt(void)
 {
     store_var_t *var;
-    if (POOL_LIKELY(!handles_child)) return;
-    handles_child = false;
+    if (POOL_LIKELY(!__atomic_load_n(&handles_child, __ATOMIC_ACQUIRE))) return;
+    handles_hold();
     for (var = handles; var != NULL; var = var->next)
         if (var->adopting) handle_adopt(var);
+    __atomic_store_n(&handles_child, false, __ATOMIC_RELEASE);
+    handles_let_go();
 }
 
 /* This process is about to become another program, or, with false, that failed. */

@@ -47,7 +47,7 @@ static inline store_record_t *record_at(store_t *space, uint32_t slot)
     return (store_record_t *)row_ptr(space, row_link(STORE_ROW_VARIABLES, slot));
 }
 
-/* Variables that nothing uses any more, linked through record->epoch: destroyed when no
+/* Variables that nothing uses any more, linked through record->doomed: destroyed when no
  * lock is held. */
 typedef store_link_t store_doomed_t;
 
@@ -57,14 +57,23 @@ typedef store_link_t store_doomed_t;
 bool ref_take(store_t *space, const store_ref_t *ref);
 void ref_drop(store_t *space, const store_ref_t *ref, store_doomed_t *doomed);
 
-/* The cell's reference, if it has one that is counted, is dropped. */
+/* The cell's reference, if it has one that is counted, is dropped. The cell is this process's,
+ * on no list. */
 void ref_drop_cell(store_t *space, store_link_t link, store_doomed_t *doomed);
+
+/* The same for what a dead process owned: a cell, or a block or page that says anything. */
+void ref_drop_piece(store_t *space, store_link_t link, store_doomed_t *doomed);
 
 /* Count the reference in a new cell. False: what it leads to is gone. */
 bool ref_count_cell(store_t *space, store_link_t link);
 
 /* A reference was published: no search for garbage that is under way may miss it. */
 void ref_shade_cell(store_t *space, store_link_t link);
+
+/* Keep a variable, which this process has no handle of, from being destroyed for a while.
+ * False: it is gone. Who dies leaves a count that is too large. */
+bool record_pin(store_t *space, store_link_t link, store_ref_t *ref);
+void record_unpin(store_t *space, const store_ref_t *ref);
 
 /* Put one that is this process's, and that no count leads to, onto the list. */
 void ref_doom(store_t *space, store_link_t link, store_doomed_t *doomed);
