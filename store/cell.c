@@ -151,8 +151,8 @@ store_link_t cell_make(store_t *space, const store_key_t *key, const store_value
     store_cell_t *cell;
     cell_cursor_t cursor;
 
-    if (text + digits > UINT32_MAX) {
-        space_fail(err, STORE_E_ARGUMENT, 0, space->path, "cannot hold a value of more than 4 GB");
+    if (value->kind >= STORE_KINDS || text > UINT32_MAX - digits) {
+        space_fail(err, STORE_E_ARGUMENT, 0, space->path, value->kind >= STORE_KINDS ? "cannot hold a value of no kind" : "cannot hold a value of more than 4 GB");
         return 0;
     }
     if ((link = row_alloc(space, row, err)) == 0) return 0;
