@@ -91,6 +91,7 @@ static inline store_var_t *var_of(store_t *store, const store_ref_t *ref)
         int code_ = AGAIN(call);                                                                    \
         if (code_ != STORE_OK) {                                                                    \
             printf("# %s line %d: %s: %s\n", __FILE__, __LINE__, #call, store_strerror(code_));     \
+            fflush(stdout);                                                                         \
             if (getpid() != test_main) _exit(9);                                                    \
             printf("Bail out! %s\n", #call);                                                        \
             exit(2);                                                                                \
