@@ -108,7 +108,8 @@ static uint64_t cell_number(const store_value_t *value, uint8_t number[sizeof(st
     case STORE_UINT:
     case STORE_DOUBLE:
     case STORE_DUAL_INT:
-    case STORE_DUAL_DOUBLE: memcpy(number, &value->number.u, 8); return 8;
+    case STORE_DUAL_DOUBLE:
+    case STORE_CONSTANT: memcpy(number, &value->number.u, 8); return 8;
     case STORE_REF:
         memset(&ref, 0, sizeof ref);
         ref.slot       = value->number.ref.slot;

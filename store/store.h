@@ -202,6 +202,7 @@ enum store_kind {
     STORE_REF,         /* ref; text: the class it is blessed into   */
     STORE_DUAL_INT,    /* number.i and text (bytes)                 */
     STORE_DUAL_DOUBLE, /* number.d and text (bytes)                 */
+    STORE_CONSTANT,    /* number.i, a constant of the class in text */
     STORE_KINDS
 };
 

@@ -56,18 +56,6 @@ static void shm_check_container(pTHX_ SV *target)
     if ((SvTYPE(target) == SVt_PVHV || SvTYPE(target) == SVt_PVAV) && SvREADONLY(target)) shm_cannot(aTHX_ "a read-only array or hash");
 }
 
-/* Is it a value that a class has once for all, as the booleans of JSON? The program does
- * not mean to share that: a double of it is stored. */
-static bool shm_is_singleton(pTHX_ SV *reference)
-{
-    static const char *const classes[] = { "JSON::PP::Boolean", "Types::Serialiser::Boolean", "Types::Serialiser::BooleanBase", "boolean" };
-    size_t                   i;
-    if (!SvOBJECT(SvRV(reference)) || SvTYPE(SvRV(reference)) >= SVt_PVAV) return false;
-    for (i = 0; i < sizeof classes / sizeof *classes; i++)
-        if (sv_derived_from(reference, classes[i])) return true;
-    return false;
-}
-
 /* Note the target of a reference, unless it is shared already. A constant gets a double. */
 static void shm_move_add(pTHX_ shm_move_t *move, SV *reference)
 {
@@ -75,12 +63,12 @@ static void shm_move_add(pTHX_ shm_move_t *move, SV *reference)
     bool       foreign, twice;
     shm_var_t *var;
 
-    if (hv_exists(move->seen, (const char *)&target, sizeof target)) return;
+    if (shm_is_constant(aTHX_ reference) || hv_exists(move->seen, (const char *)&target, sizeof target)) return;
     var = shm_handle_of_container(aTHX_ target, &foreign);
     if (var != NULL && var->store != move->store) shm_cannot(aTHX_ "a reference to a variable of another namespace");
     if (foreign) shm_cannot(aTHX_ "a variable that is tied to something else");
     if (var == NULL) shm_check_container(aTHX_ target);
-    twice = var == NULL && (SvREADONLY(target) || shm_is_singleton(aTHX_ reference));
+    twice = var == NULL && SvREADONLY(target);
     known = twice ? newRV_noinc(newSVsv(target)) : newRV_inc(target);
     if (twice && SvOBJECT(target)) sv_bless(known, SvSTASH(target));
     (void)hv_store(move->seen, (const char *)&target, sizeof target, known, 0);
@@ -247,6 +235,7 @@ SV *shm_ready_reference(pTHX_ shm_var_t *var, SV *sv)
     bool       foreign;
     SV       **known, *target = SvRV(sv);
 
+    if (SHM_UNLIKELY(SvOBJECT(target)) && shm_is_constant(aTHX_ sv)) return sv;
     if (!SvREADONLY(target)) {
         shm_var_t *known_var = shm_handle_of_container(aTHX_ target, &foreign);
         if (known_var != NULL && known_var->store == var->store) {

@@ -133,6 +133,10 @@ static inline store_var_t *shm_store_of(pTHX_ shm_var_t *var)
 /* A Perl value that shm_ready() returned, as one to be stored: it borrows the text. Runs no code. */
 void shm_encode(pTHX_ SV *sv, store_value_t *value);
 
+/* Is it a reference to a constant of a class, as the booleans of JSON? The program does not
+ * mean to share that. */
+bool shm_is_constant(pTHX_ SV *reference);
+
 /* A stored value into `sv`. False: it is a reference to what is gone meanwhile. May die. */
 bool shm_decode(pTHX_ shm_var_t *var, const store_value_t *value, SV *sv);
 

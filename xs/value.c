@@ -53,12 +53,38 @@ static void shm_encode_number(SV *sv, store_value_t *value)
     }
 }
 
+/* A constant of a class is stored by value: the number that it is, and the class. */
+bool shm_is_constant(pTHX_ SV *reference)
+{
+    static const char *const classes[] = { "JSON::PP::Boolean", "Types::Serialiser::Boolean", "Types::Serialiser::BooleanBase", "boolean" };
+    SV                      *target    = SvRV(reference);
+    size_t                   i;
+    if (!SvOBJECT(target) || SvTYPE(target) >= SVt_PVAV || SvROK(target) || !(SvIOK(target) || looks_like_number(target))) return false;
+    if (SvREADONLY(target) && !SvMAGICAL(target)) return SvIOK(target) && !SvPOK(target);
+    for (i = 0; i < sizeof classes / sizeof *classes; i++)
+        if (sv_derived_from(reference, classes[i])) return !SvMAGICAL(target);
+    return false;
+}
+
+static void shm_name_class(SV *target, store_value_t *value)
+{
+    HV *stash     = SvSTASH(target);
+    value->text   = HvNAME_get(stash);
+    value->length = (uint64_t)HvNAMELEN_get(stash);
+}
+
 static void shm_encode_reference(pTHX_ SV *sv, store_value_t *value)
 {
     bool       foreign;
     SV        *target = SvRV(sv);
     shm_var_t *var    = shm_handle_of_container(aTHX_ target, &foreign);
     *value            = store_none(STORE_REF);
+    if (var == NULL && shm_is_constant(aTHX_ sv)) {
+        *value          = store_none(STORE_CONSTANT);
+        value->number.i = SvIV(target);
+        shm_name_class(target, value);
+        return;
+    }
     if (var == NULL) { /* cannot be: shm_ready() has shared it */
         *value = store_none(STORE_UNDEF);
         return;
@@ -68,8 +94,7 @@ static void shm_encode_reference(pTHX_ SV *sv, store_value_t *value)
         HV *stash                 = SvSTASH(target);
         var->blessed              = stash; /* what is fetched says nothing new */
         shm_keep(aTHX_ var, target);
-        value->text               = HvNAME_get(stash);
-        value->length             = (uint64_t)HvNAMELEN_get(stash);
+        shm_name_class(target, value);
         value->number.ref.is_text = HvNAMEUTF8(stash) ? 1u : 0u;
     }
 }
@@ -136,6 +161,14 @@ static void shm_decode_text(pTHX_ const store_value_t *value, SV *sv)
         SvUTF8_off(sv);
 }
 
+static void shm_decode_constant(pTHX_ const store_value_t *value, SV *sv)
+{
+    SV *reference = newRV_noinc(newSViv((IV)value->number.i));
+    sv_bless(reference, gv_stashpvn(value->text, (U32)value->length, GV_ADD));
+    sv_setsv(sv, reference);
+    SvREFCNT_dec_NN(reference);
+}
+
 bool shm_decode(pTHX_ shm_var_t *var, const store_value_t *value, SV *sv)
 {
     switch (value->kind) {
@@ -157,6 +190,7 @@ bool shm_decode(pTHX_ shm_var_t *var, const store_value_t *value, SV *sv)
             SvIOK_on(sv);
         }
         break;
+    case STORE_CONSTANT: shm_decode_constant(aTHX_ value, sv); break;
     case STORE_DUAL_DOUBLE:
         shm_decode_text(aTHX_ value, sv);
         (void)SvUPGRADE(sv, SVt_PVNV);
