@@ -451,6 +451,12 @@ typedef struct pool_counts {
  * frees never go back. */
 void pool_stats(pool_t *pool, pool_counts_t *counts);
 
+/* Give the blocks of free slots back to the filesystem, as far as they fill whole pages:
+ * for a sparse pool of a file or of pool_open_at(). Others go on allocating: who takes a
+ * trimmed slot reserves its blocks again. Costs a look at each slot ever used and a
+ * system call a run of free ones. Returns how many bytes were given back. */
+uint64_t pool_trim(pool_t *pool);
+
 /* Sleep while the POOL_I64 or POOL_I32 slot holds `old`. Returns POOL_OK when
  * it differs, POOL_TIMEOUT, POOL_INTERRUPTED. Blocks. */
 int pool_wait(pool_t *pool, uint64_t slot, int64_t old, int64_t timeout_ns);
@@ -497,6 +503,7 @@ const char *pool_str_get(const pool_t *pool, uint64_t slot, uint32_t *len, bool 
 #define POOL_I_TIME_MASK ((uint64_t)0x3fffffff << POOL_I_TIME_BIT)
 #define POOL_I_SEEN      ((uint64_t)1 << 62)
 #define POOL_I_BUSY      ((uint64_t)1 << 63)
+#define POOL_I_TRIMMED     ((uint64_t)1 << 63) /* in `uses`: the blocks of the slot were given back, see pool_trim() */
 #define POOL_I_NOBODY    ((uint64_t)1 << POOL_I_TIME_BIT) /* PID 0: disowned, never dead */
 
 /* An entry of header->namespaces (a "space"): bits 0..31 name a PID namespace, bits
@@ -712,7 +719,7 @@ static inline pid_t pool_owner(const pool_t *pool, uint64_t slot)
 /* How many times the slot (index < capacity) was allocated: names this allocation. */
 static inline uint64_t pool_generation(const pool_t *pool, uint64_t slot)
 {
-    return __atomic_load_n(&pool->records[slot].uses, __ATOMIC_RELAXED);
+    return __atomic_load_n(&pool->records[slot].uses, __ATOMIC_RELAXED) & ~POOL_I_TRIMMED;
 }
 
 /* ------------------------------------------------------------------------
@@ -1734,11 +1741,64 @@ static void pool_i_unclaim(pool_t *pool, uint64_t slot)
     pool_i_announce(pool, slot);
 }
 
+/* Reserve the blocks of a slot that pool_trim() gave back. The mark goes after that, by the
+ * holder, while BUSY is set. */
+static bool pool_i_restore(pool_t *pool, uint64_t slot)
+{
+    uint64_t *uses = &pool->records[slot].uses, at = slot * pool->elem_size;
+    int       fd   = pool_i_open_again(pool);
+    bool      done = pool_i_reserve_blocks(pool, fd, at, at + pool->elem_size);
+    if (fd >= 0) close(fd);
+    if (done) __atomic_store_n(uses, __atomic_load_n(uses, __ATOMIC_RELAXED) & ~POOL_I_TRIMMED, __ATOMIC_RELAXED);
+    return done;
+}
+
 uint64_t pool_i_finish_sparse(pool_t *pool, uint64_t slot, uint64_t me)
 {
-    if (pool_i_reserve(pool, slot * pool->elem_size, (slot + 1) * pool->elem_size)) return pool_i_publish(pool, slot, me);
+    if (pool_i_reserve(pool, slot * pool->elem_size, (slot + 1) * pool->elem_size)
+        && ((__atomic_load_n(&pool->records[slot].uses, __ATOMIC_RELAXED) & POOL_I_TRIMMED) == 0 || pool_i_restore(pool, slot)))
+        return pool_i_publish(pool, slot, me);
     pool_i_unclaim(pool, slot);
     return POOL_NOSPC;
+}
+
+/* Slots [from, to) are claimed by us: nobody is in their bytes. The marks come before the
+ * pages go; who dies in between leaves marks that cost a system call. */
+static uint64_t pool_i_trim_run(pool_t *pool, uint64_t from, uint64_t to)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), data = (uintptr_t)pool->data;
+    uintptr_t start = (data + from * pool->elem_size + page - 1) & ~(page - 1), end = (data + to * pool->elem_size) & ~(page - 1);
+    uint64_t  slot;
+    if (start >= end) return 0;
+    for (slot = from; slot < to; slot++) __atomic_fetch_or(&pool->records[slot].uses, POOL_I_TRIMMED, __ATOMIC_RELEASE);
+    return madvise((void *)start, end - start, MADV_REMOVE) == 0 ? end - start : 0;
+}
+
+static bool pool_i_is_trimmable(const pool_t *pool, uint64_t slot)
+{
+    const pool_record_t *record = &pool->records[slot];
+    return __atomic_load_n(&record->owner, __ATOMIC_RELAXED) == 0 && __atomic_load_n(&record->uses, __ATOMIC_RELAXED) != 0
+           && (__atomic_load_n(&record->uses, __ATOMIC_RELAXED) & POOL_I_TRIMMED) == 0;
+}
+
+/* Claimed slots keep others out only while this runs: a run is not long. */
+uint64_t pool_trim(pool_t *pool)
+{
+    uint64_t me = pool_i_me(pool), most = ((uint64_t)1 << 20) / pool->elem_size + 8, slot = 0, freed = 0, first;
+    int      saved = errno;
+    if (pool->extents == NULL || pool->readonly) return 0;
+    while (slot < pool->capacity) {
+        while (slot < pool->capacity && !pool_i_is_trimmable(pool, slot)) slot++;
+        for (first = slot; slot < pool->capacity && slot - first < most && pool_i_is_trimmable(pool, slot) && pool_i_claim(pool, slot, me);) slot++;
+        if (slot == first) {
+            slot++; /* somebody has just taken it */
+            continue;
+        }
+        freed += pool_i_trim_run(pool, first, slot);
+        for (; first < slot; first++) pool_i_unclaim(pool, first);
+    }
+    errno = saved;
+    return freed;
 }
 
 /* Allocate n slots or none, without waiting. *contended: some were had, not enough. */
@@ -2253,7 +2313,7 @@ uint64_t pool_next_allocated(const pool_t *pool, uint64_t from)
 static uint64_t pool_i_frees_of(const pool_t *pool, uint64_t slot)
 {
     uint64_t before = __atomic_load_n(&pool->records[slot].owner, __ATOMIC_ACQUIRE);
-    uint64_t uses   = __atomic_load_n(&pool->records[slot].uses, __ATOMIC_ACQUIRE);
+    uint64_t uses   = __atomic_load_n(&pool->records[slot].uses, __ATOMIC_ACQUIRE) & ~POOL_I_TRIMMED;
     uint64_t after  = __atomic_load_n(&pool->records[slot].owner, __ATOMIC_RELAXED);
     return (before != 0 || after != 0) && uses > 0 ? uses - 1 : uses;
 }

@@ -1,5 +1,6 @@
 /* space.c - the file of a namespace, and the rows of slots in it: see space.h. */
 #include "space.h"
+#include "cell.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -108,26 +109,65 @@ static uint64_t row_alloc_reserved(pool_t *pool)
     return pool_try_alloc(pool);
 }
 
-store_link_t row_alloc(store_t *space, uint32_t row, store_error_t *err)
+/* A free slot of any part; 0: there is none, or no room for one (*full). `create`: a part more. */
+static store_link_t row_take_any(store_t *space, uint32_t row, bool create, bool *full, store_error_t *err)
 {
     store_row_view_t *view = &space->row[row];
-    uint32_t          hint = __atomic_load_n(&view->hint, __ATOMIC_RELAXED), part;
-    int               round;
-    bool              full = false;
-
-    for (round = 0; round < 2; round++)
-        for (part = round == 0 ? hint : 0; part < STORE_PARTS; part++) {
-            pool_t  *pool = row_open(space, row, part, round == 1 && !full, err);
-            uint64_t slot;
-            if (pool == NULL && round == 1 && !full) return 0;
-            if (pool == NULL) break;
-            slot = pool_try_alloc(pool);
-            if (slot == POOL_NOSPC) slot = row_alloc_reserved(pool);
-            if (slot == POOL_NOSPC) full = true;
-            if (slot >= POOL_NOSPC) continue;
-            if (part != hint) __atomic_store_n(&view->hint, part, __ATOMIC_RELAXED);
-            return row_link(row, slot + row_base(part));
+    uint32_t          hint = create ? 0 : STORE_LOAD(view->hint), part;
+    for (part = hint; part < STORE_PARTS; part++) {
+        pool_t  *pool = row_open(space, row, part, create && !*full, err);
+        uint64_t slot;
+        if (pool == NULL) {
+            *full = *full || (create && err->code == STORE_E_NOSPC);
+            return 0;
         }
+        slot = pool_try_alloc(pool);
+        if (slot == POOL_NOSPC) slot = row_alloc_reserved(pool);
+        if (slot == POOL_NOSPC) *full = true;
+        if (slot >= POOL_NOSPC) continue;
+        if (part != STORE_LOAD(view->hint)) STORE_STORE(view->hint, part);
+        return row_link(row, slot + row_base(part));
+    }
+    return 0;
+}
+
+#define ROW_TRIM_NS UINT64_C(20000000) /* how long a look for blocks to give back stays true, if others free */
+
+/* The filesystem is full: what is free in other rows is given back to it. False: there
+ * was nothing, or there cannot be since the last look. */
+static bool row_trim_all(store_t *space)
+{
+    uint64_t now = store_clock(), freed = 0;
+    uint32_t row, part;
+    if (STORE_LOAD(space->frees) == 0 && now - STORE_LOAD(space->trimmed) < ROW_TRIM_NS) return false;
+    STORE_STORE(space->frees, 0);
+    for (row = 0; row < space->rows; row++)
+        for (part = 0; part < STORE_PARTS && __atomic_load_n(&space->header->parts[row][part], __ATOMIC_ACQUIRE) != 0; part++) {
+            pool_t *pool = row_open(space, row, part, false, NULL);
+            if (pool != NULL) freed += pool_trim(pool);
+        }
+    STORE_STORE(space->trimmed, store_clock());
+    return freed > 0;
+}
+
+store_link_t row_alloc(store_t *space, uint32_t row, store_error_t *err)
+{
+    store_error_t why;
+    store_link_t  link;
+    bool          full = false;
+    int           tries;
+    why.code = 0;
+    for (tries = 0; tries < 2; tries++) {
+        link = row_take_any(space, row, false, &full, &why);
+        if (POOL_LIKELY(link != 0)) return link;
+        if ((link = row_take_any(space, row, true, &full, &why)) != 0) return link;
+        if (!full || !row_trim_all(space)) break;
+        full = false;
+    }
+    if (!full && why.code != 0 && why.code != STORE_E_NOSPC) {
+        if (err != NULL) *err = why;
+        return 0;
+    }
     space_fail(err, STORE_E_NOSPC, 0, space->path, full ? "has no room: no space left on its filesystem" : "has reached its largest size");
     return 0;
 }
@@ -148,6 +188,7 @@ bool row_free(store_t *space, store_link_t link)
     pool_t           *pool = row_pool(space, link, &index);
     uint32_t          part = row_part(row_slot(link));
     if (pool == NULL || !pool_free(pool, index)) return false;
+    if (POOL_UNLIKELY(STORE_LOAD(space->frees) == 0)) STORE_STORE(space->frees, 1);
     if (part < __atomic_load_n(&view->hint, __ATOMIC_RELAXED)) __atomic_store_n(&view->hint, part, __ATOMIC_RELAXED);
     return true;
 }

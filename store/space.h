@@ -36,6 +36,8 @@ struct store {
     char            *path;
     uint64_t         device, inode; /* of the file */
     uint32_t         users;
+    uint32_t         frees;   /* by this process since it last looked for blocks to give back */
+    uint64_t         trimmed; /* CLOCK_BOOTTIME of that */
     struct store    *next;
 };
 
