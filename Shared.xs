@@ -6,7 +6,6 @@
 #include "XSUB.h"
 
 #include "pool.h"
-#include "xs/server.h"
 #include "xs/shm.h"
 
 #if IVSIZE < 8

@@ -28,15 +28,18 @@ static shm_pp_t *shm_pp[MAXO];
 
 /* The variables that an operator works on, from before it begins until it has ended. */
 typedef struct shm_work {
-    SV      **object; /* counted */
-    SSize_t   count;
-    bool      done;
+    SV    **object; /* counted */
+    SSize_t count;
+    bool    done;
+    SV    **other; /* objects of engines in Perl, counted; each has a change open */
+    SSize_t others;
 } shm_work_t;
 
 static void shm_work_leave(pTHX_ void *pointer)
 {
     shm_work_t *work = (shm_work_t *)pointer;
     SSize_t     i;
+    while (work->others > 0) shm_engine_end(aTHX_ sv_2mortal(work->other[--work->others]), false);
     for (i = 0; i < work->count; i++) {
         SV        *reference = sv_2mortal(newRV_noinc(work->object[i]));
         shm_var_t *var       = shm_handle_of(aTHX_ reference);
@@ -47,6 +50,7 @@ static void shm_work_leave(pTHX_ void *pointer)
             shm_batch_abort(aTHX_ var); /* left by an exception */
     }
     Safefree(work->object);
+    Safefree(work->other);
     Safefree(work);
 }
 
@@ -55,6 +59,7 @@ static shm_work_t *shm_work_new(pTHX_ SSize_t room)
     shm_work_t *work;
     Newxz(work, 1, shm_work_t);
     Newx(work->object, (size_t)room + 1, SV *);
+    Newx(work->other, (size_t)room + 1, SV *);
     SAVEDESTRUCTOR_X(shm_work_leave, work);
     return work;
 }
@@ -68,10 +73,20 @@ static void shm_work_arm(shm_work_t *work, shm_var_t *var)
     work->object[work->count++] = SvREFCNT_inc_NN(var->object);
 }
 
+/* Likewise, of an engine in Perl. */
+static void shm_work_arm_other(pTHX_ shm_work_t *work, SV *object)
+{
+    SSize_t i;
+    for (i = 0; i < work->others; i++)
+        if (work->other[i] == object) return;
+    if (shm_engine_begin(aTHX_ object)) work->other[work->others++] = SvREFCNT_inc_NN(object);
+}
+
 static OP *shm_work_run(pTHX_ shm_work_t *work, int number)
 {
     OP *next   = shm_pp[number](aTHX);
     work->done = true;
+    while (work->others > 0) shm_engine_end(aTHX_ sv_2mortal(work->other[--work->others]), true); /* may die */
     return next;
 }
 
@@ -86,14 +101,18 @@ static shm_var_t *shm_of(pTHX_ SV *sv)
     return NULL;
 }
 
-/* Run the operator with one variable armed. */
-static OP *shm_change_one(pTHX_ int number, shm_var_t *var)
+/* Run the operator with the one variable armed that sv is, if it is one. */
+static OP *shm_change_one(pTHX_ int number, SV *sv)
 {
+    shm_var_t  *var   = sv != NULL ? shm_of(aTHX_ sv) : NULL;
+    SV         *other = sv != NULL && var == NULL ? shm_engine_object(aTHX_ sv) : NULL;
     OP         *next;
     shm_work_t *work;
+    if (var == NULL && other == NULL) return shm_pp[number](aTHX);
     ENTER;
     work = shm_work_new(aTHX_ 1);
-    shm_work_arm(work, var);
+    if (var != NULL) shm_work_arm(work, var);
+    if (other != NULL) shm_work_arm_other(aTHX_ work, other);
     next = shm_work_run(aTHX_ work, number);
     LEAVE;
     return next;
@@ -135,13 +154,17 @@ static OP *shm_change_list(pTHX)
     shm_work_t *work  = NULL;
     OP         *next;
     for (i = first; &PL_stack_base[i] <= PL_stack_sp; i++) {
-        shm_var_t *var = shm_is_magical(PL_stack_base[i]) ? shm_of(aTHX_ PL_stack_base[i]) : NULL;
-        if (var == NULL) continue;
+        shm_var_t *var   = shm_is_magical(PL_stack_base[i]) ? shm_of(aTHX_ PL_stack_base[i]) : NULL;
+        SV        *other = var == NULL && shm_is_magical(PL_stack_base[i]) ? shm_engine_object(aTHX_ PL_stack_base[i]) : NULL;
+        if (var == NULL && other == NULL) continue;
         if (work == NULL) {
             ENTER;
             work = shm_work_new(aTHX_ PL_stack_sp - PL_stack_base - first + 1);
         }
-        shm_work_arm(work, var);
+        if (var != NULL)
+            shm_work_arm(work, var);
+        else
+            shm_work_arm_other(aTHX_ work, other);
     }
     if (work == NULL) return shm_pp[OP_AASSIGN](aTHX);
     shm_fetch_right(aTHX);
@@ -151,23 +174,21 @@ static OP *shm_change_list(pTHX)
     return next;
 }
 
-/* The shared array on top of the stack that the operator changes in place, or NULL. */
-static shm_var_t *shm_in_place(pTHX_ U8 flag)
+/* The array on top of the stack that the operator changes in place, if it may be shared; or NULL. */
+static SV *shm_in_place(pTHX_ U8 flag)
 {
     SV *sv = *PL_stack_sp;
-    return (PL_op->op_private & flag) != 0 && sv != NULL && SvTYPE(sv) == SVt_PVAV && SvMAGICAL(sv) ? shm_of(aTHX_ sv) : NULL;
+    return (PL_op->op_private & flag) != 0 && sv != NULL && SvTYPE(sv) == SVt_PVAV && SvMAGICAL(sv) ? sv : NULL;
 }
 
 static OP *shm_change_sort(pTHX)
 {
-    shm_var_t *var = shm_in_place(aTHX_ OPpSORT_INPLACE);
-    return var != NULL ? shm_change_one(aTHX_ OP_SORT, var) : shm_pp[OP_SORT](aTHX);
+    return shm_change_one(aTHX_ OP_SORT, shm_in_place(aTHX_ OPpSORT_INPLACE));
 }
 
 static OP *shm_change_reverse(pTHX)
 {
-    shm_var_t *var = shm_in_place(aTHX_ OPpREVERSE_INPLACE);
-    return var != NULL ? shm_change_one(aTHX_ OP_REVERSE, var) : shm_pp[OP_REVERSE](aTHX);
+    return shm_change_one(aTHX_ OP_REVERSE, shm_in_place(aTHX_ OPpREVERSE_INPLACE));
 }
 
 /* Not what the operator makes local or declares: that must outlast the change. */
@@ -200,9 +221,8 @@ static SV *shm_split_target(pTHX)
 
 static OP *shm_change_split(pTHX)
 {
-    SV        *target = shm_introduces(aTHX) ? NULL : shm_split_target(aTHX);
-    shm_var_t *var    = target != NULL && SvTYPE(target) == SVt_PVAV && shm_is_magical(target) ? shm_of(aTHX_ target) : NULL;
-    return var != NULL ? shm_change_one(aTHX_ OP_SPLIT, var) : shm_pp[OP_SPLIT](aTHX);
+    SV *target = shm_introduces(aTHX) ? NULL : shm_split_target(aTHX);
+    return shm_change_one(aTHX_ OP_SPLIT, target != NULL && SvTYPE(target) == SVt_PVAV && shm_is_magical(target) ? target : NULL);
 }
 
 #ifdef OPpKVSLICE
@@ -214,11 +234,10 @@ static OP *shm_change_split(pTHX)
 /* `delete @h{…}` deletes one element after the other. */
 static OP *shm_change_delete(pTHX)
 {
-    SV        *sv  = *PL_stack_sp;
-    shm_var_t *var = NULL;
-    if ((PL_op->op_private & SHM_MANY) != 0 && !shm_introduces(aTHX) && SvTYPE(sv) >= SVt_PVAV && SHM_UNLIKELY(SvRMAGICAL(sv)))
-        var = shm_of(aTHX_ sv);
-    return var != NULL ? shm_change_one(aTHX_ OP_DELETE, var) : shm_pp[OP_DELETE](aTHX);
+    SV *sv = *PL_stack_sp;
+    if ((PL_op->op_private & SHM_MANY) == 0 || shm_introduces(aTHX) || SvTYPE(sv) < SVt_PVAV || !SvRMAGICAL(sv))
+        return shm_pp[OP_DELETE](aTHX);
+    return shm_change_one(aTHX_ OP_DELETE, sv);
 }
 
 /* --- reading many ----------------------------------------------------------------- */
@@ -228,6 +247,13 @@ static shm_var_t *shm_plain(pTHX_ SV *container)
 {
     MAGIC *mg = container != NULL && SvTYPE(container) >= SVt_PVAV && SvRMAGICAL(container) ? mg_find(container, PERL_MAGIC_tied) : NULL;
     return mg != NULL && mg->mg_virtual == &shm_tied_vtbl ? shm_of_magic(aTHX_ mg) : NULL;
+}
+
+/* The object of a container of an engine in Perl, or NULL. */
+static SV *shm_other(pTHX_ SV *container)
+{
+    MAGIC *mg = container != NULL && SvTYPE(container) >= SVt_PVAV && SvRMAGICAL(container) ? mg_find(container, PERL_MAGIC_tied) : NULL;
+    return mg != NULL && mg->mg_virtual != &shm_tied_vtbl ? shm_engine_object(aTHX_ container) : NULL;
 }
 
 /* Is it read as a list, and nothing else? Not as what a sub returns that may be assigned to,
@@ -285,7 +311,13 @@ static bool shm_is_keys(pTHX)
 static OP *shm_read_hash(pTHX_ int number, SV *hash, SSize_t from)
 {
     bool       keys = shm_is_keys(aTHX);
-    shm_var_t *var  = (keys && GIMME_V == G_SCALAR && (PL_op->op_flags & OPf_MOD) == 0) || shm_reads_list(aTHX) ? shm_plain(aTHX_ hash) : NULL;
+    shm_var_t *var =
+        (keys && GIMME_V == G_SCALAR && (PL_op->op_flags & OPf_MOD) == 0) || shm_reads_list(aTHX) ? shm_plain(aTHX_ hash) : NULL;
+    SV *other = var == NULL && shm_reads_list(aTHX) && !shm_introduces(aTHX) ? shm_other(aTHX_ hash) : NULL;
+    if (other != NULL) {
+        shm_rewind(aTHX_ hash);
+        return shm_give_list(aTHX_ shm_engine_look(aTHX_ other, keys ? "keys" : "pairs", NULL), from);
+    }
     if (var == NULL || shm_introduces(aTHX)) return shm_pp[number](aTHX);
     shm_rewind(aTHX_ hash);
     if (GIMME_V == G_SCALAR) return shm_give_number(aTHX_ shm_hash_count(aTHX_ var), from);
@@ -294,7 +326,9 @@ static OP *shm_read_hash(pTHX_ int number, SV *hash, SSize_t from)
 
 static OP *shm_read_array(pTHX_ int number, SV *array, SSize_t from)
 {
-    shm_var_t *var = shm_reads_list(aTHX) && !shm_introduces(aTHX) ? shm_plain(aTHX_ array) : NULL;
+    shm_var_t *var   = shm_reads_list(aTHX) && !shm_introduces(aTHX) ? shm_plain(aTHX_ array) : NULL;
+    SV        *other = var == NULL && shm_reads_list(aTHX) && !shm_introduces(aTHX) ? shm_other(aTHX_ array) : NULL;
+    if (other != NULL) return shm_give_list(aTHX_ shm_engine_look(aTHX_ other, "values", NULL), from);
     return var != NULL ? shm_give_list(aTHX_ shm_look(aTHX_ var, SHM_VALUES), from) : shm_pp[number](aTHX);
 }
 
@@ -334,9 +368,14 @@ static OP *shm_read_rv2hv(pTHX)
 /* `keys` gives copies, whatever is done with them: also `for (keys %h)` is a mere look. */
 static OP *shm_read_keys(pTHX)
 {
-    SV        *sv  = *PL_stack_sp;
-    shm_var_t *var = sv != NULL && SvTYPE(sv) == SVt_PVHV && SHM_UNLIKELY(SvRMAGICAL(sv)) ? shm_plain(aTHX_ sv) : NULL;
-    SSize_t    at  = PL_stack_sp - PL_stack_base;
+    SV        *sv    = *PL_stack_sp;
+    shm_var_t *var   = sv != NULL && SvTYPE(sv) == SVt_PVHV && SHM_UNLIKELY(SvRMAGICAL(sv)) ? shm_plain(aTHX_ sv) : NULL;
+    SSize_t    at    = PL_stack_sp - PL_stack_base;
+    SV        *other = var == NULL && GIMME_V == SHM_G_LIST && (PL_op->op_private & OPpMAYBE_LVSUB) == 0 ? shm_other(aTHX_ sv) : NULL;
+    if (other != NULL) {
+        shm_rewind(aTHX_ sv);
+        return shm_give_list(aTHX_ shm_engine_look(aTHX_ other, "keys", NULL), at);
+    }
     if (var == NULL || (PL_op->op_private & OPpMAYBE_LVSUB) != 0) return shm_pp[OP_KEYS](aTHX);
     if (GIMME_V == SHM_G_LIST || (GIMME_V == G_SCALAR && (PL_op->op_flags & OPf_MOD) == 0)) shm_rewind(aTHX_ sv);
     if (GIMME_V == SHM_G_LIST) return shm_give_list(aTHX_ shm_look(aTHX_ var, SHM_KEYS), at);
@@ -346,8 +385,14 @@ static OP *shm_read_keys(pTHX)
 
 static OP *shm_read_all_values(pTHX_ int number)
 {
-    SV        *sv  = *PL_stack_sp;
-    shm_var_t *var = sv != NULL && SvTYPE(sv) >= SVt_PVAV && SHM_UNLIKELY(SvRMAGICAL(sv)) && shm_reads_list(aTHX) ? shm_plain(aTHX_ sv) : NULL;
+    SV        *sv = *PL_stack_sp;
+    shm_var_t *var =
+        sv != NULL && SvTYPE(sv) >= SVt_PVAV && SHM_UNLIKELY(SvRMAGICAL(sv)) && shm_reads_list(aTHX) ? shm_plain(aTHX_ sv) : NULL;
+    SV *other = var == NULL && shm_reads_list(aTHX) ? shm_other(aTHX_ sv) : NULL;
+    if (other != NULL) {
+        shm_rewind(aTHX_ sv);
+        return shm_give_list(aTHX_ shm_engine_look(aTHX_ other, "values", NULL), PL_stack_sp - PL_stack_base);
+    }
     if (var == NULL) return shm_pp[number](aTHX);
     shm_rewind(aTHX_ sv);
     return shm_give_list(aTHX_ shm_look(aTHX_ var, SHM_VALUES), PL_stack_sp - PL_stack_base);
@@ -361,18 +406,30 @@ static OP *shm_read_avalues(pTHX)
     return shm_read_all_values(aTHX_ OP_AVALUES);
 }
 
+static AV *shm_look_slice_other(pTHX_ SV *object, SSize_t first, SSize_t count)
+{
+    AV     *keys = (AV *)sv_2mortal((SV *)newAV()), *list;
+    SSize_t i;
+    for (i = 0; i < count; i++) av_push(keys, newSVsv(PL_stack_base[first + i]));
+    list = shm_engine_look(aTHX_ object, NULL, keys);
+    if (AvFILLp(list) != count - 1) croak("An engine gave another number of elements");
+    return list;
+}
+
 /* Keys are on the stack, from the mark on, the variable above them; what is read takes the
  * place of all. */
 static OP *shm_read_slice(pTHX_ int number, bool pairs)
 {
-    SV        *sv  = *PL_stack_sp;
-    shm_var_t *var = sv != NULL && SvTYPE(sv) >= SVt_PVAV && SHM_UNLIKELY(SvRMAGICAL(sv)) && shm_reads_list(aTHX) ? shm_plain(aTHX_ sv) : NULL;
-    SSize_t    mark, count, i;
-    AV        *list, *all;
-    if (var == NULL || shm_introduces(aTHX)) return shm_pp[number](aTHX);
+    SV        *sv = *PL_stack_sp;
+    shm_var_t *var =
+        sv != NULL && SvTYPE(sv) >= SVt_PVAV && SHM_UNLIKELY(SvRMAGICAL(sv)) && shm_reads_list(aTHX) ? shm_plain(aTHX_ sv) : NULL;
+    SSize_t mark, count, i;
+    AV     *list, *all;
+    SV     *other = var == NULL && shm_reads_list(aTHX) ? shm_other(aTHX_ sv) : NULL;
+    if ((var == NULL && other == NULL) || shm_introduces(aTHX)) return shm_pp[number](aTHX);
     mark  = *PL_markstack_ptr;
     count = PL_stack_sp - PL_stack_base - mark - 1;
-    list  = shm_look_slice(aTHX_ var, mark + 1, count);
+    list  = other != NULL ? shm_look_slice_other(aTHX_ other, mark + 1, count) : shm_look_slice(aTHX_ var, mark + 1, count);
     if (pairs) {
         all = (AV *)sv_2mortal((SV *)newAV());
         AvREAL_off(all);
@@ -466,9 +523,9 @@ static SV *shm_multideref_hash(pTHX_ UV action, UNOP_AUX_item **item)
 static SV *shm_multideref_chain(pTHX_ UNOP_AUX_item *item)
 {
     UV         actions = item->uv, action = actions;
-    SV        *hash    = shm_multideref_hash(aTHX_ action, &item);
-    MAGIC     *mg      = hash != NULL && SvTYPE(hash) == SVt_PVHV && SvRMAGICAL(hash) ? mg_find(hash, PERL_MAGIC_tied) : NULL;
-    shm_var_t *var     = mg != NULL && mg->mg_virtual == &shm_tied_vtbl ? shm_of_magic(aTHX_ mg) : NULL;
+    SV        *hash = shm_multideref_hash(aTHX_ action, &item);
+    MAGIC     *mg   = hash != NULL && SvTYPE(hash) == SVt_PVHV && SvRMAGICAL(hash) ? mg_find(hash, PERL_MAGIC_tied) : NULL;
+    shm_var_t *var  = mg != NULL && mg->mg_virtual == &shm_tied_vtbl ? shm_of_magic(aTHX_ mg) : NULL;
     SV        *keys[8];
     int        depth = 0;
 
@@ -494,7 +551,8 @@ static SV *shm_multideref_exists(pTHX_ UNOP_AUX_item *item)
 {
     UV  action = item->uv;
     SV *hash   = (action & MDEREF_FLAG_last) != 0 ? shm_multideref_hash(aTHX_ action, &item) : NULL;
-    return hash != NULL && SHM_UNLIKELY(SvRMAGICAL(hash)) ? shm_element(aTHX_ hash, shm_multideref_key(aTHX_ action, item + 1), true) : NULL;
+    return hash != NULL && SHM_UNLIKELY(SvRMAGICAL(hash)) ? shm_element(aTHX_ hash, shm_multideref_key(aTHX_ action, item + 1), true)
+                                                          : NULL;
 }
 
 static OP *shm_read_multideref(pTHX)

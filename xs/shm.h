@@ -12,6 +12,7 @@
  *   space.c     namespaces as objects; locks and waiting
  *   operator.c  the operators of perl that are wrapped
  *   process.c   fork, exec, threads
+ *   engine.c    what engines written in Perl need
  *
  * This is free software; you can redistribute it and/or modify it under the same
  * terms as Perl itself.
@@ -284,5 +285,17 @@ void shm_operators_install(pTHX);
 void shm_process_install(pTHX);
 extern __thread OP *shm_command;
 void                shm_batch_forget(void);
+
+/* --- engine.c: engines in Perl ---------------------------------------------------------------- */
+
+void shm_engine_watch_forks(void);
+void shm_engine_hold_signals(pTHX_ bool hold); /* handlers wait */
+void shm_engine_tune_socket(int fd, int milliseconds);
+
+/* The object that sv (or what it is an element of) is tied to, where that is of such an engine; or NULL. */
+SV  *shm_engine_object(pTHX_ SV *sv);
+bool shm_engine_begin(pTHX_ SV *object); /* false: a change is open already */
+void shm_engine_end(pTHX_ SV *object, bool done);
+AV  *shm_engine_look(pTHX_ SV *object, const char *how, AV *keys);
 
 #endif /* XS_SHM_H */

@@ -539,17 +539,17 @@ MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Engine::Redis::Connection
 void
 _watch_forks()
   CODE:
-    process_watch_forks();
+    shm_engine_watch_forks();
 
 void
 _hold_signals(hold)
     bool hold
   CODE:
-    process_hold_signals(aTHX_ hold);
+    shm_engine_hold_signals(aTHX_ hold);
 
 void
 _tune_socket(fd, milliseconds)
     int fd
     int milliseconds
   CODE:
-    process_tune_socket(fd, milliseconds);
+    shm_engine_tune_socket(fd, milliseconds);

@@ -31,9 +31,9 @@ sub import {
 sub _set_namespace {
     my ($dir) = @_;
     Carp::croak('namespace must be the path of a directory') unless defined $dir && length $dir && $dir !~ /\0/;
-    $dir = _absolute($dir);
-    return                                                                        if defined $in_use && _is_same_directory($in_use, $dir);
-    Carp::croak("The namespace $in_use is in use already; it cannot become $dir") if defined $in_use;
+    $dir = IPC::Shm::Engine::is_url($dir) ? $dir : _absolute($dir);
+    return if defined $in_use && _is_same_directory($in_use, $dir);
+    Carp::croak(IPC::Shm::Engine::without_password("The namespace $in_use is in use already; it cannot become $dir")) if defined $in_use;
     $namespace = $dir;
     return;
 }
@@ -57,11 +57,13 @@ sub _is_same_directory {
     return $one[0] == $other[0] && $one[1] == $other[1];
 }
 
-sub namespace {
+sub namespace { return IPC::Shm::Engine::without_password(_where()) }
+
+sub _where {
     return $in_use    if defined $in_use;
     return $namespace if defined $namespace;
     my $dir = $ENV{IPC_SHM_NAMESPACE};
-    return _absolute($dir) if defined $dir && length $dir;
+    return IPC::Shm::Engine::is_url($dir) ? $dir : _absolute($dir) if defined $dir && length $dir;
     return "/dev/shm/ipc-shm-$>";
 }
 
@@ -69,7 +71,7 @@ sub namespace {
 my $engine;
 
 sub _engine {
-    my $path = namespace();
+    my $path = _where();
     $in_use = $path;
     return $engine if $engine && $engine->is_current;
     return $engine = _from_callers_line(
@@ -116,20 +118,32 @@ sub _declared { my ($name) = @_; return _new($type_of{ substr $name, 0, 1 }, $na
 # The object of a variable that exists, by its name; or undef.
 sub _named {
     my ($name) = @_;
-    my $type = defined $name && length $name ? $type_of{ substr $name, 0, 1 } : undef;
+    my $type   = defined $name && length $name ? $type_of{ substr $name, 0, 1 } : undef;
     return $type && scalar _from_callers_line(sub { scalar _engine()->variable($type, $name, 0) });
 }
 
-sub _names { return _from_callers_line(sub { _engine()->names }) }
+sub _names {
+    return _from_callers_line(sub { _engine()->names });
+}
 
 sub cleanup {
     _from_callers_line(sub { _engine()->cleanup });
     undef $engine;
     return 1;
 }
-sub stats   { return scalar _from_callers_line(sub { scalar _engine()->stats }) }
-sub recover { return scalar _from_callers_line(sub { scalar _engine()->recover }) }
-sub list    { my @variables = _from_callers_line(sub { _engine()->list }); return @variables }
+
+sub stats {
+    return scalar _from_callers_line(sub { scalar _engine()->stats });
+}
+
+sub recover {
+    return scalar _from_callers_line(sub { scalar _engine()->recover });
+}
+
+sub list {
+    my @variables = _from_callers_line(sub { _engine()->list });
+    return @variables;
+}
 
 1;
 
@@ -459,11 +473,18 @@ program that makes the namespace; who reads needs to be allowed to write as well
 members have different primary groups, make the directory beforehand and set its set-group-ID bit (C<chmod g+s>). Whoever may write to the files can write anything there: nothing of it is executed, and damage is an
 exception, but do not share with those who must not see or change the values.
 
+=head2 Several hosts
+
+    IPC_SHM_NAMESPACE='redis://host:6379/0?prefix=app' perl program
+
+A namespace can be on a server, Redis or Valkey: the same program, the same variables on several hosts. It needs the module
+L<Redis::Fast>, which is loaded only then. L<IPC::Shm::Engine::Redis> says how to set it up, what it costs, and what is different.
+
 =head2 namespace
 
     my $dir = IPC::Shm->namespace;
 
-The absolute path of the directory that is, or would be, used. Does not create it. C<use IPC::Shm namespace =E<gt> ...>
+The absolute path of the directory (or the URL, without a password) that is, or would be, used. Does not create it. C<use IPC::Shm namespace =E<gt> ...>
 dies where a variable of another namespace was declared before.
 
 =head2 cleanup

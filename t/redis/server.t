@@ -27,8 +27,7 @@ sub under_load {
                 while (time < $end) {
                     if (eval { $h->{"own$me"} = $own + 1; 1 }) {
                         $acknowledged = ++$own;
-                    }
-                    else {
+                    } else {
                         $errors++;
                         sleep 0.02;
                         $own = eval { $h->{"own$me"} // 0 } // $own;

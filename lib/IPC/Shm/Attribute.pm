@@ -48,7 +48,7 @@ sub share {
     my ($type, $package, $variable, $given) = @_;
     my $tied = $type == 3 ? tied %$variable : $type == 2 ? tied @$variable : tied $$variable;
     my $name = defined $given ? IPC::Shm::Tied::_full_name($type, $given =~ s/\A\s+|\s+\z//gr) : _package_name($type, $package, $variable);
-    return if !defined $name && IPC::Shm::Tied::_is_shared($tied);
+    return if !defined $name && Scalar::Util::blessed($tied) && $tied->isa('IPC::Shm::Tied') && $tied->_is_shared;
     my $object = IPC::Shm::_new($type, $name);
     $object->_tie($variable) unless ref $tied && $tied == $object;
     return;

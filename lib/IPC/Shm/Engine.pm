@@ -12,6 +12,10 @@ my @engines = (
     [ qr{\A/},                                  'IPC::Shm::Engine::Memory' ],
 );
 
+sub is_url { my ($namespace) = @_; return $namespace =~ m{\A[a-z+]+://} }
+
+sub without_password { my ($text) = @_; $text =~ s{(\b[a-z+]+://[^:@/?\s]*):[^@/?\s]*@}{$1@}g; return $text }
+
 sub class_of {
     my ($namespace) = @_;
     for my $engine (@engines) {
@@ -20,7 +24,7 @@ sub class_of {
         require $file;
         return $engine->[1];
     }
-    return Carp::croak("No engine of IPC::Shm knows the namespace '$namespace'");
+    return Carp::croak(q{No engine of IPC::Shm knows the namespace '} . without_password($namespace) . q{'});
 }
 
 1;
@@ -49,6 +53,10 @@ wait. While it waits, an engine runs perl's signal handlers, which may die out o
 nothing is held. Errors are exceptions whose text ends without a line, so that the caller's can be told:
 C<die "was removed\n"> is not enough, C<croak> from where the user is.
 
+=head2 class_of, is_url, without_password
+
+Functions: the class of the engine for a namespace, which is loaded; whether a namespace is an URL; a text with the passwords of URLs left out.
+
 =head2 The engine itself: one object a namespace
 
 =over 4
@@ -56,7 +64,7 @@ C<die "was removed\n"> is not enough, C<croak> from where the user is.
 =item C<< $class->open($namespace, %option) >>
 
 Opens the namespace, and makes it if need be. C<mode>, C<size>: as C<< IPC::Shm::Tied->Mode >>, C<Size>, where they mean something.
-Called once a namespace and process; the object is kept until C<cleanup>.
+Called once a namespace and process; the object is kept until C<cleanup>, and for as long as C<is_current> is true.
 
 =item C<< $engine->namespace >>
 
@@ -96,15 +104,24 @@ time at which the element vanishes.
 
 The content of one moment, as a reference to a plain array or hash, or the value of a scalar; references in it are those that C<FETCH> gives.
 
-=item C<< lock($kind, $seconds) >>, C<< unlock($kind) >>
+=item C<< lock($kind, $seconds) >>, C<< unlock_kind($kind) >>
 
 C<$kind> is C<read> or C<write>. 1: taken; 0: this process had it already (a write lock covers a read lock); undef: not in time. Dies with
-C<Deadlock> in the text where two processes would wait for each other. C<unlock> returns whether there was something. A lock is gone when its process is
+C<Deadlock> in the text where two processes would wait for each other. C<unlock_kind> returns whether there was something. A lock is gone when its process is
 dead, whatever it died of; not while it is stopped. A child does not hold what its parent holds.
 
 =item C<wait_change($seconds)>, C<serial>, C<name>, C<remove>
 
 As in L<IPC::Shm>.
+
+=item C<_tie($reference)>, C<_reference>, C<_is_shared>
+
+Tie a container to the object; a reference to the container that it is tied to, made if need be; whether it was not removed.
+
+=item C<_begin_operator>, C<_look_at($what)>
+
+Only for engines in Perl, for perl's operators: C<begin>, but false where a change is open already; a reference to a list of C<pairs>,
+C<keys> or C<values>, or of the values of a reference to an array of keys.
 
 =item C<engine>, C<id>
 

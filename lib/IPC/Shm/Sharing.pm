@@ -40,7 +40,7 @@ sub object_of {
     if ($coming) { my $object = coming($target); return $object if $object }
     my $what = _look($engine, $target);
     return $what->{object} if $what->{object};
-    return undef           if $what->{constant} && !ref $$target;    ## no critic (a value)
+    return undef           if $what->{constant};    ## no critic (a value)
     return _share($engine, $target, $what);
 }
 
@@ -72,7 +72,7 @@ sub _look {
     refuse('a symbol table') if $type == 3 && defined $b->NAME && length $b->NAME && $b->NAME ne 'main' ? 1 : 0;
     return { type => 1, constant => 1 } if $type == 1 && defined Scalar::Util::blessed($target) && _is_truth($target);
     if ($b->FLAGS & B::SVf_READONLY) {
-        return { type => 1, constant => 1 } if $type == 1;
+        return { type => 1, double => 1 } if $type == 1;
         refuse($type == 2 ? 'a read-only array' : 'a read-only hash');
     }
     return { type => $type };
@@ -97,10 +97,23 @@ sub _values {
         :              \$$target;
 }
 
+# What is to become a variable. Of what is read-only, a double is shared: the program does not mean
+# to have a constant changed.
+sub _new {
+    my ($target, $what) = @_;
+    my $address = Scalar::Util::refaddr($target);
+    if ($what->{double}) {
+        my $class = Scalar::Util::blessed($target);
+        $target = \(my $double = $$target);
+        bless $target, $class if defined $class;
+    }
+    return { target => $target, type => $what->{type}, address => $address };
+}
+
 sub _share {
     my ($engine, $target, $what) = @_;
     my %seen = (Scalar::Util::refaddr($target) => 1);
-    my @new  = ({ target => $target, type => $what->{type} });
+    my @new  = (_new($target, $what));
     for (my $i = 0; $i < @new; $i++) {
         for my $value (_values(@{ $new[$i] }{qw(target type)})) {
             next             if !_leads($value);
@@ -108,13 +121,14 @@ sub _share {
             my $next = $$value;
             next if $seen{ Scalar::Util::refaddr($next) }++;
             my $is = _look($engine, $next);
-            push @new, { target => $next, type => $is->{type} } if !$is->{object} && !($is->{constant} && !ref $$next);
+            push @new, _new($next, $is) if !$is->{object} && !$is->{constant};
         }
     }
     $_->{object} = $engine->variable($_->{type}, undef, 1) for @new;
-    my %of = map { Scalar::Util::refaddr($_->{target}) => $_->{object} } @new;
+    my %of = map { $_->{address} => $_->{object} } @new;
 
     # The object knows its container before a reference to it is stored.
+    $engine->contained($_->{object}, $_->{target}) for @new;
     local $coming = \%of;
     for my $one (@new) { _fill($engine, $one) }
     for my $one (@new) { _tie($engine, $one) }
@@ -126,8 +140,10 @@ sub coming { my ($target) = @_; return $coming && $coming->{ Scalar::Util::refad
 sub _fill {
     my ($engine, $one) = @_;
     my ($target, $type, $object) = @$one{qw(target type object)};
+    my ($ok,     $why);
     $object->begin;
-    my $ok = eval {
+    local $@;
+    $ok = eval {
         local $SIG{__DIE__};
         if ($type == 3) {
             $object->CLEAR;
@@ -143,10 +159,9 @@ sub _fill {
         1;
     };
     return if $ok;
-    my $why = $@;
+    $why = $@;
     $object->abort;
-    die $why if ref $why || $why !~ s/ at \S+ line \d+\.\n\z//;
-    return Carp::croak($why);
+    die $why;
 }
 
 sub _tie {
@@ -155,11 +170,7 @@ sub _tie {
     my $class = ref $object;
     if    ($type == 3) { %$target = (); tie %$target, $class, $object }
     elsif ($type == 2) { @$target = (); tie @$target, $class, $object }
-    else {
-        my $readonly = Internals::SvREADONLY($$target);
-        Internals::SvREADONLY($$target, 0) if $readonly;
-        tie $$target, $class, $object;
-    }
+    else               { tie $$target, $class, $object }
     $engine->contained($object, $target);
     return;
 }

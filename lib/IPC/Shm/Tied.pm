@@ -142,6 +142,10 @@ Set them in a C<BEGIN> block, before the first variable is declared. C<Mode> die
 permission bits, or would lock the owner out; C<Size> for what is not a number of bytes from 256 to 2**30. It is rounded up to
 a multiple of 64. They have no effect on what exists already.
 
+=head2 lock, unlock_kind, begin, commit, abort, id
+
+Of the engine: see L<IPC::Shm::Engine>.
+
 =head2 STORABLE_freeze
 
 Dies: L<Storable> would store the object behind the variable, not its content. Give it a copy, as C<{ %variable }>, of

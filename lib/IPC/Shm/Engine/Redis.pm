@@ -85,6 +85,9 @@ sub _check_server {
 
 sub namespace { return $_[0]{namespace} }
 
+# Not after a cleanup by this process; others' leave the connection as it is.
+sub is_current { return !$_[0]{closed} }
+
 # ---- variables
 
 my $anonymous;    # the engine of the variables that `tie` makes without saying where
@@ -130,36 +133,45 @@ sub _object {
     return $object;
 }
 
-# The reference that a stored one has become here.
+# The reference that a stored one has become here. What was removed meanwhile is nothing if $may_be_gone,
+# else a variable that says so.
 sub _reference {
-    my ($self, $text) = @_;
-    my ($id, $type, $class) = $text =~ /\Ar([^:]+):([123]):(.*)\z/s or die "is damaged: a reference is '$text'\n";
-    my $conn   = $self->{conn};
-    my $object = $conn->{variables}{$id};
-    if (!defined $object) {
-        my $reply;
-        until (ref($reply = $conn->script('attach', "$conn->{prefix}c", '', $id))) { $conn->identify }
+    my ($self, $text, $may_be_gone) = @_;
+    my ($id,   $type, $class)       = $text =~ /\Ar([^:]+):([123]):(.*)\z/s or die "is damaged: a reference is '$text'\n";
+    my $object = $self->{conn}{variables}{$id} // $self->_attach([ $id, $type ])->[0];
+    return if !$object && $may_be_gone;
+    if (!$object) {
         $object = $self->_object($id, $type, undef, 0);
-        if   ($reply->[1][0]) { $self->_learn($object) }
-        else                  { $object->{removed} = 1; delete $conn->{variables}{$id} }
+        $object->{removed} = 1;
+        delete $self->{conn}{variables}{$id};
     }
     my $reference = $self->container($object);
     utf8::decode($class);
-    if    (length $class)                             { bless $reference, $class if (Scalar::Util::blessed($reference) // '') ne $class }
-    elsif (defined Scalar::Util::blessed($reference)) { _unbless($reference) }
+    bless $reference, $class if length $class && (Scalar::Util::blessed($reference) // '') ne $class;
     return $reference;
 }
 
-# Perl cannot take a class away from a thing; it stays what it was.
-sub _unbless {return}
-
-sub _learn {
-    my ($self, $object) = @_;
-    my $reply = $self->{conn}->command('HMGET', $object->{key}, '!s', '!N', '!f');
-    $object->{seen} = $reply->[0] // 0;
-    if (defined $reply->[1]) { utf8::decode($reply->[1]); $object->{name} = $reply->[1] }
-    $object->{first} = $reply->[2] // 0;
-    return;
+# Attach to variables, [id, type] each: the objects, undef for what is not there.
+sub _attach {
+    my ($self, @which) = @_;
+    my $conn = $self->{conn};
+    my @objects;
+    while (my @some = splice @which, 0, 1000) {
+        my $reply;
+        until (ref($reply = $conn->script('attach', "$conn->{prefix}c", '', map { $_->[0] } @some))) {
+            $conn->identify;
+        }
+        for my $i (0 .. $#some) {
+            my $is = $reply->[1][$i];
+            push @objects, undef;
+            next if !$is;
+            my ($serial, $name, $first) = @$is;
+            utf8::decode($name) if defined $name;
+            $objects[-1] = $self->_object(@{ $some[$i] }, $name, $serial);
+            $objects[-1]{first} = $first // 0;
+        }
+    }
+    return \@objects;
 }
 
 # The container of an object: what a reference to it leads to.
@@ -185,31 +197,24 @@ sub contained {
     return;
 }
 
-# Attach to all that these references lead to, in one exchange for a thousand.
+# The objects of all that these references lead to; who keeps them keeps that alive.
 sub _attach_all {
     my ($self, @texts) = @_;
-    my $conn = $self->{conn};
-    my %new  = map { /\Ar([^:]+):([123]):/s && !defined $conn->{variables}{$1} ? ($1 => $2) : () } @texts;
-    my @ids  = keys %new;
-    return [] if @ids < 2;
-    my @keep;
-    while (my @some = splice @ids, 0, 1000) {
-        my $reply;
-        until (ref($reply = $conn->script('attach', "$conn->{prefix}c", '', @some))) { $conn->identify }
-        for my $i (0 .. $#some) {
-            next if !$reply->[1][$i];
-            my $object = $self->_object($some[$i], $new{ $some[$i] }, undef, 0);
-            $self->_learn($object);
-            push @keep, $object;
-        }
+    my $known = $self->{conn}{variables};
+    my (@objects, %new);
+    for my $text (@texts) {
+        my ($id, $type) = $text =~ /\Ar([^:]+):([123]):/s or next;
+        if (defined $known->{$id}) { push @objects, $known->{$id} }
+        else                       { $new{$id} = $type }
     }
-    return \@keep;
+    return [ @objects, %new ? @{ $self->_attach(map { [ $_, $new{$_} ] } keys %new) } : () ];
 }
 
 # A plain copy of a hash's content.
 sub _together {
     my ($self, $object, $content, $name) = @_;
     my $keep = $self->_attach_all(values %$content);
+    delete $object->{holding};
     return { map { ($name->($_), $object->_value($_, $content->{$_})) } keys %$content };
 }
 
@@ -231,7 +236,7 @@ sub _processes {
     my $here   = Sys::Hostname::hostname();
     for my $process (values %all) {
         my ($host, $pid) = split / /, $process;
-        $process = $host eq $here ? $pid : "$host:$pid";
+        $process = $host eq $here ? 0 + $pid : "$host:$pid";
     }
     return \%all;
 }
@@ -366,6 +371,7 @@ sub cleanup {
     my @objects = grep {defined} values %{ $conn->{variables} };
     $_->_forget for @objects;
     $conn->script('forget', "$conn->{prefix}c", '');
+    $self->{closed} = 1;
     return 1;
 }
 
@@ -475,7 +481,7 @@ In round trips to the server; one on the same machine takes some 10 microseconds
     $a[-1]                                 2        perl asks for the length first
     keys, values of one moment             1        the whole variable is sent
     list assignment                        1        the whole variable is sent
-    a reference that is new here           3        $h{a}{b}: 2 the next time
+    a reference that is new here           2        $h{a}{b}: 2 the next time
     a reference that is stored             3        for each container that becomes shared
     writelock + unlock                     2
     a lock that is taken                   1, and one each 30 ms while it waits
@@ -515,6 +521,8 @@ server, which serves nobody else meanwhile: variables of more than 100,000 eleme
     a handler of a signal that        cannot use that very scalar: perl calls no method of a tied scalar while one
     interrupts a wait for a scalar    of it is running
     classes derived from IPC::Shm::Hash, and so on: derive from IPC::Shm::Engine::Redis::Hash
+    @h{undef, ...}                    warns less often
+    exec                              a program that is executed keeps no lexicals alive
 
 =head1 WHAT IT IS FOR
 
@@ -524,7 +532,7 @@ failover must not lose an acknowledged store.
 
 =head1 METHODS
 
-=head2 open, namespace, variable, names, list, stats, recover, cleanup
+=head2 open, is_current, namespace, variable, names, list, stats, recover, cleanup
 
 As L<IPC::Shm::Engine> has it.
 

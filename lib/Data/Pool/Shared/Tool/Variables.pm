@@ -24,7 +24,8 @@ sub _namespace {
     $given //= $options->{namespace};
     IPC::Shm->import(namespace => $given) if defined $given;
     my $namespace = IPC::Shm->namespace;
-    my $file      = "$namespace/namespace";
+    return $namespace if IPC::Shm::Engine::is_url($namespace);
+    my $file = "$namespace/namespace";
     if (!-e $file) { die $!{ENOENT} || $!{ENOTDIR} ? "there is no namespace $namespace\n" : "cannot open namespace $namespace: $!\n" }
     Data::Pool::Shared->attach($file);    # dies of what is left of one whose maker was killed: IPC::Shm would finish it
     return $namespace;
@@ -74,7 +75,8 @@ sub vars {
 # attached to some.
 sub _others {
     my @pids = @_;
-    return [ sort { $a <=> $b } grep { $_ != $$ } @pids ];
+    no warnings 'numeric';    # on another host it is host:PID
+    return [ sort { $a <=> $b || $a cmp $b } grep { $_ ne $$ } @pids ];
 }
 
 sub _vars_text {

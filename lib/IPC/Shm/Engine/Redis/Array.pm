@@ -24,6 +24,7 @@ sub _list {
     $batch->{lock} = 1 if $self->lock('write');
     my ($content, $serial) = $self->_content;
     $batch->{serial} = $serial;
+    my $keep = delete $self->{holding};
     return $batch->{list} = [ map { defined $_ ? [ $_->[1], $self->_value(@$_) ] : undef } @$content ];
 }
 
@@ -48,27 +49,18 @@ sub commit {
         $self->{first} = 0;
         for my $i (0 .. $#$list) { $self->_stored($i, @{ $list->[$i] }) if defined $list->[$i] && ref $list->[$i][1] }
     }
+    delete $self->{fresh};
     $self->unlock('write') if $batch->{lock};
     return 1               if $ok;
-    die $why               if ref $why || $why !~ s/ at \S+ line \d+\.\n\z//;
-    return Carp::croak($why);
+    die $why;
 }
 
 # All elements of one moment, [field, text] or undef each; and the serial.
 sub _content {
     my ($self) = @_;
-    my $serial;
-    Carp::croak($self->_what . ' was removed') if $self->{removed};
-    my $ask = sub {
-        my %all = @{ $self->{conn}->command('HGETALL', $self->{key}) };
-        $serial = $all{'!s'};
-        $self->_readable([ @all{qw(!s !w)} ]) or return 'BUSY';
-        $self->{first} = $all{'!f'};
-        return [ map { defined $all{$_} ? [ $_, $all{$_} ] : undef } $all{'!f'} .. $all{'!f'} + $all{'!l'} - 1 ];
-    };
-    my $content = $ask->();
-    $content = $self->_after_turn('f', $ask) if !ref $content;
-    return ($content, $serial);
+    my $all    = $self->_everything;
+    my $first  = $self->{first} = $all->{'!f'};
+    return ([ map { defined $all->{$_} ? [ $_, $all->{$_} ] : undef } $first .. $first + $all->{'!l'} - 1 ], $all->{'!s'});
 }
 
 sub all {
@@ -77,6 +69,15 @@ sub all {
     my ($content) = $self->_content;
     $self->{engine}->_attach_all(map { defined $_ ? $_->[1]            : () } @$content);
     return [ map { defined $_                     ? $self->_value(@$_) : undef } @$content ];
+}
+
+# What operators see: values, keys or pairs; or the values at these indices.
+sub _look_at {
+    my ($self, $what) = @_;
+    my $all = $self->all;
+    return [ map { defined $_ ? $_ < 0 ? $_ + @$all < 0 ? undef : $all->[$_] : $_ < @$all ? $all->[$_] : undef : $all->[0] } @$what ]
+        if ref $what;
+    return $what eq 'values' ? $all : $what eq 'keys' ? [ 0 .. $#$all ] : [ map { ($_, $all->[$_]) } 0 .. $#$all ];
 }
 
 # What is at an index: field and text.
@@ -97,7 +98,7 @@ sub FETCH {
     if ($self->{batch}) { my $at = $self->_list->[$index]; return $at && $at->[1] }
     return $self->_copy($index) if $self->{copy} && $self->{held} eq '';
     my ($field, $text) = $self->_at($index);
-    return defined $text ? $self->_value($field, $text) : undef;
+    return defined $text ? $self->_value($field, $text, ord $text == 114 ? sub { ($self->_at($index))[1] } : undef) : undef;
 }
 
 sub _copy {
@@ -125,6 +126,7 @@ sub STORE {
     my $reply = $self->_change('array', 'put', $index, $text);
     Carp::croak('Modification of non-creatable array value attempted, subscript ' . $index) if !defined $reply->[1];
     $self->_keep($index, $text, $value)                                                     if ref $value || %{ $self->{kids} };
+    delete $self->{fresh};
     return;
 }
 
@@ -175,6 +177,7 @@ sub PUSH {
     }
     my $n = $self->_change('array', 'push', @texts)->[1];
     for my $i (0 .. $#values) { $self->_keep($n - @values + $i, $texts[$i], $values[$i]) if ref $values[$i] }
+    delete $self->{fresh};
     return $n;
 }
 
@@ -188,6 +191,7 @@ sub UNSHIFT {
     my $n = $self->_change('array', 'unshift', @texts)->[1];
     $self->{first} -= @values;
     for my $i (0 .. $#values) { $self->_keep($i, $texts[$i], $values[$i]) if ref $values[$i] }
+    delete $self->{fresh};
     return $n;
 }
 
@@ -218,7 +222,15 @@ sub SHIFT {
 
 sub DELETE {
     my ($self, $index) = @_;
-    if ($self->{batch}) { my $old = delete $self->_list->[$index]; return $old && $old->[1] }
+    if ($self->{batch}) {
+        my $list = $self->_list;
+        $index += @$list if $index < 0;
+        return undef     if $index < 0 || $index > $#$list;    ## no critic (an element)
+        my $old = $list->[$index];
+        $list->[$index] = undef;
+        if ($index == $#$list) { pop @$list while @$list && !defined $list->[-1] }
+        return $old && $old->[1];
+    }
     my $reply = $self->_change('cut', 'delete', $index);
     return $self->_taken($reply->[1] && $reply->[1][0]);
 }
@@ -241,6 +253,7 @@ sub SPLICE {
     my $reply = $self->_change('cut', 'splice', $offset, $to_the_end ? '' : $length, @texts);
     Carp::croak("Modification of non-creatable array value attempted, subscript $offset") if $reply->[1] eq 'BEFORE';
     warnings::warnif('misc', 'splice() offset past end of array')                         if $reply->[2];
+    delete $self->{fresh};
     my @old = map { $self->_taken($_) } @{ $reply->[1] };
     return wantarray ? @old : @old ? $old[-1] : undef;
 }
@@ -263,8 +276,7 @@ sub add {
     }
     $self->unlock('write') if $locked;
     return $sum            if $ok;
-    die $why               if $why !~ s/ at \S+ line \d+\.\n\z//;
-    return Carp::croak($why);
+    die $why;
 }
 
 1;

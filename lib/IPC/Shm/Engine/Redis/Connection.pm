@@ -19,6 +19,8 @@ push @CARP_NOT, map {"IPC::Shm$_"} '', map {"::$_"} qw(Tied Scalar Array Hash Gu
 my %all;     # those of this interpreter, by their address; weak
 my %text;    # of the scripts
 my %sha;
+my @scripts =
+    qw(add all array assign attach bye cut declare del describe detach forget hello leave lock patch put recover remove sweep unlock watch);
 
 sub _load_client {
     return if $INC{'Redis/Fast.pm'};
@@ -32,6 +34,7 @@ sub _load_client {
 sub new {
     my ($class, $to) = @_;
     _load_client();
+    _load($_) for grep { !$sha{$_} } @scripts;
     my $self = bless { to => $to, prefix => "{$to->{prefix}}:", variables => {}, me => '', where => $to->{where} }, $class;
     Scalar::Util::weaken($all{ Scalar::Util::refaddr($self) } = $self);
     _watch_forks();
@@ -157,7 +160,7 @@ sub _load {
     my $dir = __FILE__ =~ s{Connection\.pm\z}{lua}r;
     my @part;
     for my $file ('common', $name) {
-        open my $in, '<', "$dir/$file.lua" or die "cannot open $dir/$file.lua: $!";
+        open my $in, '<', "$dir/$file.lua" or Carp::croak("Cannot open $dir/$file.lua: $!");
         local $/ = undef;
         push @part, scalar readline $in;
     }
@@ -170,7 +173,7 @@ sub _load {
 sub script {
     my ($self, $name, $key, @arguments) = @_;
     my $redis = $self->{redis} || $self->_connect;
-    my $sha   = $sha{$name}    || _load($name);
+    my $sha   = $sha{$name};
     my ($reply, $error);
     {
         local ($@, $!);

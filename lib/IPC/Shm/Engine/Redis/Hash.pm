@@ -29,6 +29,7 @@ sub commit {
         my %old    = %{ $self->{kids} };
         %{ $self->{kids} } = ();
         $self->_stored($_, @{ $set->{$_} }) for $refers ? keys %$set : ();
+        delete $self->{fresh};
         return 1;
     }
     my @gone = grep { !$set->{$_} } keys %{ $batch->{gone} };
@@ -36,6 +37,7 @@ sub commit {
     $self->_change('patch', scalar @gone, @gone, @set);
     delete @{ $self->{kids} }{@gone};
     $self->_stored($_, @{ $set->{$_} }) for keys %$set;
+    delete $self->{fresh};
     return 1;
 }
 
@@ -56,7 +58,7 @@ sub FETCH {
     else { $text = $self->_look($field)->[0] }
     return undef if !defined $text;    ## no critic (a value)
     return substr $text, 1 if ord $text == 98;
-    return $self->_value($field, $text);
+    return $self->_value($field, $text, ord $text == 114 ? sub { $self->_look($field)->[0] } : undef);
 }
 
 # A copy may be used for as long as the user allows, counted from before it was asked for.
@@ -88,6 +90,7 @@ sub STORE {
     if ($self->{batch}) { $self->{batch}{set}{$field} = [ $text, $value ]; return }
     $self->_change('put', $field, $text);
     $self->_stored($field, $text, $value) if ref $value || %{ $self->{kids} };
+    delete $self->{fresh}                 if ref $value;
     return;
 }
 
@@ -129,15 +132,8 @@ sub CLEAR {
 # The content of one moment: field => text.
 sub _content {
     my ($self) = @_;
-    Carp::croak($self->_what . ' was removed') if $self->{removed};
-    my $ask = sub {
-        my %all   = @{ $self->{conn}->command('HGETALL', $self->{key}) };
-        my @extra = delete @all{qw(!s !w)};
-        delete $all{$_} for grep {/\A!/} keys %all;
-        return $self->_readable([@extra]) ? \%all : 'BUSY';
-    };
-    my $content = $ask->();
-    $content = $self->_after_turn('f', $ask) if !ref $content;
+    my $content = $self->_everything;
+    delete $content->{$_} for grep {/\A!/} keys %$content;
     my $batch = $self->{batch} or return $content;
     %$content = () if $batch->{cleared};
     delete @$content{ keys %{ $batch->{gone} } };
@@ -149,6 +145,33 @@ sub all {
     my ($self) = @_;
     my $content = $self->_content;
     return $self->{engine}->_together($self, $content, sub { decode_key($_[0]) });
+}
+
+# What is referred to in a slice was let go of just now: look at all, with attaching.
+sub _slice_of_all {
+    my ($self, @fields) = @_;
+    my $content = $self->_content;
+    my $keep    = $self->{engine}->_attach_all(values %$content);
+    delete $self->{holding};
+    return [ map { defined $content->{$_} ? $self->_value($_, $content->{$_}) : undef } @fields ];
+}
+
+# What operators see: pairs, keys or values; or the values of these keys.
+sub _look_at {
+    my ($self, $what) = @_;
+    if (ref $what) {
+        my @fields = map { key($_) } @$what;
+        my $texts  = $self->{batch} || @fields > 5000 ? [ @{ $self->_content }{@fields} ] : @fields ? $self->_look(@fields) : [];
+        my $keep   = $self->{engine}->_attach_all(grep {defined} @$texts);
+        return $self->_slice_of_all(@fields) if grep { !defined } @$keep;
+        return [ map { defined $texts->[$_] ? $self->_value($fields[$_], $texts->[$_]) : undef } 0 .. $#fields ];
+    }
+    my $content = $self->_content;
+    my $keep    = $self->{engine}->_attach_all($what eq 'keys' ? () : values %$content);
+    delete $self->{holding};
+    return [ map { decode_key($_) } keys %$content ]                    if $what eq 'keys';
+    return [ map { $self->_value($_, $content->{$_}) } keys %$content ] if $what eq 'values';
+    return [ map { (decode_key($_), $self->_value($_, $content->{$_})) } keys %$content ];
 }
 
 sub FIRSTKEY {

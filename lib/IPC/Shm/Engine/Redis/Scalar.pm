@@ -14,7 +14,7 @@ sub TIESCALAR { my ($class, $object) = @_; return $object || IPC::Shm::Engine::R
 
 sub begin { my ($self) = @_; return $self->_begin([]) }
 
-sub abort { my ($self) = @_; return delete $self->{batch} ? 1 : 0 }
+sub abort { my ($self) = @_; delete $self->{fresh}; return delete $self->{batch} ? 1 : 0 }
 
 sub commit {
     my ($self) = @_;
@@ -27,6 +27,7 @@ sub _put {
     my ($self, $text, $value) = @_;
     $self->_change('put', '=', $text);
     $self->_stored('=', $text, $value) if ref $value || %{ $self->{kids} };
+    delete $self->{fresh};
     return;
 }
 
@@ -35,7 +36,7 @@ sub FETCH {
     return $self->{batch}[1]                                if $self->{batch} && @{ $self->{batch} };
     return $self->IPC::Shm::Engine::Redis::Hash::_copy('=') if $self->{copy}  && $self->{held} eq '';
     my $text = $self->_look('=')->[0];
-    return defined $text ? $self->_value('=', $text) : undef;
+    return defined $text ? $self->_value('=', $text, ord $text == 114 ? sub { $self->_look('=')->[0] } : undef) : undef;
 }
 
 sub all { my ($self) = @_; return $self->FETCH }

@@ -16,6 +16,8 @@ our @CARP_NOT = @IPC::Shm::Engine::Redis::Connection::CARP_NOT;
 #   held     the locks that it has: '', r, w or rw
 #   kids     field => [what is stored there, the reference that it became here]
 #   batch    the change that is open (begin), see the types
+#   holding  objects that a look at all has found
+#   fresh    objects that are about to be stored
 #   copy     field => [until when it may be used, value], where reads may be stale
 
 *now    = \&IPC::Shm::Engine::Redis::Connection::now;
@@ -119,18 +121,21 @@ sub _seen_anew {
 sub _after_turn {
     my ($self, $kind, $code) = @_;
     my $reply;
-    my $ok = eval {
-        do {
-            $self->_wait_turn('turn', $kind, undef);
-            $reply = $code->();
-        } while (!ref $reply && $reply eq 'BUSY');
-        1;
-    };
-    my $why = $@;
+    my ($ok, $why);
+    {
+        local ($@, $!);
+        $ok = eval {
+            do {
+                $self->_wait_turn('turn', $kind, undef);
+                $reply = $code->();
+            } while (!ref $reply && $reply eq 'BUSY');
+            1;
+        };
+        $why = $@;
+    }
     $self->_leave;
     return $reply if $ok;
-    die $why      if ref $why || $why !~ s/ at \S+ line \d+\.\n\z//;
-    return Carp::croak($why);
+    die $why;
 }
 
 # True if it is this process's turn; false if the time was over.
@@ -159,7 +164,7 @@ sub _wait_turn {
 sub _leave {
     my ($self) = @_;
     my ($keep) = $self->_held_kind;
-    local $@;
+    local ($@, $!);
     eval { local $SIG{__DIE__}; $self->{conn}->script('leave', $self->{key}, '', $keep); 1 };
     return;
 }
@@ -181,14 +186,17 @@ sub lock {    ## no critic (as the contract calls it)
     Carp::croak($self->_what . ' was removed') if $self->{removed};
     return 0                                   if index($self->{held}, $letter) >= 0 || $self->{held} =~ /w/;
     my $reply;
-    my $ok  = eval { $reply = $self->_wait_turn('lock', $letter, $until); 1 };
-    my $why = $@;
+    my ($ok, $why);
+    {
+        local ($@, $!);
+        $ok  = eval { $reply = $self->_wait_turn('lock', $letter, $until); 1 };
+        $why = $@;
+    }
 
     if (!$ok || !$reply) {
         $self->_leave if !$ok || !defined $seconds || $seconds > 0;
-        return undef  if $ok;                                              ## no critic (a timeout: also in list context)
-        die $why      if ref $why || $why !~ s/ at \S+ line \d+\.\n\z//;
-        Carp::croak($why);
+        return undef  if $ok;                                         ## no critic (a timeout: also in list context)
+        die $why;
     }
     $self->{conn}{locks}++;
     $self->{held} .= $letter;
@@ -217,10 +225,9 @@ sub unlock {
     return $self->_fail('LOST');
 }
 
-sub writelock     { my ($self, $seconds) = @_; return $self->lock('write', $seconds) }
-sub readlock      { my ($self, $seconds) = @_; return $self->lock('read', $seconds) }
-sub _unlock_write { my ($self) = @_; return $self->unlock('write') }
-sub _unlock_read  { my ($self) = @_; return $self->unlock('read') }
+sub writelock   { my ($self, $seconds) = @_; return $self->lock('write', $seconds) }
+sub readlock    { my ($self, $seconds) = @_; return $self->lock('read',  $seconds) }
+sub unlock_kind { my ($self, $kind) = @_; return $self->unlock($kind) }
 
 # ---- changes by others
 
@@ -275,7 +282,19 @@ sub _forget {
 
 # ---- references
 
-my %sigil = (1 => '$', 2 => '@', 3 => '%');
+sub _reference { my ($self) = @_; return $self->{engine}->container($self) }
+
+sub _is_shared { my ($self) = @_; return !$self->{removed} }
+
+# Tie a container that a program has declared.
+sub _tie {
+    my ($self, $container) = @_;
+    if    ($self->{type} == 3) { tie %$container, ref $self, $self }
+    elsif ($self->{type} == 2) { tie @$container, ref $self, $self }
+    else                       { tie $$container, ref $self, $self }
+    $self->{engine}->contained($self, $container);
+    return;
+}
 
 # What is stored for a value. A reference leads to a variable of this engine, which is made if need be.
 sub _store_value {
@@ -287,21 +306,57 @@ sub _store_value {
         utf8::encode($class);
         return 's' . length($class) . ":$class" . encode($$value);
     }
+    push @{ $self->{fresh} }, $object;    # until it is stored, nothing else may lead to it
     my $class = Scalar::Util::blessed($value) // '';
     utf8::encode($class);
     return "r$object->{id}:$object->{type}:$class";
 }
 
-# The value that is stored in a field.
+# The value that is stored in a field. A reference may lead to what others have let go of since
+# the look: then $again looks once more.
 sub _value {
-    my ($self, $field, $text) = @_;
+    my ($self, $field, $text, $again) = @_;
     my $kind = ord $text;
     return decode($text) if $kind != 114 && $kind != 115;
     my $kid = $self->{kids}{$field};
     return $kid->[1] if $kid && $kid->[0] eq $text;
-    my $reference = $kind == 114 ? $self->{engine}->_reference($text) : _constant($text);
+    my $reference = $kind == 114 ? $self->{engine}->_reference($text, $again) : _constant($text);
+    if (!$reference) {
+        my $now = $again->();
+        return defined $now ? $self->_value($field, $now, $now eq $text ? undef : $again) : undef;
+    }
     $self->{kids}{$field} = [ $text, $reference ];
     return $reference;
+}
+
+# All fields and values of one moment, in one exchange; in two if there are references that are new
+# here, for this process must be attached to what they lead to.
+sub _everything {
+    my ($self) = @_;
+    Carp::croak($self->_what . ' was removed') if $self->{removed};
+    my $conn = $self->{conn};
+    my $ask  = sub {
+        my %all = @{ $conn->command('HGETALL', $self->{key}) };
+        my ($known, $new) = ([], 0);
+        for my $text ($all{'!k'} ? values %all : ()) {
+            my ($id) = $text =~ /\Ar([^:]+)/ or next;
+            if (defined $conn->{variables}{$id}) { push @$known, $conn->{variables}{$id} }
+            else                                 { $new++ }
+        }
+        $self->{holding} = $known;    # until the caller has the references
+        $self->_readable([ @all{qw(!s !w)} ]) or return 'BUSY';
+        return \%all if !$new;
+        my $reply;
+        while (($reply = $conn->script('all', $self->{key}, '')) eq 'NOBODY') { $conn->identify }
+        return $reply           if $reply eq 'BUSY';
+        $self->_refused($reply) if !ref $reply;
+        %all             = @{ $reply->[1] };
+        $self->{seen}    = $reply->[0];
+        $self->{holding} = $self->{engine}->_attach_all(values %all);
+        return \%all;
+    };
+    my $all = $ask->();
+    return ref $all ? $all : $self->_after_turn('f', $ask);
 }
 
 sub _constant {
@@ -323,9 +378,8 @@ sub _stored {
     return if !ref $value;
     my $kept = $value;
     if (ord $text == 114) {
-        my ($id) = $text =~ /\Ar([^:]+)/;
-        my $object = $self->{conn}{variables}{$id};
-        $kept = $object->{container} if $object && $object->{container};
+        my $object = $self->{conn}{variables}{ substr $text, 1, index($text, ':') - 1 };
+        $kept = $object && defined $object->{container} ? $object->{container} : $self->{engine}->_reference($text);
     }
     $self->{kids}{$field} = [ $text, $kept ];
     return;
@@ -359,9 +413,13 @@ sub _add {
 
 # ---- one change of many operations
 
+# For perl's operators (xs/operator.c). False: the user has one open already, of which this is a part.
+sub _begin_operator { my ($self) = @_; return $self->{batch} ? 0 : $self->begin }
+
 sub abort {
     my ($self) = @_;
     my $batch = delete $self->{batch} or return 0;
+    delete $self->{fresh};
     $self->unlock('write') if $batch->{lock};
     return 1;
 }
@@ -426,7 +484,7 @@ IPC::Shm::Engine::Redis::Variable - what scalars, arrays and hashes on Redis hav
 
 The methods are those of L<IPC::Shm::Engine>.
 
-=head2 lock, unlock, readlock, writelock, wait_change, serial, name, remove, engine, id, abort
+=head2 lock, unlock, unlock_kind, readlock, writelock, wait_change, serial, name, remove, engine, id, abort
 
 See there.
 

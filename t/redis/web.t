@@ -1,0 +1,56 @@
+use strict;
+use warnings;
+use lib 't/lib';
+use RedisTest;
+use HTTP::Tiny;
+use IO::Socket::INET;
+use Test::More;
+
+# The session example, unchanged, on two "hosts": two servers, each with workers of its own.
+
+for my $module (qw(Plack::Runner Starman)) {
+    plan skip_all => "$module is not installed" if system("$^X -M$module -e 1 >/dev/null 2>&1") != 0;
+}
+my $server = server();
+$ENV{IPC_SHM_NAMESPACE} = $server->url;
+
+sub start_web {
+    my ($address) = @_;
+    my $socket    = IO::Socket::INET->new(Listen => 1, LocalAddr => $address) or die "no port: $@";
+    my $listen    = "$address:" . $socket->sockport;
+    close $socket;
+    defined(my $pid = fork) or die "fork: $!";
+    return ($pid, "http://$listen") if $pid;
+    open STDERR, '>', "$server->{dir}/web.log" or die $!;
+    my $starman =
+        'my $r = Plack::Runner->new(server => "Starman", env => "deployment", loader => "Delayed"); $r->parse_options(@ARGV); $r->run';
+    exec $^X, (map {"-I$_"} grep { !ref } @INC), '-MPlack::Runner', '-e', $starman, '--', '--workers', 3, '--listen', $listen,
+        'eg/shm/sessions.psgi'
+        or die "exec: $!";
+}
+sub get { my ($url) = @_; return HTTP::Tiny->new(timeout => 30)->get($url) }
+
+my ($one, $first)  = start_web('127.0.0.1');
+my ($two, $second) = start_web('127.0.0.2');
+ok until_true(sub { get("$_/stats")->{status} == 200 }), "(a server at $_)" for $first, $second;
+my @clients = map {
+    my $me = $_;
+    child(
+        sub {
+            for my $i (1 .. 30) {
+                my $base = ($i + $me) % 2 ? $first : $second;
+                my $got  = get("$base/hit?session=" . ($i % 3 ? 'common' : "own$me"));
+                die "$got->{status} $got->{content}" if $got->{status} != 200;
+            }
+        }
+    )
+} 1 .. 4;
+ok finish(@clients), 'four clients, each at both servers';
+my $stats = get("$first/stats")->{content};
+like $stats, qr/^hits 120$/m,          'the hits of both are counted together';
+like $stats, qr/^session common 80$/m, '… a session is the same on both';
+like $stats, qr/^session own3 10$/m,   '… each';
+is get("$second/stats")->{content}, $stats, '… and seen by both';
+kill 'QUIT', $one, $two;
+finish($one, $two);
+done_testing;
