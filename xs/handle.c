@@ -159,7 +159,11 @@ static const char *const shm_classes[] = { "", "IPC::Shm::Scalar", "IPC::Shm::Ar
 shm_var_t *shm_self(pTHX_ SV *self, uint32_t type)
 {
     shm_var_t *var = shm_handle_of(aTHX_ self);
-    if (SHM_UNLIKELY(var == NULL)) croak("Not an object of IPC::Shm");
+    if (SHM_UNLIKELY(var == NULL)) {
+        if (sv_isobject(self) && sv_derived_from(self, "IPC::Shm::Tied"))
+            croak("Not an object of IPC::Shm, but a clone of one; to copy a shared variable call (tied ...)->copy");
+        croak("Not an object of IPC::Shm");
+    }
     if (SHM_UNLIKELY(type != 0 && var->type != type)) croak("Not a shared %s", type == STORE_HASH ? "hash" : type == STORE_ARRAY ? "array" : "scalar");
     return var;
 }

@@ -99,3 +99,21 @@ AV *shm_look_slice(pTHX_ shm_var_t *var, SSize_t first, SSize_t count)
     shm_end(aTHX_ var, STORE_OK);
     return list;
 }
+
+SV *shm_all(pTHX_ shm_var_t *var)
+{
+    AV     *list;
+    SSize_t i;
+    if (var->type == STORE_SCALAR) return newSVsv(shm_scalar_fetch(aTHX_ var));
+    list = shm_look(aTHX_ var, var->type == STORE_HASH ? SHM_PAIRS : SHM_VALUES);
+    if (var->type == STORE_HASH) {
+        HV *hash = newHV();
+        for (i = 0; i < AvFILLp(list); i += 2) (void)hv_store_ent(hash, AvARRAY(list)[i], SvREFCNT_inc_NN(AvARRAY(list)[i + 1]), 0);
+        return newRV_noinc((SV *)hash);
+    }
+    else {
+        AV *array = newAV();
+        for (i = 0; i <= AvFILLp(list); i++) av_push(array, AvARRAY(list)[i] != NULL ? SvREFCNT_inc_NN(AvARRAY(list)[i]) : newSV(0));
+        return newRV_noinc((SV *)array);
+    }
+}

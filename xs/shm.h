@@ -261,6 +261,9 @@ UV       shm_hash_sweep(pTHX_ shm_var_t *var);
 typedef enum shm_which { SHM_KEYS, SHM_VALUES, SHM_PAIRS } shm_which_t;
 AV *shm_look(pTHX_ shm_var_t *var, shm_which_t which);
 
+/* The same as a new plain array or hash, by reference; of a scalar, its value. */
+SV *shm_all(pTHX_ shm_var_t *var);
+
 /* The elements of these keys (SVs on Perl's stack), of one moment. */
 AV *shm_look_slice(pTHX_ shm_var_t *var, SSize_t first, SSize_t count);
 

@@ -180,6 +180,14 @@ abort(self)
     if (var->armed > 0) var->armed--;
     shm_batch_abort(aTHX_ var);
 
+SV *
+all(self)
+    SV *self
+  CODE:
+    RETVAL = shm_all(aTHX_ shm_self(aTHX_ self, 0));
+  OUTPUT:
+    RETVAL
+
 bool
 is_open(self)
     SV *self

@@ -375,6 +375,15 @@ Free all that has vanished. Returns how many elements that were.
 At most so many elements (C<undef>: any number): for a new one another goes, if need be: one that was not read nor stored since a hand that
 goes round all of them came by last (the CLOCK approximation of "least recently used"). What one change stores itself stays.
 
+=head2 copy
+
+    my $plain = (tied %h)->copy;
+
+A deep plain copy: a reference to a hash or array, of a scalar its value. Each variable in it is of one moment, but not all of the same. What several
+references lead to is one thing in the copy, too, rings included; objects are blessed. L<Storable>, JSON, Sereal and L<Clone> take
+it. They cannot copy the shared variable itself, and die (Clone: with the first use of what it returns), naming C<copy>. Free rings of
+your own as ever.
+
 =head1 LOCKS
 
 The object behind a variable, C<tied %h>, has these methods. A lock is about that one

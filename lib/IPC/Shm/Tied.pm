@@ -2,12 +2,13 @@ package IPC::Shm::Tied;
 use strict;
 use warnings;
 use Carp ();
+use IPC::Shm::Copy;
 use IPC::Shm::Elements;
 use IPC::Shm::Guard;
 
 our $VERSION  = '1.000';
-our @ISA      = qw(IPC::Shm::Elements);    ## no critic (loaded above)
-our @CARP_NOT = qw(IPC::Shm IPC::Shm::Elements);
+our @ISA      = qw(IPC::Shm::Elements IPC::Shm::Copy);    ## no critic (loaded above)
+our @CARP_NOT = qw(IPC::Shm IPC::Shm::Elements IPC::Shm::Copy);
 
 @IPC::Shm::Scalar::ISA = @IPC::Shm::Array::ISA = @IPC::Shm::Hash::ISA = __PACKAGE__;
 
@@ -77,9 +78,6 @@ sub synchronize {
     return $code->();
 }
 
-# Storable takes what is tied for its object, which is nothing without shared memory.
-sub STORABLE_freeze { return Carp::croak('Storable cannot copy or store a shared variable, only what is copied out of it') }
-
 1;
 
 __END__
@@ -117,7 +115,7 @@ One element, or the value of a scalar, looked at and changed in one step (L<IPC:
 
 Elements that vanish (L<IPC::Shm/ELEMENTS AND QUEUES>).
 
-=head2 begin, commit, abort, is_open, id, lock, unlock_kind
+=head2 begin, commit, abort, is_open, all, id, lock, unlock_kind
 
 What engines have for the methods above: see L<IPC::Shm::Engine>.
 
@@ -142,14 +140,9 @@ Set them in a C<BEGIN> block, before the first variable is declared. C<Mode> die
 permission bits, or would lock the owner out; C<Size> for what is not a number of bytes from 256 to 2**30. It is rounded up to
 a multiple of 64. They have no effect on what exists already.
 
-=head2 lock, unlock_kind, begin, commit, abort, id
+=head2 copy
 
-Of the engine: see L<IPC::Shm::Engine>.
-
-=head2 STORABLE_freeze
-
-Dies: L<Storable> would store the object behind the variable, not its content. Give it a copy, as C<{ %variable }>, of
-data that does not refer to other data.
+A deep plain copy (L<IPC::Shm/copy>), which L<Storable> needs, too: C<STORABLE_freeze> dies and says so.
 
 =head2 TIESCALAR, TIEARRAY, TIEHASH
 
