@@ -12,12 +12,16 @@ our @CARP_NOT = qw(IPC::Shm IPC::Shm::Tied);
 
 # The change that a method makes: until `commit`; undone where it is left in another way. Where
 # a change of the variable is open already it is part of that.
-sub _change {
+sub _one_change {
     my ($self) = @_;
-    my $open = $self->is_open;
-    $self->begin if !$open;
-    return bless { object => $self, ended => $open }, 'IPC::Shm::Elements::Change';
+    my $open   = $self->is_open;
+    my $locked = !$open && $self->_begin_alone;
+    return bless { object => $self, ended => $open, locked => $locked }, 'IPC::Shm::Elements::Change';
 }
+
+# Begin a change during which no other process changes the variable; true if that took a lock. An
+# engine whose changes do not keep others out has another one.
+sub _begin_alone { my ($self) = @_; $self->begin; return 0 }
 
 # An element that is stored again vanishes when it would have vanished.
 sub _keep_expiry { my ($self, @all) = @_; $self->STORE(@all); return }
@@ -48,7 +52,7 @@ sub update {
 sub _insert {
     my ($self, @place) = @_;
     my $value  = pop @place;
-    my $change = $self->_change;
+    my $change = $self->_one_change;
     return !!0 if _exists($self, @place);
     $self->STORE(@place, $value);
     $change->commit;
@@ -65,7 +69,7 @@ sub _is_same {
 sub _replace {
     my ($self, @place) = @_;
     my ($old,  $new)   = splice @place, -2;
-    my $change = $self->_change;
+    my $change = $self->_one_change;
     if   (defined $old) { return !!0 if !_is_same(scalar $self->FETCH(@place), $old) }
     else                { return !!0 if _exists($self, @place) }
     $self->_keep_expiry(@place, $new);
@@ -76,7 +80,7 @@ sub _replace {
 sub _exchange {
     my ($self, @place) = @_;
     my $new    = pop @place;
-    my $change = $self->_change;
+    my $change = $self->_one_change;
     my $old    = $self->FETCH(@place);
     $self->_keep_expiry(@place, $new);
     $change->commit;
@@ -87,7 +91,7 @@ sub _exchange {
 sub _update {
     my ($self, @place) = @_;
     my $code   = pop @place;
-    my $change = $self->_change;
+    my $change = $self->_one_change;
     my $value  = $self->FETCH(@place);
     my $returned;
     for ($value) { $code->(); $returned = 1 }
@@ -118,6 +122,7 @@ sub commit {
     my ($self) = @_;
     return if $self->{ended}++;
     $self->{object}->commit;
+    $self->{object}->unlock_kind('write') if $self->{locked};
     return;
 }
 
@@ -125,7 +130,7 @@ sub DESTROY {
     my ($self) = @_;
     return if $self->{ended}++;
     local ($@, $!, $?);
-    eval { $self->{object}->abort; 1 };
+    eval { local $SIG{__DIE__}; $self->{object}->abort; $self->{object}->unlock_kind('write') if $self->{locked}; 1 };
     return;
 }
 

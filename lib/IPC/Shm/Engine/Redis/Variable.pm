@@ -432,6 +432,33 @@ sub _begin {
     return 1;
 }
 
+# ---- elements
+
+sub is_open { my ($self) = @_; return $self->{batch} ? 1 : 0 }
+
+# What a change here looks at others could change meanwhile, were there no lock.
+sub _begin_alone {
+    my ($self) = @_;
+    my $locked = $self->lock('write');
+    return $locked if eval { $self->begin };
+    my $why = $@;
+    $self->unlock('write') if $locked;
+    die $why;
+}
+
+sub _keep_expiry { my ($self, @all) = @_; $self->STORE(@all); return }
+
+for my $name (qw(expire touch ttl sweep limit)) {
+    no strict 'refs';    ## no critic (a method each)
+    *$name = sub { return Carp::croak("Elements do not vanish on Redis: there is no $name") };
+}
+
+sub store {
+    my ($self, @arguments) = @_;
+    Carp::croak('Elements do not vanish on Redis: store takes no seconds') if @arguments > 1 + IPC::Shm::Elements::_places($self);
+    return $self->IPC::Shm::Elements::store(@arguments);
+}
+
 sub DESTROY {
     my ($self) = @_;
     return if ${^GLOBAL_PHASE} eq 'DESTRUCT' || !$self->{conn};
@@ -483,6 +510,10 @@ IPC::Shm::Engine::Redis::Variable - what scalars, arrays and hashes on Redis hav
 =head1 DESCRIPTION
 
 The methods are those of L<IPC::Shm::Engine>.
+
+=head2 is_open, store, expire, touch, ttl, sweep, limit
+
+A change that is open; elements do not vanish here: refusals.
 
 =head2 lock, unlock, unlock_kind, readlock, writelock, wait_change, serial, name, remove, engine, id, abort
 

@@ -1,0 +1,148 @@
+use strict;
+use warnings;
+use lib 't/lib';
+use ShmTest;
+use Test::More;
+use Time::HiRes qw(sleep time);
+use IPC::Shm;
+
+# Elements that vanish, and hashes with a limit.
+
+our %h : shm;
+my $hash = tied %h;
+
+sub dies { my ($code) = @_; return eval { $code->(); 1 } ? '' : $@ }
+
+$hash->store(short => 1, 0.2);
+$hash->store(long  => 2, 100);
+$hash->store(never => 3, undef);
+$hash->store(plain => 4);
+is "@h{qw(short long never plain)}", '1 2 3 4', 'stored with and without a time limit';
+cmp_ok $hash->ttl('short'), '<=', 0.2, 'ttl';
+cmp_ok $hash->ttl('long'),  '>',  95,  '… of one that lasts';
+is $hash->ttl('never'), undef, '… of one that never vanishes';
+is $hash->ttl('plain'), undef, '… nor this one';
+is $hash->ttl('absent'), -1, '… of one that is not there';
+is in_child(sub { exists $h{short} ? 1 : 0 }), 1, 'another process sees it';
+sleep 0.25;
+ok !exists $h{short}, 'vanished: for exists';
+is $h{short}, undef, '… fetch';
+is join(',', sort keys %h), 'long,never,plain', '… keys';
+is scalar(keys %h), 3, '… count';
+is scalar(%h) ? 1 : 0, 1, '… truth';
+my $n = 0;
+while (my ($k) = each %h) { $n++; isnt $k, 'short', '… each' }
+is $n, 3, '… which gives the others';
+ok !exists { %h }->{short}, '… a copy';
+is(exists((tied %h)->copy->{short}) ? 1 : 0, 0, '… copy');
+is in_child(sub { exists $h{short} ? 1 : 0 }), 0, '… for all';
+is $hash->ttl('short'), -1, '… ttl';
+ok !$hash->touch(short => 10), '… and touch comes too late';
+is $hash->add(short => 1), 1, 'an addition begins anew';
+is $hash->ttl('short'), undef, '… and with no time limit';
+$hash->store(short => 1, 0.05);
+sleep 0.06;
+ok $hash->insert(short => 2), 'insert where one has vanished';
+
+# --- touch, and what keeps the time
+ok $hash->touch(long => 5), 'touch';
+cmp_ok $hash->ttl('long'), '<=', 5, '… is the new time limit';
+$hash->add(long => 1);
+is $h{long}, 3, 'add';
+cmp_ok $hash->ttl('long') // 0, '>', 0, '… keeps the time limit';
+$hash->update(long => sub { $_++ });
+cmp_ok $hash->ttl('long') // 0, '>', 0, 'update, too';
+$hash->exchange(long => 9);
+cmp_ok $hash->ttl('long') // 0, '>', 0, 'exchange, too';
+$h{long} = 1;
+is $hash->ttl('long'), undef, 'a plain store does not';
+ok $hash->touch(long => undef), 'touch with undef';
+is $hash->ttl('long'), undef, '… never';
+
+# --- a default
+$hash->expire(0.3);
+$h{default} = 1;
+$hash->add(counter => 1);
+$hash->store(own => 1, 100);
+$hash->store(stays => 1, undef);
+cmp_ok $hash->ttl($_) // 9, '<=', 0.3, "expire: for $_" for qw(default counter);
+cmp_ok $hash->ttl('own'), '>', 1, '… not with a limit of its own';
+is $hash->ttl('stays'), undef, '… nor without one';
+$hash->add(stays => 1);
+is $hash->ttl('stays'), undef, '… and it keeps that';
+is in_child(sub { $h{other} = 1; $hash->ttl('other') <= 0.3 ? 1 : 0 }), 1, 'for all processes';
+$hash->expire(undef);
+$h{after} = 1;
+is $hash->ttl('after'), undef, 'expire(undef)';
+sleep 0.35;
+ok !exists $h{$_}, "$_ has vanished" for qw(default counter other);
+ok exists $h{$_}, "$_ has not" for qw(own stays after);
+
+# --- sweep, and memory that comes back by itself
+sub used { return IPC::Shm->stats->{bytes_used} }
+%h = ();
+$hash->store("k$_" => 'x' x 100, 0.2) for 1 .. 2000;
+my $full = used();
+sleep 0.3;
+is scalar(keys %h), 0, 'all have vanished';
+is $hash->sweep, 2000, 'sweep tells how many';
+is $hash->sweep, 0,    '… once';
+cmp_ok used(), '<', $full - 2000 * 100, '… and their memory is back';
+$hash->store("k$_" => 'x' x 100, 0.2) for 1 .. 2000;
+sleep 0.3;
+for (1 .. 3000) { $h{one} = $_ }
+is $hash->sweep, 0, 'stores have done it, too';
+
+# --- a limit
+%h = ();
+$hash->limit(100);
+$h{"k$_"} = $_ for 1 .. 1000;
+is scalar(keys %h), 100, 'a limit';
+is $h{k1000}, 1000, '… what came last is there';
+$h{precious} = 1;
+for (1 .. 400) { $h{"n$_"} = $_; my $read = $h{precious} }
+is $h{precious}, 1, '… and what is read all the time';
+is scalar(keys %h), 100, '… holds';
+$hash->limit(10);
+is scalar(keys %h), 10, 'a smaller limit, at once';
+$hash->limit(undef);
+$h{"u$_"} = 1 for 1 .. 50;
+is scalar(keys %h), 60, 'no limit any more';
+
+# --- refused
+like dies(sub { $hash->store(a => 1, -1) }),      qr/not negative at \S*expiry\.t line/, 'no negative seconds';
+like dies(sub { $hash->store(a => 1, 'soon') }),  qr/number of seconds, not 'soon' at \S*expiry\.t line/, 'nor words';
+like dies(sub { $hash->expire(0) }),              qr/vanish at once cannot be stored at \S*expiry\.t line/, 'nor at once';
+like dies(sub { $hash->limit($_) }),              qr/limit must be a number of elements.* at \S*expiry\.t line/, "no limit of $_" for 0, -1, 1.5, 'x';
+our @a : shm;
+our $s : shm;
+for my $name (qw(expire touch ttl sweep limit)) {
+    for my $object (tied @a, tied $s) {
+        like dies(sub { $object->$name(1) }), qr/Only the elements of hashes can vanish: there is no $name for arrays and scalars at \S*expiry\.t line/,
+            ref($object) . ": no $name";
+    }
+}
+(tied @a)->store(1, 'x');
+(tied $s)->store('y');
+is "$a[1]$s", 'xy', 'store without seconds is a store';
+like dies(sub { (tied @a)->store(1, 'x', 1) }), qr/Only the elements of hashes can vanish/, '… not with seconds';
+
+# --- killed in the middle of stores, sweeps and limits
+%h = ();
+$hash->limit(50);
+for my $round (1 .. 10) {
+    my @pids = map {
+        child(sub { for (my $i = 0;; $i++) { $hash->store("x" . $i % 200 => $i, 0.001 * rand 5); $hash->sweep if $i % 50 == 0 } })
+    } 1 .. 2;
+    sleep 0.02 + rand 0.02;
+    kill KILL => @pids;
+    waitpid $_, 0 for @pids;
+    $hash->store("survivor$round" => $round, undef);
+    sleep 0.01;
+    my @keys = grep { !/survivor/ } keys %h;
+    is "@keys", '', "killed, $round: what was to vanish has";
+    cmp_ok scalar(keys %h), '<=', 50, '… and the limit holds';
+}
+
+IPC::Shm->cleanup;
+done_testing;
