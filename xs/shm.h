@@ -270,7 +270,7 @@ AV *shm_look_slice(pTHX_ shm_var_t *var, SSize_t first, SSize_t count);
 /* --- space.c --------------------------------------------------------------------------------- */
 
 store_t *shm_space_of(pTHX_ SV *object);
-SV      *shm_space_object(pTHX_ const char *path, bool is_private, uint32_t block_size, uint32_t mode);
+SV      *shm_space_object(pTHX_ const char *path, const store_options_t *options);
 SV      *shm_space_variable(pTHX_ store_t *store, uint32_t type, SV *name, bool create); /* undef: not there, or the namespace was removed */
 void     shm_space_names(pTHX_ store_t *store); /* pushed onto Perl's stack */
 void     shm_space_list(pTHX_ store_t *store);

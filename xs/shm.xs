@@ -8,13 +8,16 @@ BOOT:
     shm_process_install(aTHX);
 
 SV *
-_open(path, is_private, block_size, mode)
+_open(path, is_private, block_size, mode, attach)
     const char *path
     bool is_private
     UV block_size
     UV mode
+    bool attach
+  PREINIT:
+    store_options_t options = { (uint32_t)mode, (uint32_t)block_size, is_private, attach };
   CODE:
-    RETVAL = shm_space_object(aTHX_ path, is_private, (uint32_t)block_size, (uint32_t)mode);
+    RETVAL = shm_space_object(aTHX_ path, &options);
   OUTPUT:
     RETVAL
 

@@ -31,13 +31,12 @@ store_t *shm_space_of(pTHX_ SV *object)
 }
 
 /* What the dead have left in it is freed on the way. */
-SV *shm_space_object(pTHX_ const char *path, bool is_private, uint32_t block_size, uint32_t mode)
+SV *shm_space_object(pTHX_ const char *path, const store_options_t *options)
 {
-    store_options_t options = { mode, block_size, is_private, false };
-    store_error_t   err;
-    store_t        *store = store_open(path, &options, &err);
-    SV             *object;
-    MAGIC          *mg;
+    store_error_t err;
+    store_t      *store = store_open(path, options, &err);
+    SV           *object;
+    MAGIC        *mg;
     if (store == NULL) croak("%s", err.text);
     object = newSV_type(SVt_PVMG);
     mg     = sv_magicext(object, NULL, PERL_MAGIC_ext, &shm_space_vtbl, (const char *)store, 0);

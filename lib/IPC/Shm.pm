@@ -18,6 +18,7 @@ tie our %NAMEVARS, 'IPC::Shm::Names';    ## no critic (the documented name)
 my %type_of = ('$' => 1, '@' => 2, '%' => 3);
 my $namespace;                           # as given by `use IPC::Shm namespace =>`
 my $in_use;                              # where the first variable went
+our $ATTACH_ONLY = 0;                    # for tools: a namespace that is not there is an error
 
 sub import {
     my ($class, @options) = @_;
@@ -80,6 +81,7 @@ sub _engine {
                 $path,
                 mode       => IPC::Shm::Tied->Mode,
                 size       => IPC::Shm::Tied->Size,
+                attach     => $ATTACH_ONLY,
                 is_default => $path eq "/dev/shm/ipc-shm-$>"
             );
         }

@@ -15,10 +15,12 @@ sub unique {
     return grep { !$seen{$_}++ } @_;
 }
 
-my @pod =
-    (glob('lib/Data/Pool/*.pm lib/Data/Pool/Shared/*.p* lib/Data/Pool/Shared/Tool/*.pm lib/IPC/*.pm lib/IPC/Shm/*.pm'), 'script/shmpool');
+my @pod = (
+    glob('lib/Data/Pool/*.pm lib/Data/Pool/Shared/*.p* lib/Data/Pool/Shared/Tool/*.pm lib/IPC/*.pm lib/IPC/Shm/*.p* lib/IPC/Shm/*/*.pm'),
+    'script/shmpool'
+);
 my @plain = qw(README CONTRIBUTING xt/README);
-my $place = qr{(?:t|xt|eg|bench|lib|script)/[\w/-]+(?:\.\w+)*};
+my $place = qr{(?:t|xt|eg|bench|lib|script|store|xs)/[\w/-]+(?:\.\w+)*};
 
 subtest 'files' => sub {
     for my $file (@plain) {
@@ -30,9 +32,10 @@ subtest 'files' => sub {
 };
 
 subtest 'names of the code' => sub {
-    my $code  = join '', map { text_of($_) } glob('*.h *.c *.xs lib/*/*.pm lib/*/*/*.pm t/lib/*.pm');
-    my $pages = text_of('lib/Data/Pool/Shared/Internals.pod');
-    my @names = ($pages =~ /\b((?i:pool|shm)_\w+)\b(?!\.h)/g, $pages =~ /C<(\w*[a-z]_\w+)>/g);
+    my $code = join '',
+        map { text_of($_) } glob('*.h *.c *.xs store/*.[ch] xs/*.[ch] xs/*.xs lib/*/*.pm lib/*/*/*.pm lib/*/*/*/*.pm t/lib/*.pm');
+    my $pages = join '', map { text_of($_) } glob 'lib/*/*/Internals.pod lib/*/*/*/Internals.pod';
+    my @names = ($pages =~ /\b((?i:pool|shm|store)_\w+)\b(?!\.h)/g, $pages =~ /C<(\w*[a-z]_\w+)>/g);
     cmp_ok @names, '>', 60, 'there are names';
     ok $code =~ /\b\Q$_\E\b/, $_ for sort(unique(@names));
 };

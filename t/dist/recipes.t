@@ -66,6 +66,7 @@ my $slot = $pool->alloc;
 PERL
 my $variables = 'use IPC::Shm; our %config : shm = (a => 1); my %variable : shm; my $reference = \%config;';
 my %before    = (
+    'IPC/Shm/Sharing.pm'              => 'my $engine; $reference = \\"a constant";',
     'Data/Pool/Shared/Tool.pm'        => '@ARGV = "--version";',
     'Data/Pool/Shared/Tool/Map.pm'    => 'my ($width, $height) = (80, 24); my $glyphs = { free => ".", stale => "X", levels => ["#"] };',
     'Data/Pool/Shared/Tool/Plain.pm'  => 'my $text = "[1]"; require JSON::PP;',

@@ -5,7 +5,7 @@ use Test::More;
 use JSON::PP     ();
 use Pod::Checker ();
 use lib 't/lib';
-use PoolTest qw(in_child perl_command read_file temp_folder unshare_command write_file);
+use PoolTest qw(in_child perl perl_command read_file temp_folder unshare_command write_file);
 use POSIX    ();
 use ToolTest qw(shmpool_in_shell shmpool succeeds json fails leave_stale has_utf8_locale);
 use Data::Pool::Shared;
@@ -13,7 +13,7 @@ use Data::Pool::Shared::Tool;
 
 my $folder = temp_folder();
 
-my $name_of_test = do { open my $comm, '<', '/proc/self/comm' or die $!; readline($comm) =~ s/\n//r };
+my $name_of_test = 'tool.t';    # not perl, which runs it
 
 subtest 'info' => sub {
     my $pool = Data::Pool::Shared::Str->new("$folder/info", 200, 28, { mode => 0640 });
@@ -44,15 +44,15 @@ subtest 'info' => sub {
     is_deeply json('info', "$folder/info"), [ \%expected ], 'as JSON';
 
     my $text = succeeds('info', "$folder/info");
-    like $text, qr/^\Q$folder\E\/info$/m,                             'path';
-    like $text, qr/variant +Str, 32 bytes an element$/m,              'variant and element size';
-    like $text, qr/capacity +200 slots$/m,                            'capacity';
-    like $text, qr/used +12 slots \(6\.0 %\), 6 of them stale$/m,     'used and stale';
-    like $text, qr/waiters +0 now; 1 calls had to wait, 1 in vain$/m, 'waiters';
-    like $text, qr/counters +13 allocations, 1 frees, 0 recovered$/m, 'counters';
-    like $text, qr/size +\d+ KiB$/m,                                  'size';
-    like $text, qr/mode +0640$/m,                                     'mode';
-    like $text, qr/format +version 1$/m,                              'format version';
+    like $text, qr/^\Q$folder\E\/info$/m,                              'path';
+    like $text, qr/variant +Str, 32 bytes an element$/m,               'variant and element size';
+    like $text, qr/capacity +200 slots$/m,                             'capacity';
+    like $text, qr/used +12 slots \(6\.0 %\), 6 of them stale$/m,      'used and stale';
+    like $text, qr/waiters +0 now; 1 call had to wait, 1 timed out$/m, 'waiters';
+    like $text, qr/counters +13 allocations, 1 free, 0 recovered$/m,   'counters';
+    like $text, qr/size +\d+ KiB$/m,                                   'size';
+    like $text, qr/mode +0640$/m,                                      'mode';
+    like $text, qr/format +version 1$/m,                               'format version';
 
     my $memfd = Data::Pool::Shared::I64->new_memfd('x', 10);
     is json('info', "/proc/$$/fd/" . $memfd->memfd)->[0]{variant}, 'I64', 'a memfd, through /proc';
@@ -318,12 +318,35 @@ subtest 'errors' => sub {
     }
 };
 
+subtest 'pools' => sub {
+    my $dir = "$folder/several";
+    mkdir $dir or die $!;
+    Data::Pool::Shared::I64->new("$dir/numbers", 10)->alloc;
+    write_file("$dir/notes",  'no pool');
+    write_file("$dir/broken", read_file("$dir/numbers") =~ s/(?<=LSDPOOL1).{40}/"\xff" x 40/esr);
+    local $ENV{IPC_SHM_NAMESPACE} = "$dir/space";
+    system(perl(), '-e', 'use IPC::Shm; our $here : shm = [1]') == 0 or die $?;
+    my %found = map { $_->{path} =~ s{.*/}{}r => $_ } @{ json('pools', $dir) };
+    is_deeply [ sort keys %found ],                              [qw(broken numbers space)],       'pools and namespaces, and nothing else';
+    is_deeply [ map { $found{numbers}{$_} } qw(kind contains) ], [ 'pool', 'I64, 1 of 10 slots' ], 'a pool';
+    like $found{broken}{error}, qr/./, 'one that cannot be opened, and why';
+    is_deeply [ map { $found{space}{$_} } qw(kind contains) ], [ 'namespace', '2 variables, 1 with a name' ], 'a namespace';
+    is $found{space}{owner}, scalar getpwuid($>), 'whose it is';
+    like succeeds('pools', $dir), qr{^KIND +CONTAINS +SIZE +OWNER +PATH\n(?:.*\n)*pool +I64, 1 of 10 slots .* \Q$dir\E/numbers$}m,
+        'as text';
+    fails([ 'pools', "$dir/missing" ], 'missing: No such file');
+};
+
 subtest 'help and manual' => sub {
     like succeeds('--version'), qr/^shmpool \Q$Data::Pool::Shared::VERSION\E$/, 'version';
     my $help     = succeeds('--help');
     my @commands = $help =~ /^ +shmpool (\w+)/mg;
     is_deeply [ sort @commands ], [ sort keys %{ Data::Pool::Shared::Tool->commands } ], '--help names every command';
+    is succeeds('help'),          $help,                       'help is the same';
+    is succeeds('help', 'slots'), succeeds('slots', '--help'), 'help of a command, too';
+    fails([ 'help', 'nonsense' ], 'there is no command "nonsense"');
     for my $command (@commands) {
+        like $help, qr/^ +shmpool $command\b[^\n]*?(?:\n {30,}| {3,}(?=[a-z]))[a-z][^\n]+\n/m, "$command: a line about it";
         my $text = succeeds($command, '--help');
         like $text, qr/shmpool $command /, "$command: how to call it";
         cmp_ok $text =~ tr/\n//, '>', 4, "$command: and what it does";

@@ -28,7 +28,7 @@ subtest 'looking makes no namespace' => sub {
     my @begun = ('--namespace', my $begun = temp_path('begun'));
     mkdir $begun or die $!;
     write_file("$begun/namespace", '');
-    fails([ @$_, @begun ], 'an empty file, not a pool') for ['vars'], [ 'dump', '%x' ], ['gc'];
+    fails([ @$_, @begun ], 'is not a namespace of IPC::Shm') for ['vars'], [ 'dump', '%x' ], ['gc'];
     is_deeply [ map { -s $_ } glob "$begun/*" ], [0], 'nor is one finished';
 
     symlink 'loop', temp_path('loop') or die $!;
@@ -82,8 +82,9 @@ subtest 'vars' => sub {
 
     my $text = succeeds('vars', $namespace);
     like $text, qr/\A\Q$namespace\E: 16 variables, [\d.]+ \w+ used\n *NAME +TYPE +ELEMENTS +BYTES +SERIAL +LOCK +PROCESSES\n/, 'heading';
-    like $text, qr/^\@main::list +array +5 +\d+ +\d+ +- +$me$/m, 'a line a variable';
-    like $text, qr/^\(anonymous\) +hash +/m,                     'also without a name';
+    like $text,                     qr/^\@main::list +array +5 +\d+ +\d+ +- +$me$/m, 'a line a variable';
+    like $text,                     qr/^\(3 anonymous\) +hash +2 +\d+ +- +- +$me$/m, 'those without a name in one line a type';
+    like succeeds('vars', '--all'), qr/(?:^\(anonymous\) +hash +.*\n){3}/m,          'with --all a line each';
 
     my $locked = (tied %config)->writelock;
     like succeeds('vars'), qr/^%main::config .* write $me +$me$/m, 'a write lock, and whose it is';
@@ -199,10 +200,11 @@ subtest 'a lock of somebody else' => sub {
         $parent->hear;
     };
     $child->hear;
-    fails([ 'dump', '--wait', 0.1, '%config' ],      '%main::config is locked by another process for more than 0.1 seconds');
-    fails([ 'set', '--wait', 0.1, '%config', '{}' ], '%main::config is locked by another process');
-    fails([ 'set', '--wait', -1, '%config', '{}' ],  'to wait must not be negative');
-    fails([ 'rm', '--wait', 0, '%config' ],          '%main::config is locked by another process');
+    fails([ 'dump', '--wait', 0.1, '%config' ],
+        "%main::config is locked by process ${\ $child->pid} [(]vars\\.t[)]: gave up after 0.1 seconds");
+    fails([ 'set', '--wait', 0.1, '%config', '{}' ], '%main::config is locked by process \d+ ');
+    fails([ 'set', '--wait', -1,  '%config', '{}' ], 'to wait must not be negative');
+    fails([ 'rm', '--wait', 0, '%config' ], '%main::config is locked by process \d+ ');
     $child->say('go on');
     $child->result;
     is_deeply json('dump', '%config')->{c}, 1, 'when it is unlocked: the value';
@@ -229,8 +231,8 @@ subtest 'gc' => sub {
     is $result->{namespace}, $other, 'the namespace';
     is $result->{variables}, 2,      'the cycle is freed';
     cmp_ok $result->{freed}, '>=', 2, 'and what it was made of';
-    is json('vars', @elsewhere)->{variables}, 1,                                         'the variable with a name is there';
-    is succeeds('gc', @elsewhere),            "0 slots freed, 0 variables among them\n", 'a second time there is nothing to do';
+    is json('vars', @elsewhere)->{variables}, 1,                                          'the variable with a name is there';
+    is succeeds('gc', @elsewhere),            "0 things freed, 0 variables among them\n", 'a second time there is nothing to do';
 };
 
 subtest 'cleanup' => sub {
@@ -240,6 +242,40 @@ subtest 'cleanup' => sub {
     is_deeply json('cleanup', '--yes'), { namespace => $namespace, removed => $count }, 'with --yes';
     ok !-e $namespace, 'the namespace is gone';
     fails(['vars'], 'there is no namespace');
+};
+
+subtest 'namespaces of another version' => sub {
+    my $old  = temp_path('old');
+    my $make = sub {
+        mkdir $old or die $!;
+        Data::Pool::Shared->new("$old/$_", 1, 64) for qw(namespace vars.0 blocks.0 names.0 attach.0);
+    };
+    $make->();
+    for my $words ([ 'vars', $old ], [ 'dump', '%x', '--namespace', $old ]) {
+        fails($words, 'is a namespace of another version \(format 1\); shmpool cleanup removes it');
+    }
+    {
+        my $user = in_child {
+            my ($parent) = @_;
+            my $pool = Data::Pool::Shared->attach("$old/blocks.0");
+            $parent->say('attached');
+            $parent->hear;
+        };
+        $user->hear;
+        fails([ 'gc', '--namespace', $old ], 'of another version .* and process \d+ uses it: left alone');
+        ok -e "$old/names.0", 'gc leaves alone what a process uses';
+        $user->say('go on');
+        $user->result;
+    }
+    like succeeds('gc', '--namespace', $old), qr/^removed \Q$old\E, a namespace of another version \(format 1\)$/,
+        'gc says what it removes';
+    ok !-e $old, 'and that is gone';
+
+    $make->();
+    write_file("$old/precious", 'x');
+    fails([ 'cleanup', '--namespace', $old ], 'say --yes');
+    succeeds('cleanup', '--yes', '--namespace', $old);
+    is_deeply [ glob "$old/*" ], ["$old/precious"], 'cleanup removes its files and no other';
 };
 
 done_testing;

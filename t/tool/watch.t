@@ -276,7 +276,7 @@ subtest 'cleanup asks on a terminal' => sub {
     new_shell(80, 24, IPC_SHM_NAMESPACE => $namespace);
     for my $no ('n', '') {
         type('shmpool cleanup', 'Enter');
-        shows(qr/Remove all 1 variables of \Q$namespace\E\? \[y\/N\]\s*\z/, 'the question');
+        shows(qr/Remove the only variable of \Q$namespace\E\? \[y\/N\]\s*\z/, 'the question');
         type($no, 'Enter');
         shows(qr/nothing was removed\nprompt>\s*\z/, "\"$no\" is no");
         ok -e $namespace, 'all is there';
@@ -286,7 +286,7 @@ subtest 'cleanup asks on a terminal' => sub {
     type('shmpool cleanup', 'Enter');
     shows(qr/\[y\/N\]\s*\z/, 'the question again');
     type('y', 'Enter');
-    shows(qr/1 variables removed\nprompt>\s*\z/, '"y" is yes');
+    shows(qr/1 variable removed\nprompt>\s*\z/, '"y" is yes');
     ok !-e $namespace, 'the namespace is gone';
 };
 

@@ -39,8 +39,10 @@ IPC::Shm::Engine - what keeps the variables of IPC::Shm, and how to add another
 
 =head1 SYNOPSIS
 
-    IPC_SHM_NAMESPACE=/dev/shm/my-app  perl program          # IPC::Shm::Engine::Memory
-    IPC_SHM_NAMESPACE=redis://host     perl program          # IPC::Shm::Engine::Redis
+    my $path   = '/dev/shm/my-app';                          # or 'redis://host'
+    my $class  = IPC::Shm::Engine::class_of($path);          # IPC::Shm::Engine::Memory
+    my $engine = $class->open($path, mode => 0600, size => 4096);
+    my $object = $engine->variable(3, '%main::table', 1);
 
 =head1 DESCRIPTION
 
@@ -57,13 +59,16 @@ C<die "was removed\n"> is not enough, C<croak> from where the user is.
 
 Functions: the class of the engine for a namespace, which is loaded; whether a namespace is an URL; a text with the passwords of URLs left out.
 
+A new engine is a class, and a line in the table at the head of this module: what its namespaces look like.
+
 =head2 The engine itself: one object a namespace
 
 =over 4
 
 =item C<< $class->open($namespace, %option) >>
 
-Opens the namespace, and makes it if need be. C<mode>, C<size>: as C<< IPC::Shm::Tied->Mode >>, C<Size>, where they mean something.
+Opens the namespace, and makes it if need be. C<mode>, C<size>: as C<< IPC::Shm::Tied->Mode >>, C<Size>, where they mean something. C<attach>, if true: make none, and take it
+whoever made it; that is for tools. C<is_default>: it is the user's own, and must be nobody else's.
 Called once a namespace and process; the object is kept until C<cleanup>, and for as long as C<is_current> is true.
 
 =item C<< $engine->namespace >>

@@ -192,7 +192,7 @@ IPC::Shm::Sharing - what becomes shared when a reference is stored
 =head1 DESCRIPTION
 
 Where a reference is stored in a variable of L<IPC::Shm>, what it leads to becomes a shared variable itself. This module does it
-for all engines. It makes all that is new through C<< $engine->variable >>, fills it in one change each, ties the original to it, and tells the
+for engines written in Perl (that of shared memory does the same in F<xs/share.c>). It makes all that is new through C<< $engine->variable >>, fills it in one change each, ties the original to it, and tells the
 engine by C<< $engine->contained($object, $container) >>. What cannot be shared is refused before anything is made.
 
 =head2 object_of, refuse, coming

@@ -103,6 +103,14 @@ in L<IPC::Shm>; all are available since version 1.000.
 Locks by hand. The first two wait, for C<$seconds> at most if that is given, and return 1 for a new lock,
 0 for one that this process has already, C<undef> when the time is over. See L<IPC::Shm/LOCKS>.
 
+=head2 lock, unlock_kind
+
+    my $locked = $object->lock('write', $seconds);    # or 'read'
+    my $was    = $object->unlock_kind('write');
+
+What the calls above stand on: a lock of the kind that is named, and the release of that kind alone.
+The results of C<lock> are those of C<writelock>; C<unlock_kind> returns whether there was something.
+
 =head2 lock_guard, synchronize
 
 A lock for the rest of a scope (L<IPC::Shm/lock_guard>), and for the call of a sub (L<IPC::Shm/synchronize>).
@@ -119,6 +127,17 @@ Elements that vanish (L<IPC::Shm/ELEMENTS AND QUEUES>).
 
 What engines have for the methods above: see L<IPC::Shm::Engine>.
 
+=head2 begin, commit, abort
+
+    $object->begin;
+    $variable{$_}++ for @keys;
+    $object->commit;
+
+What this process does to the variable between C<begin> and C<commit> is one change: others see
+all of it or nothing, also if the process dies in the middle. C<abort> instead of C<commit> leaves the variable
+as it was. C<begin> waits like a store, and dies if a change of the variable is open already. Meanwhile other
+processes read on, but cannot write the variable, so be quick about it.
+
 =head2 wait_change
 
 Sleep until another process has changed the variable (L<IPC::Shm/wait_change>).
@@ -127,9 +146,10 @@ Sleep until another process has changed the variable (L<IPC::Shm/wait_change>).
 
 Remove the variable (L<IPC::Shm/remove>).
 
-=head2 name, serial
+=head2 name, serial, id
 
-The name, C<undef> for an anonymous variable; the number of changes that were published so far.
+The name, C<undef> for an anonymous variable; the number of changes that were published so far; a string
+that no other variable of the namespace ever has.
 
 =head2 Mode, Size
 

@@ -15,16 +15,18 @@ my $POOLS     = __PACKAGE__ . '::Pools';
 my $WATCH     = __PACKAGE__ . '::Watch';
 my $VARIABLES = __PACKAGE__ . '::Variables';
 my %COMMANDS  = (
+    pools   => [ $POOLS,     '[DIR...]' ],
     info    => [ $POOLS,     'FILE...' ],
     slots   => [ $POOLS,     'FILE' ],
-    recover => [ $POOLS,     'FILE',        'dry-run',    'namespace-gone' ],
-    watch   => [ $WATCH,     'FILE',        'interval=f', 'count=i' ],
-    vars    => [ $VARIABLES, '[NAMESPACE]', 'namespace=s' ],
+    recover => [ $POOLS,     'FILE',        'dry-run',     'namespace-gone' ],
+    watch   => [ $WATCH,     'FILE',        'interval=f',  'count=i' ],
+    vars    => [ $VARIABLES, '[NAMESPACE]', 'namespace=s', 'all' ],
     dump    => [ $VARIABLES, 'VAR',         'namespace=s', 'wait=f', 'perl' ],
     set     => [ $VARIABLES, 'VAR JSON',    'namespace=s', 'wait=f' ],
     rm      => [ $VARIABLES, 'VAR...',      'namespace=s', 'wait=f' ],
     gc      => [ $VARIABLES, '',            'namespace=s' ],
     cleanup => [ $VARIABLES, '',            'namespace=s', 'yes' ],
+    help    => [ undef,      '[COMMAND]' ],
 );
 
 sub commands { return \%COMMANDS }
@@ -47,6 +49,7 @@ sub run {
 sub _command {
     my @words = @_;
     my $name  = @words && $words[0] !~ /^-/ ? shift @words : undef;
+    if (defined $name && $name eq 'help' && @words == 1 && $words[0] !~ /^-/) { ($name, @words) = ($words[0], '--help') }
     die "there is no command \"$name\" (see shmpool --help)\n" if defined $name && !$COMMANDS{$name};
 
     my ($module, $takes, @specs) = defined $name ? @{ $COMMANDS{$name} } : (undef, '', 'version');
@@ -54,6 +57,7 @@ sub _command {
     my $options = _options(\@words, 'help|h', 'json', @specs);
     return _help($name)                           if $options->{help};
     return print "shmpool $VERSION\n"             if $options->{version};
+    return _help()                                if defined $name && $name eq 'help' && !@words;
     die "which command? See shmpool --help\n"     if !defined $name;
     die "usage: shmpool $name [OPTIONS] $takes\n" if !_fits($takes, scalar @words);
 
@@ -66,7 +70,7 @@ sub _fits {
     my ($takes, $count) = @_;
     my @takes = split ' ', $takes;
     my $least = grep { !/^\[/ } @takes;
-    return $count >= $least && ($count <= @takes || $takes =~ /\.\.\.$/);
+    return $count >= $least && ($count <= @takes || $takes =~ /\.\.\.\]?$/);
 }
 
 # A negative number is JSON and no option, unless it follows one. JSON may begin

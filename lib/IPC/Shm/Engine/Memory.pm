@@ -10,7 +10,7 @@ our $VERSION = '1.000';
 
 sub open {    ## no critic (the contract's name)
     my ($class, $namespace, %option) = @_;
-    my $space = _open($namespace, $option{is_default} ? 1 : 0, $option{size}, $option{mode});
+    my $space = _open($namespace, map({ $_ || 0 } @option{qw(is_default size mode attach)}));
     return bless { path => $namespace, space => $space }, $class;
 }
 

@@ -27,17 +27,42 @@ sub _look_up {
         : $pool->owner_is_unknown($owner) ? 'unknown'
         : defined $about{age}             ? 'alive'
         :                                   'elsewhere';    # another PID namespace: its PID is somebody else here
-    $about{command} = _command($pid) if $about{state} eq 'alive';
+    $about{command} = command_of($pid) if $about{state} eq 'alive';
     return \%about;
 }
 
-sub _command {
+# What a process is called; of one that perl runs, its program.
+sub command_of {
+    my ($pid) = @_;
+    my $name = _name_of($pid);
+    return $name if !defined $name || $name !~ /\Aperl[\d.]*\z/;
+    return _script_of($pid) // $name;
+}
+
+# The program among the arguments of perl. Options of perl come before it; of those, -I and
+# -M may have a word of their own, and with -e there is no file.
+sub _script_of {
+    my ($pid) = @_;
+    open my $file, '<', "/proc/$pid/cmdline" or return undef;
+    my (undef, @words) = split /\0/, readline($file) // '';
+    while (defined(my $word = shift @words)) {
+        return 'perl -e'                     if $word =~ /\A-[acfnpsStTuUvwWXl\d]*[eE]/;
+        shift @words                         if $word =~ /\A-[IMm]\z/;
+        next                                 if $word =~ /\A-./ && $word ne '--';
+        $word = shift @words // return undef if $word eq '--';
+        utf8::decode($word);
+        return $word =~ s{.*/(?=.)}{}r;
+    }
+    return undef;
+}
+
+sub _name_of {
     my ($pid) = @_;
     open my $file, '<', "/proc/$pid/comm" or return undef;
     my $name = readline $file;
-    return undef if !defined $name;                         # it ended just now
+    return undef if !defined $name;    # it ended just now
     chomp $name;
-    utf8::decode($name);                                    # what a program has called itself
+    utf8::decode($name);               # what a program has called itself
     return $name;
 }
 
@@ -72,6 +97,12 @@ A hash: C<pid>; C<age> in seconds or C<undef>; C<command>, the process's name or
 and C<state>, one of C<alive>, C<stale> (dead: recovery frees its slots), C<disowned>
 (nobody's on purpose), C<elsewhere> (of another PID namespace, in which somebody lives), C<unknown> (of one of which
 nothing can be told).
+
+=head2 command_of
+
+    my $name = Data::Pool::Shared::Tool::Owners::command_of($pid);
+
+What a process is called, which of one that perl runs is its program; C<undef> if there is no such process.
 
 =head1 LICENSE
 

@@ -4,11 +4,12 @@ use 5.022;
 use strict;
 use warnings;
 use Fcntl    qw(S_IMODE);
+use Cwd      ();
 use JSON::PP ();
 use Data::Pool::Shared;
 use Data::Pool::Shared::Tool::Owners;
 use Data::Pool::Shared::Tool::Text qw(one_line path_text json_text print_json_list
-    bytes duration exact_number json_number printable quoted print_table);
+    bytes counted duration exact_number json_number printable quoted print_table);
 
 our $VERSION = '1.000';
 
@@ -60,16 +61,76 @@ sub _info_text {
     my %is      = %$about;
     my $share   = 100 * $is{used} / $is{capacity};
     my @lines   = (
-        [ 'variant',  "$is{variant}, $is{elem_size} bytes an element" ],
-        [ 'capacity', "$is{capacity} slots" ],
-        [ 'used',     sprintf('%d slots (%.1f %%), %d of them stale', $is{used}, $share, $is{stale}) ],
-        [ 'waiters',  "$is{waiters} now; $is{waits} calls had to wait, $is{timeouts} in vain" ],
-        [ 'counters', "$is{allocs} allocations, $is{frees} frees, $is{recoveries} recovered" ],
+        [ 'variant',  "$is{variant}, " . counted($is{elem_size}, 'byte') . ' an element' ],
+        [ 'capacity', counted($is{capacity}, 'slot') ],
+        [ 'used',     sprintf('%s (%.1f %%), %d of them stale', counted($is{used}, 'slot'), $share, $is{stale}) ],
+        [ 'waiters',  "$is{waiters} now; " . counted($is{waits}, 'call') . " had to wait, $is{timeouts} timed out" ],
+        [ 'counters', "" . join ', ', counted($is{allocs}, 'allocation'), counted($is{frees}, 'free'), "$is{recoveries} recovered" ],
         [ 'size',     bytes($is{size}) . ($is{sparse} ? ', sparse' : '') ],
         [ 'mode',     $is{mode} ],
         [ 'format',   "version $is{format_version}" ],
     );
     return printable($is{path}) . "\n" . join '', map { sprintf "  %-8s  %s\n", @$_ } @lines;
+}
+
+# ---- pools
+
+# What there is in directories: pools, and namespaces of IPC::Shm.
+sub pools {
+    my ($options, @dirs) = @_;
+    my (@found, @wrong);
+    require Data::Pool::Shared::Tool::Variables;    # only here: it loads IPC::Shm
+    require IPC::Shm::Engine::Memory;
+    for my $dir (@dirs ? @dirs : '/dev/shm') {
+        if (opendir my $handle, $dir) {
+            push @found, map { _entry("$dir/$_") } sort grep { !/\A\.\.?\z/ } readdir $handle;
+        }
+        else { push @wrong, path_text($dir) . ": $!" }
+    }
+    if    ($options->{json}) { print json_text(\@found) }
+    elsif (@found) {
+        my @rows = map { [ $_->{kind}, $_->{contains} // $_->{error}, bytes($_->{size}), $_->{owner}, printable($_->{path}) ] } @found;
+        print_table([ 'KIND', 'CONTAINS', '>SIZE', 'OWNER', 'PATH' ], sub { shift @rows });
+    }
+    die join('; ', @wrong), "\n" if @wrong;
+    return;
+}
+
+# One pool or namespace; nothing, if it is neither.
+sub _entry {
+    my ($path) = @_;
+    my $about = -d $path ? _namespace_entry($path) : -f _ && _is_pool($path) ? _pool_entry($path) : undef;
+    return if !$about;
+    my @stat = stat $path or return;
+    $about->{path}  = path_text($path);
+    $about->{owner} = getpwuid($stat[4]) // $stat[4];
+    $about->{size} //= $stat[12] * 512;
+    return $about;
+}
+
+sub _is_pool {
+    my ($path) = @_;
+    open my $file, '<:raw', $path or return 0;
+    my $length = read $file, my $magic, 8;
+    return $length && $magic eq 'LSDPOOL1';
+}
+
+sub _pool_entry {
+    my ($path) = @_;
+    my $pool   = eval { Data::Pool::Shared->attach($path, { readonly => 1 }) } or return { kind => 'pool', error => one_line($@) };
+    return { kind => 'pool', contains => $pool->variant . ', ' . $pool->used . ' of ' . counted($pool->capacity, 'slot') };
+}
+
+sub _namespace_entry {
+    my ($path) = @_;
+    my $format = Data::Pool::Shared::Tool::Variables::format_of($path);
+    return undef if !defined $format;
+    my $about = { kind => 'namespace', size => 0 };
+    $about->{size} += 512 * ((stat $_)[12] // 0) for glob quotemeta($path) . '/*';
+    my $stats = eval { IPC::Shm::Engine::Memory->open($path =~ m{\A/} ? $path : Cwd::getcwd() . "/$path", attach => 1)->stats; };
+    if ($stats) { $about->{contains} = counted($stats->{variables}, 'variable') . ", $stats->{named} with a name" }
+    else        { $about->{error} = one_line($@) =~ s/\A\Q$path\E //r }
+    return $about;
 }
 
 # ---- slots
@@ -141,7 +202,7 @@ sub recover {
     my $pool  = Data::Pool::Shared->attach($path, { readonly => $dry });
     my $gone  = $options->{'namespace-gone'};
     my $count = $dry ? stale_count($pool, $gone) : $gone ? $pool->recover_unknown : $pool->recover_stale;
-    my $slots = $count == 1 ? '1 stale slot' : "$count stale slots";
+    my $slots = counted($count, 'stale slot');
     if ($options->{json}) {
         print json_text({ path => path_text($path), slots => $count, dry_run => $dry ? JSON::PP::true : JSON::PP::false });
     } else {
@@ -169,8 +230,9 @@ Data::Pool::Shared::Tool::Pools - shmpool's commands that look at a pool once
 
 Each prints to standard output or dies.
 
-=head2 info, slots, recover
+=head2 pools, info, slots, recover
 
+    pools(\%options, @directories);
     info(\%options, @paths);
     slots(\%options, $path);
     recover(\%options, $path);

@@ -11,7 +11,7 @@ use POSIX          ();
 our $VERSION = '1.000';
 
 our @EXPORT_OK = qw(one_line use_locale is_utf8_locale path_text json_line json_text print_json_list
-    bytes duration exact_number json_number printable quoted print_table);
+    bytes counted duration exact_number json_number printable quoted print_table);
 
 my $utf8 = 0;    # may we print more than ASCII?
 
@@ -67,6 +67,9 @@ sub bytes {
     do { $number /= 1024; $unit = shift @units } while $number >= 1024 && @units;
     return sprintf $number < 10 ? '%.1f %s' : '%.0f %s', $number, $unit;
 }
+
+# 1 slot, 2 slots.
+sub counted { my ($number, $what) = @_; return "$number $what" . ($number == 1 ? '' : 's') }
 
 sub duration {
     my ($seconds) = @_;
@@ -185,9 +188,9 @@ The bytes of a path as characters, if they are UTF-8.
 Data as JSON on one line, or indented for reading; in ASCII, keys sorted. The last one prints a list,
 an element a line; it calls a sub for each element until that returns C<undef>.
 
-=head2 bytes, duration
+=head2 bytes, counted, duration
 
-A number of bytes with its unit; seconds as "2m05s".
+A number of bytes with its unit; a number of things, as "1 slot" and "2 slots"; seconds as "2m05s".
 
 =head2 exact_number, json_number
 

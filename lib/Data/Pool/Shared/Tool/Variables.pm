@@ -9,26 +9,45 @@ use POSIX        ();
 use Scalar::Util qw(blessed);
 use Data::Pool::Shared;
 use IPC::Shm ();
+use Data::Pool::Shared::Tool::Owners;
 use Data::Pool::Shared::Tool::Plain;
-use Data::Pool::Shared::Tool::Text qw(bytes json_text one_line path_text printable print_table quoted);
+use Data::Pool::Shared::Tool::Text qw(bytes counted json_text one_line path_text printable print_table quoted);
 
 our $VERSION = '1.000';
 
 my $PATIENCE = 10;    # seconds to wait for somebody's lock
+my $FORMAT   = 2;     # of the namespaces that this version makes
 
 # ---- names and places
 
-# The namespace that the user means. It must exist: nobody wants one made by looking.
+# The namespace that the user means. It must exist: nobody wants one made by looking. With
+# `old`, its format may be another one.
 sub _namespace {
-    my ($options, $given) = @_;
+    my ($options, $given, $old) = @_;
     $given //= $options->{namespace};
     IPC::Shm->import(namespace => $given) if defined $given;
     my $namespace = IPC::Shm->namespace;
-    return $namespace if IPC::Shm::Engine::is_url($namespace);
-    my $file = "$namespace/namespace";
-    if (!-e $file) { die $!{ENOENT} || $!{ENOTDIR} ? "there is no namespace $namespace\n" : "cannot open namespace $namespace: $!\n" }
-    Data::Pool::Shared->attach($file);    # dies of what is left of one whose maker was killed: IPC::Shm would finish it
+    $IPC::Shm::ATTACH_ONLY = 1;
+    return $namespace if IPC::Shm::Engine::is_url($namespace);    # on another host: there is no file to look at
+    if (!-e "$namespace/namespace") {
+        die $!{ENOENT} || $!{ENOTDIR} ? "there is no namespace $namespace\n" : "cannot open namespace $namespace: $!\n";
+    }
+    my $format = format_of($namespace);
+    die "$namespace is a namespace of another version (format $format); shmpool cleanup removes it\n"
+        if !$old && defined $format && $format != $FORMAT;
     return $namespace;
+}
+
+# The version of the format of a namespace, by the first bytes of its file; undef: it is none.
+sub format_of {
+    my ($namespace) = @_;
+    open my $file, '<:raw', "$namespace/namespace" or return undef;
+    my $length = read $file, my $head, 12;
+    return undef if !$length || $length < 12;
+    my ($magic, $version) = unpack 'a8 L', $head;
+    return $version if $magic =~ /\AISHMBLE/;
+    return 1        if $magic eq 'LSDPOOL1' && -e "$namespace/vars.0";
+    return undef;
 }
 
 # A variable's full name, and its sigil.
@@ -54,7 +73,17 @@ sub _lock {
     my ($reference, $kind, $name, $wait) = @_;
     $wait //= $PATIENCE;
     die "the seconds to wait must not be negative\n" if !($wait >= 0);
-    return _tied($reference)->lock_guard($kind, $wait) // die "$name is locked by another process for more than $wait seconds\n";
+    return _tied($reference)->lock_guard($kind, $wait) // die "$name is locked by ", _holder($name), ": gave up after $wait seconds\n";
+}
+
+# Who has a lock on the variable, as far as can be told.
+sub _holder {
+    my ($name)     = @_;
+    my ($variable) = grep { defined $_->{name} && $_->{name} eq $name } IPC::Shm->list;
+    my ($pid)      = $variable ? grep {defined} $variable->{writer}, @{ $variable->{readers} } : ();
+    return 'another process' if !defined $pid;
+    my $command = Data::Pool::Shared::Tool::Owners::command_of($pid);
+    return "process $pid" . (defined $command ? ' (' . printable($command) . ')' : '');
 }
 
 # ---- vars
@@ -65,10 +94,10 @@ sub vars {
     my @variables = map {
         { %$_, attached => _others(@{ $_->{attached} }) }
     } IPC::Shm->list;
-    @variables = sort { ($a->{name} // '~') cmp($b->{name} // '~') } @variables;
+    @variables = sort { ($a->{name} // '~') cmp($b->{name} // '~') || $a->{type} cmp $b->{type} } @variables;
     my $stats = IPC::Shm->stats;
     return print json_text({ %$stats, namespace => path_text($namespace), list => \@variables }) if $options->{json};
-    return _vars_text(path_text($namespace), $stats, @variables);
+    return _vars_text(path_text($namespace), $stats, $options->{all} ? @variables : _grouped(@variables));
 }
 
 # Without this process: it uses no variable, but whoever started it may have been
@@ -79,25 +108,45 @@ sub _others {
     return [ sort { $a <=> $b || $a cmp $b } grep { $_ ne $$ } @pids ];
 }
 
+# Those without a name are one line a type.
+sub _grouped {
+    my @variables = @_;
+    my (@named, %group);
+    for my $variable (@variables) {
+        if (defined $variable->{name}) { push @named, $variable; next }
+        my $group = $group{ $variable->{type} } //=
+            { type => $variable->{type}, count => 0, elements => 0, bytes => 0, serial => '-', readers => [], locked => 0, pids => {} };
+        $group->{count}++;
+        $group->{$_} += $variable->{$_} for qw(elements bytes);
+        $group->{locked}++ if $variable->{writer} || @{ $variable->{readers} };
+        $group->{pids}{$_} = 1 for @{ $variable->{attached} };
+    }
+    for my $type (sort keys %group) {
+        my $group = $group{$type};
+        push @named, { %$group, label => "($group->{count} anonymous)", attached => _others(keys %{ $group->{pids} }) };
+    }
+    return @named;
+}
+
 sub _vars_text {
     my ($namespace, $stats, @variables) = @_;
     my @rows = map {
         [
-            printable($_->{name} // '(anonymous)'),
+            $_->{label} // (defined $_->{name} ? printable($_->{name}) : '(anonymous)'),
             lc $_->{type},
             @$_{qw(elements bytes serial)},
-            _lock_text($_),
-            join(',', @{ $_->{attached} }) || '-'
+            _lock_text($_), join(',', @{ $_->{attached} }) || '-'
         ]
     } @variables;
-    printf "%s: %d variables, %s used\n", printable($namespace), $stats->{variables}, bytes($stats->{bytes_used});
+    printf "%s: %s, %s used\n", printable($namespace), counted($stats->{variables}, 'variable'), bytes($stats->{bytes_used});
     print_table([ 'NAME', 'TYPE', '>ELEMENTS', '>BYTES', '>SERIAL', 'LOCK', 'PROCESSES' ], sub { shift @rows }) if @rows;
     return;
 }
 
 sub _lock_text {
     my ($variable) = @_;
-    return "write $variable->{writer}" if $variable->{writer};
+    return "$variable->{locked} locked" if $variable->{locked};
+    return "write $variable->{writer}"  if $variable->{writer};
     return @{ $variable->{readers} } ? 'read ' . join(',', @{ $variable->{readers} }) : '-';
 }
 
@@ -177,25 +226,88 @@ sub _remove {
 
 sub gc {
     my ($options) = @_;
-    my $namespace = _namespace($options);
+    my $namespace = _namespace($options, undef, 1);
+    return _gc_old($options, $namespace) if _is_old($namespace);
     my $before    = IPC::Shm->stats;
     my $freed     = IPC::Shm->recover;
     my $after     = IPC::Shm->stats;
     my $variables = $before->{variables} - $after->{variables};
-    my %result    = (namespace => path_text($namespace), freed => $freed, variables => $variables > 0 ? $variables : 0);
-    print $options->{json} ? json_text(\%result) : "$freed slots freed, $result{variables} variables among them\n";
+    $freed = $variables if $freed < $variables;    # what others led to went with them
+    my %result = (namespace => path_text($namespace), freed => $freed, variables => $variables > 0 ? $variables : 0);
+    print $options->{json}
+        ? json_text(\%result)
+        : counted($freed, 'thing') . ' freed, ' . counted($result{variables}, 'variable') . " among them\n";
     return;
 }
 
 sub cleanup {
     my ($options) = @_;
-    my $namespace = _namespace($options);
-    my $count     = IPC::Shm->stats->{variables};
-    my $removed   = $options->{yes} || _is_meant("Remove all $count variables of $namespace?");
+    my $namespace = _namespace($options, undef, 1);
+    return _cleanup_old($options, $namespace) if _is_old($namespace);
+    my $count   = IPC::Shm->stats->{variables};
+    my $removed = $options->{yes} || _is_meant(_remove_question($count) . " of $namespace?");
     IPC::Shm->cleanup if $removed;
     if ($options->{json}) { print json_text({ namespace => path_text($namespace), removed => $removed ? $count + 0 : 0 }) }
-    else                  { print $removed ? "$count variables removed\n" : "nothing was removed\n" }
+    else                  { print $removed ? counted($count, 'variable') . " removed\n" : "nothing was removed\n" }
     return;
+}
+
+sub _remove_question { my ($count) = @_; return $count == 1 ? 'Remove the only variable' : "Remove all $count variables" }
+
+# ---- namespaces of another version
+
+# The files that any version makes.
+my $OLD_FILE = qr/\A(?:namespace|(?:vars|blocks|names|attach)\.\d+|processes\.[0-9a-f]{16}|draft\.[0-9a-f.]+)\z/;
+
+sub _is_old {
+    my ($namespace) = @_;
+    return 0 if IPC::Shm::Engine::is_url($namespace);
+    my $format = format_of($namespace);
+    return defined $format && $format != $FORMAT;
+}
+
+# Nothing can be freed in it: it goes as a whole, if no process has it mapped any more.
+sub _gc_old {
+    my ($options, $namespace) = @_;
+    if (my ($pid) = _who_maps($namespace)) {
+        die "$namespace is a namespace of another version (format ", format_of($namespace), "), and process $pid uses it: left alone\n";
+    }
+    return _remove_old($options, $namespace);
+}
+
+sub _cleanup_old {
+    my ($options, $namespace) = @_;
+    my $meant = $options->{yes} || _is_meant("Remove $namespace, which is of another version (format " . format_of($namespace) . ')?');
+    return _remove_old($options, $namespace) if $meant;
+    print $options->{json} ? json_text({ namespace => path_text($namespace), removed => 0 }) : "nothing was removed\n";
+    return;
+}
+
+# The file `namespace` goes last: what is left if we die is still one.
+sub _remove_old {
+    my ($options, $namespace) = @_;
+    my $format = format_of($namespace);
+    opendir my $dir, $namespace or die "cannot open $namespace: $!\n";
+    my @files = sort { ($a eq 'namespace') <=> ($b eq 'namespace') } grep {/$OLD_FILE/} readdir $dir;
+    for my $file (map {"$namespace/$_"} @files) {
+        unlink $file or $!{ENOENT} or die "cannot remove $file: $!\n";
+    }
+    rmdir $namespace;    # unless there is more in it
+    print $options->{json}
+        ? json_text({ namespace => path_text($namespace), removed => JSON::PP::true, format_version => $format + 0 })
+        : 'removed ' . printable(path_text($namespace)) . ", a namespace of another version (format $format)\n";
+    return;
+}
+
+# Processes that have a file of it mapped, as far as this user may see.
+sub _who_maps {
+    my ($namespace) = @_;
+    my @pids;
+    for my $maps (glob '/proc/[0-9]*/maps') {
+        open my $file, '<', $maps or next;
+        push @pids, $maps =~ /(\d+)/ if grep {/ \Q$namespace\E\/[\w.]+$/} readline $file;
+    }
+    return @pids;
 }
 
 sub _is_meant {
@@ -234,6 +346,12 @@ Each prints to standard output or dies. None makes a namespace.
     cleanup(\%options);
 
 The commands of the same name of L<shmpool>, with its options.
+
+=head2 format_of
+
+    my $version = format_of($directory);
+
+The version of the format of a namespace; C<undef> where the directory is none.
 
 =head1 LICENSE
 
