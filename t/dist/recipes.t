@@ -67,6 +67,7 @@ PERL
 my $variables = 'use IPC::Shm; our %config : shm = (a => 1); my %variable : shm; my $reference = \%config;';
 my %before    = (
     'IPC/Shm/Sharing.pm'              => 'require JSON::PP; my $engine; $reference = JSON::PP::true();',
+    'IPC/Shm/Copy.pm'                 => 'use JSON::PP;',
     'IPC/Shm/Elements.pm'             => 'my %hits : shm; my %leader : shm; my $address = "::1"; $config{limit} = 12;',
     'Data/Pool/Shared/Tool.pm'        => '@ARGV = "--version";',
     'Data/Pool/Shared/Tool/Map.pm'    => 'my ($width, $height) = (80, 24); my $glyphs = { free => ".", stale => "X", levels => ["#"] };',
