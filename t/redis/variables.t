@@ -132,7 +132,7 @@ is $engine->stats->{variables}, 4, 'what nothing leads to is gone (%mine is stil
     my $object = tied %$h;
     %$h = (old => 1);
     my $serial = $object->serial;
-    $object->begin;
+    $object->_begin_operator;
     $h->{$_} = $_ for 1 .. 10;
     delete $h->{old};
     is "$h->{3}" . exists($h->{old}),                  '3' . '', 'an open change is seen here';
@@ -145,7 +145,7 @@ is $engine->stats->{variables}, 4, 'what nothing leads to is gone (%mine is stil
     $object->abort;
     is $h->{3}, 3, 'a change that was aborted has not happened';
     my $list = tied @$a;
-    $list->begin;
+    $list->_begin_operator;
     @$a = map { $_ * 2 } 1 .. 3;
     push @$a, 'more';
     is in_child(sub { scalar @$a }), 4, '(others see the old array)' if @$a == 4;
@@ -153,6 +153,7 @@ is $engine->stats->{variables}, 4, 'what nothing leads to is gone (%mine is stil
     is in_child(sub {"@$a"}), '2 4 6 more', 'one change of an array';
     $list->begin;
     my $first = shift @$a;
+    is in_child(sub { tied(@$a)->lock('read', 0) }), 'undef', 'what is begun excludes others';
     push @$a, $first;
     $list->commit;
     is "@$a", '4 6 more 2', '… of what is in it';

@@ -141,7 +141,7 @@ sub _fill {
     my ($engine, $one) = @_;
     my ($target, $type, $object) = @$one{qw(target type object)};
     my ($ok,     $why);
-    $object->begin;
+    $object->_begin_operator;    # nobody else knows it yet
     local $@;
     $ok = eval {
         local $SIG{__DIE__};

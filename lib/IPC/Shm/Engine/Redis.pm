@@ -516,6 +516,8 @@ server, which serves nobody else meanwhile: variables of more than 100,000 eleme
     the default namespace             there is none on a server: it must be named
     a machine that goes down          variables survive (in memory they do not)
     writer, attached, readers of list processes of other hosts are host:PID
+    elements that vanish              there are none: expire, touch, ttl, sweep, limit, and store with a time, die
+    begin ... commit, update          hold the write lock: others wait, readers too
     stats                             no blocks; bytes are those of the whole server
     a lock can be lost                (see above), which in memory cannot happen
     a handler of a signal that        cannot use that very scalar: perl calls no method of a tied scalar while one

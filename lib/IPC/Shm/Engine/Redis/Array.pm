@@ -15,44 +15,30 @@ sub TIEARRAY { my ($class, $object) = @_; return $object || IPC::Shm::Engine::Re
 
 # An open change works on a list of elements, [text, value] or undef: a new one after
 # CLEAR; the content, under the write lock, if it is to be changed otherwise.
-sub begin { my ($self) = @_; return $self->_begin({}) }
+sub _no_change { return (list => undef) }
 
 sub _list {
     my ($self) = @_;
     my $batch = $self->{batch};
     return $batch->{list} if $batch->{list};
-    $batch->{lock} = 1 if $self->lock('write');
+    $batch->{lock} ||= $self->lock('write', undef);
     my ($content, $serial) = $self->_content;
     $batch->{serial} = $serial;
     my $keep = delete $self->{holding};
     return $batch->{list} = [ map { defined $_ ? [ $_->[1], $self->_value(@$_) ] : undef } @$content ];
 }
 
-sub commit {
-    my ($self) = @_;
-    my $batch  = delete $self->{batch} or Carp::croak('No change is open');
-    my $list   = $batch->{list}        or return 1;
-    my ($ok, $why);
-    {
-        local $@;
-        $ok = eval {
-            my @set    = map  { defined $list->[$_] ? ($_, $list->[$_][0]) : () } 0 .. $#$list;
-            my $refers = grep { defined && ref $_->[1] } @$list;
-            $self->_change('assign', scalar @$list, $batch->{serial} // '', $refers ? 1 : 0, @set);
-            1;
-        };
-        $why = $@;
-    }
-    if ($ok) {
-        my %old = %{ $self->{kids} };
-        %{ $self->{kids} } = ();
-        $self->{first} = 0;
-        for my $i (0 .. $#$list) { $self->_stored($i, @{ $list->[$i] }) if defined $list->[$i] && ref $list->[$i][1] }
-    }
-    delete $self->{fresh};
-    $self->unlock('write') if $batch->{lock};
-    return 1               if $ok;
-    die $why;
+sub _publish {
+    my ($self, $batch) = @_;
+    my $list   = $batch->{list} or return;
+    my @set    = map  { defined $list->[$_] ? ($_, $list->[$_][0]) : () } 0 .. $#$list;
+    my $refers = grep { defined && ref $_->[1] } @$list;
+    $self->_alter('assign', scalar @$list, $batch->{serial} // '', $refers ? 1 : 0, @set);
+    my %old = %{ $self->{kids} };
+    %{ $self->{kids} } = ();
+    $self->{first} = 0;
+    for my $i (0 .. $#$list) { $self->_stored($i, @{ $list->[$i] }) if defined $list->[$i] && ref $list->[$i][1] }
+    return;
 }
 
 # All elements of one moment, [field, text] or undef each; and the serial.
@@ -123,7 +109,7 @@ sub STORE {
     my ($self, $index, $value) = @_;
     my $text = $self->_store_value($value);
     if ($self->{batch}) { $self->_list->[$index] = [ $text, $value ]; return }
-    my $reply = $self->_change('array', 'put', $index, $text);
+    my $reply = $self->_alter('array', 'put', $index, $text);
     Carp::croak('Modification of non-creatable array value attempted, subscript ' . $index) if !defined $reply->[1];
     $self->_keep($index, $text, $value)                                                     if ref $value || %{ $self->{kids} };
     delete $self->{fresh};
@@ -146,8 +132,8 @@ sub STORESIZE {
     if ($self->{batch}) { $#{ $self->_list } = $n - 1; return }
     my $have = $self->FETCHSIZE;
     return if $n == $have;
-    if   ($n < $have) { $self->_change('cut',   'size',   $n) }
-    else              { $self->_change('array', 'extend', $n) }
+    if   ($n < $have) { $self->_alter('cut',   'size',   $n) }
+    else              { $self->_alter('array', 'extend', $n) }
     return;
 }
 
@@ -156,7 +142,7 @@ sub EXTEND {return}
 sub CLEAR {
     my ($self) = @_;
     if ($self->{batch}) { $self->{batch}{list} = []; delete $self->{batch}{serial}; return }
-    $self->_change('assign', 0, '', 0);
+    $self->_alter('assign', 0, '', 0);
     $self->{first} = 0;
     my %old = %{ $self->{kids} };
     %{ $self->{kids} } = ();
@@ -175,7 +161,7 @@ sub PUSH {
     if ($self->{batch}) {
         return push @{ $self->_list }, map { [ $texts[$_], $values[$_] ] } 0 .. $#values;
     }
-    my $n = $self->_change('array', 'push', @texts)->[1];
+    my $n = $self->_alter('array', 'push', @texts)->[1];
     for my $i (0 .. $#values) { $self->_keep($n - @values + $i, $texts[$i], $values[$i]) if ref $values[$i] }
     delete $self->{fresh};
     return $n;
@@ -188,7 +174,7 @@ sub UNSHIFT {
     if ($self->{batch}) {
         return unshift @{ $self->_list }, map { [ $texts[$_], $values[$_] ] } 0 .. $#values;
     }
-    my $n = $self->_change('array', 'unshift', @texts)->[1];
+    my $n = $self->_alter('array', 'unshift', @texts)->[1];
     $self->{first} -= @values;
     for my $i (0 .. $#values) { $self->_keep($i, $texts[$i], $values[$i]) if ref $values[$i] }
     delete $self->{fresh};
@@ -208,14 +194,14 @@ sub _taken {
 sub POP {
     my ($self) = @_;
     if ($self->{batch}) { my $at = pop @{ $self->_list }; return $at && $at->[1] }
-    my $reply = $self->_change('cut', 'pop');
+    my $reply = $self->_alter('cut', 'pop');
     return $self->_taken($reply->[1] && $reply->[1][0]);
 }
 
 sub SHIFT {
     my ($self) = @_;
     if ($self->{batch}) { my $at = shift @{ $self->_list }; return $at && $at->[1] }
-    my $reply = $self->_change('cut', 'shift');
+    my $reply = $self->_alter('cut', 'shift');
     $self->{first}++ if $reply->[1];
     return $self->_taken($reply->[1] && $reply->[1][0]);
 }
@@ -231,7 +217,7 @@ sub DELETE {
         if ($index == $#$list) { pop @$list while @$list && !defined $list->[-1] }
         return $old && $old->[1];
     }
-    my $reply = $self->_change('cut', 'delete', $index);
+    my $reply = $self->_alter('cut', 'delete', $index);
     return $self->_taken($reply->[1] && $reply->[1][0]);
 }
 
@@ -250,7 +236,7 @@ sub SPLICE {
         my @old = splice @$list, $offset, $length, map { [ $texts[$_], $values[$_] ] } 0 .. $#values;
         return wantarray ? map { $_ && $_->[1] } @old : @old ? $old[-1] && $old[-1][1] : undef;
     }
-    my $reply = $self->_change('cut', 'splice', $offset, $to_the_end ? '' : $length, @texts);
+    my $reply = $self->_alter('cut', 'splice', $offset, $to_the_end ? '' : $length, @texts);
     Carp::croak("Modification of non-creatable array value attempted, subscript $offset") if $reply->[1] eq 'BEFORE';
     warnings::warnif('misc', 'splice() offset past end of array')                         if $reply->[2];
     delete $self->{fresh};
@@ -260,15 +246,15 @@ sub SPLICE {
 
 sub add {
     my ($self, $index, $delta) = @_;
+    Carp::croak("index of $index is out of range") if $index < 0;
+    return $self->_add_in_change($delta, $index)   if $self->{batch};
     my $locked = $self->lock('write');
     my ($ok, $why, $sum);
     {
         local $@;
         $ok = eval {
             my $n = $self->FETCHSIZE;
-            $index += $n                            if $index < 0;
-            Carp::croak('There is no such element') if $index < 0;
-            $self->STORE($index, 0)                 if $index >= $n;
+            $self->STORE($index, 0) if $index >= $n;
             $sum = $self->_add($self->{first} + $index, $delta);
             1;
         };
@@ -293,7 +279,7 @@ IPC::Shm::Engine::Redis::Array - a shared variable on Redis
 
 The methods that perl calls (L<perltie>), and those of L<IPC::Shm::Engine>.
 
-=head2 add, all, begin, commit, abort
+=head2 add, all
 
 See L<IPC::Shm::Engine> and L<IPC::Shm>.
 

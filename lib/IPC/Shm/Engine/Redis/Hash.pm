@@ -14,31 +14,27 @@ our @CARP_NOT = @IPC::Shm::Engine::Redis::Connection::CARP_NOT;
 
 sub TIEHASH { my ($class, $object) = @_; return $object || IPC::Shm::Engine::Redis::_anonymous(3) }
 
-# A change that is open: { cleared => 1 if the old content is gone, set => { field => [text, value] },
-# gone => { field => 1 } }.
-sub begin { my ($self) = @_; return $self->_begin({ cleared => 0, set => {}, gone => {} }) }
+# A change that is open: cleared is 1 if the old content is gone; set: field => [text, value]; gone: field => 1.
+sub _no_change { return (cleared => 0, set => {}, gone => {}) }
 
-sub commit {
-    my ($self) = @_;
-    my $batch  = delete $self->{batch} or Carp::croak('No change is open');
-    my $set    = $batch->{set};
-    my @set    = map { ($_, $set->{$_}[0]) } keys %$set;
+sub _publish {
+    my ($self, $batch) = @_;
+    my $set = $batch->{set};
+    my @set = map { ($_, $set->{$_}[0]) } keys %$set;
     if ($batch->{cleared}) {
         my $refers = grep { ref $_->[1] } values %$set;
-        my $reply  = $self->_change('assign', scalar keys %$set, '', $refers ? 1 : 0, @set);
-        my %old    = %{ $self->{kids} };
+        $self->_alter('assign', scalar keys %$set, '', $refers ? 1 : 0, @set);
+        my %old = %{ $self->{kids} };
         %{ $self->{kids} } = ();
         $self->_stored($_, @{ $set->{$_} }) for $refers ? keys %$set : ();
-        delete $self->{fresh};
-        return 1;
+        return;
     }
     my @gone = grep { !$set->{$_} } keys %{ $batch->{gone} };
-    return 1 if !@set && !@gone;
-    $self->_change('patch', scalar @gone, @gone, @set);
+    return if !@set && !@gone;
+    $self->_alter('patch', scalar @gone, @gone, @set);
     delete @{ $self->{kids} }{@gone};
     $self->_stored($_, @{ $set->{$_} }) for keys %$set;
-    delete $self->{fresh};
-    return 1;
+    return;
 }
 
 sub FETCH {
@@ -88,7 +84,7 @@ sub STORE {
     my $field = utf8::is_utf8($name)                ? key($name)                  : "=$name";
     my $text  = ref $value || ref \$value eq 'GLOB' ? $self->_store_value($value) : IPC::Shm::Engine::Redis::Value::encode($value);
     if ($self->{batch}) { $self->{batch}{set}{$field} = [ $text, $value ]; return }
-    $self->_change('put', $field, $text);
+    $self->_alter('put', $field, $text);
     $self->_stored($field, $text, $value) if ref $value || %{ $self->{kids} };
     delete $self->{fresh}                 if ref $value;
     return;
@@ -113,7 +109,7 @@ sub DELETE {
         $batch->{gone}{$field} = 1;
         return $old;
     }
-    my $text = $self->_change('del', $field)->[1][0];
+    my $text = $self->_alter('del', $field)->[1][0];
     return if !defined $text;
     my $value = $self->_value($field, $text);
     delete $self->{kids}{$field};
@@ -123,7 +119,7 @@ sub DELETE {
 sub CLEAR {
     my ($self) = @_;
     if ($self->{batch}) { @{ $self->{batch} }{qw(cleared set gone)} = (1, {}, {}); return }
-    $self->_change('assign', 0, '', 0);
+    $self->_alter('assign', 0, '', 0);
     my %old = %{ $self->{kids} };
     %{ $self->{kids} } = ();
     return;
@@ -207,7 +203,7 @@ sub SCALAR {
 
 sub add {
     my ($self, $name, $delta) = @_;
-    return $self->_add(key($name), $delta);
+    return $self->{batch} ? $self->_add_in_change($delta, $name) : $self->_add(key($name), $delta);
 }
 
 1;
@@ -228,7 +224,7 @@ The methods that perl calls (L<perltie>), and those of L<IPC::Shm::Engine>.
 
 Those of L<IPC::Shm::Engine::Redis::Value>.
 
-=head2 add, all, begin, commit, abort
+=head2 add, all
 
 See L<IPC::Shm::Engine> and L<IPC::Shm>.
 

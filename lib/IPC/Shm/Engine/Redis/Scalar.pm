@@ -8,24 +8,17 @@ our $VERSION  = '1.000';
 our @ISA      = qw(IPC::Shm::Engine::Redis::Variable IPC::Shm::Scalar);    ## no critic (those of IPC::Shm have no file)
 our @CARP_NOT = @IPC::Shm::Engine::Redis::Connection::CARP_NOT;
 
-# The value is in the one field `=`. An open change is [text, value], or [] while there is none.
+# The value is in the one field `=`. In an open change, set is [text, value].
 
 sub TIESCALAR { my ($class, $object) = @_; return $object || IPC::Shm::Engine::Redis::_anonymous(1) }
 
-sub begin { my ($self) = @_; return $self->_begin([]) }
+sub _no_change { return (set => undef) }
 
-sub abort { my ($self) = @_; delete $self->{fresh}; return delete $self->{batch} ? 1 : 0 }
-
-sub commit {
-    my ($self) = @_;
-    my $batch = delete $self->{batch} or Carp::croak('No change is open');
-    $self->_put(@$batch) if @$batch;
-    return 1;
-}
+sub _publish { my ($self, $batch) = @_; return $batch->{set} ? $self->_put(@{ $batch->{set} }) : undef }
 
 sub _put {
     my ($self, $text, $value) = @_;
-    $self->_change('put', '=', $text);
+    $self->_alter('put', '=', $text);
     $self->_stored('=', $text, $value) if ref $value || %{ $self->{kids} };
     delete $self->{fresh};
     return;
@@ -33,7 +26,7 @@ sub _put {
 
 sub FETCH {
     my ($self) = @_;
-    return $self->{batch}[1]                                if $self->{batch} && @{ $self->{batch} };
+    return $self->{batch}{set}[1]                           if $self->{batch} && $self->{batch}{set};
     return $self->IPC::Shm::Engine::Redis::Hash::_copy('=') if $self->{copy}  && $self->{held} eq '';
     my $text = $self->_look('=')->[0];
     return defined $text ? $self->_value('=', $text, ord $text == 114 ? sub { $self->_look('=')->[0] } : undef) : undef;
@@ -44,11 +37,14 @@ sub all { my ($self) = @_; return $self->FETCH }
 sub STORE {
     my ($self, $value) = @_;
     my $text = $self->_store_value($value);
-    if ($self->{batch}) { $self->{batch} = [ $text, $value ]; return }
+    if ($self->{batch}) { $self->{batch}{set} = [ $text, $value ]; return }
     return $self->_put($text, $value);
 }
 
-sub add { my ($self, $delta) = @_; return $self->_add('=', $delta) }
+sub add {
+    my ($self, $delta) = @_;
+    return $self->{batch} ? $self->_add_in_change($delta) : $self->_add('=', $delta);
+}
 
 1;
 
@@ -64,7 +60,7 @@ IPC::Shm::Engine::Redis::Scalar - a shared variable on Redis
 
 The methods that perl calls (L<perltie>), and those of L<IPC::Shm::Engine>.
 
-=head2 add, all, begin, commit, abort
+=head2 add, all
 
 See L<IPC::Shm::Engine> and L<IPC::Shm>.
 

@@ -51,7 +51,7 @@ sub _held_kind { my ($self) = @_; my $held = $self->{held}; return $held eq '' ?
 
 # A change by a script: waits while others hold locks. Returns the reply. The serial counts
 # the change as seen; if others came between, it stays behind, as it should.
-sub _change {
+sub _alter {
     my ($self, $script, @arguments) = @_;
     Carp::croak($self->_what . ' was removed') if $self->{removed};
     my $held = $self->{held} eq '' ? '' : $self->_held_kind;
@@ -317,10 +317,11 @@ sub _store_value {
 sub _value {
     my ($self, $field, $text, $again) = @_;
     my $kind = ord $text;
-    return decode($text) if $kind != 114 && $kind != 115;
+    return decode($text)    if $kind != 114 && $kind != 115;
+    return _constant($text) if $kind == 115;
     my $kid = $self->{kids}{$field};
     return $kid->[1] if $kid && $kid->[0] eq $text;
-    my $reference = $kind == 114 ? $self->{engine}->_reference($text, $again) : _constant($text);
+    my $reference = $self->{engine}->_reference($text, $again);
     if (!$reference) {
         my $now = $again->();
         return defined $now ? $self->_value($field, $now, $now eq $text ? undef : $again) : undef;
@@ -365,27 +366,31 @@ sub _constant {
     my $class    = substr $text, 2 + length $length, $length;
     my $value    = decode(substr $text, 2 + length($length) + $length);
     utf8::decode($class);
-    my $constant = \$value;
-    bless $constant, $class if length $class;
-    Internals::SvREADONLY($value, 1);
-    return $constant;
+    return length $class ? bless(\$value, $class) : \$value;
 }
 
 # What was stored there by this process just now.
 sub _stored {
     my ($self, $field, $text, $value) = @_;
     my $old = delete $self->{kids}{$field};
-    return if !ref $value;
-    my $kept = $value;
-    if (ord $text == 114) {
-        my $object = $self->{conn}{variables}{ substr $text, 1, index($text, ':') - 1 };
-        $kept = $object && defined $object->{container} ? $object->{container} : $self->{engine}->_reference($text);
-    }
+    return if !ref $value || ord $text != 114;
+    my $object = $self->{conn}{variables}{ substr $text, 1, index($text, ':') - 1 };
+    my $kept   = $object && defined $object->{container} ? $object->{container} : $self->{engine}->_reference($text);
     $self->{kids}{$field} = [ $text, $kept ];
     return;
 }
 
 # ---- addition
+
+# Within an open change: what is in a place is looked at, and the sum stored.
+sub _add_in_change {
+    my ($self, $delta, @place) = @_;
+    Carp::croak('Cannot add what is not a number') if !Scalar::Util::looks_like_number($delta);
+    my $value = $self->FETCH(@place) // 0;
+    Carp::croak('Cannot add to a value that is not a number') if !Scalar::Util::looks_like_number($value);
+    $self->STORE(@place, $value + $delta);
+    return $value + $delta;
+}
 
 # To what is stored in a field. Integers of 64 bits are added by the server; what goes
 # beyond is worked out here, and stored if nobody else has stored meanwhile.
@@ -393,10 +398,9 @@ sub _add {
     my ($self, $field, $delta) = @_;
     Carp::croak('Cannot add what is not a number') if !Scalar::Util::looks_like_number($delta);
     $delta = 0 + $delta;
-    if ($self->{batch}) { Carp::croak('Addition within an open change') }
     my $reply =
           $delta =~ /\A-?[0-9]{1,18}\z/
-        ? $self->_change('add', $field, "$delta")
+        ? $self->_alter('add', $field, "$delta")
         : [ 0, undef, $self->_look($field)->[0] ];
     while (!defined $reply->[1]) {
         my $text  = $reply->[2];
@@ -404,7 +408,7 @@ sub _add {
         $value = 0 if !defined $value;
         Carp::croak('Cannot add to a value that is not a number') if !Scalar::Util::looks_like_number($value) && $value ne '';
         my $sum = ($value eq '' ? 0 : $value) + $delta;
-        my $set = $self->_change('put', $field, encode($sum), $text // '');
+        my $set = $self->_alter('put', $field, encode($sum), $text // '');
         return $sum if $set->[1];
         $reply = [ 0, undef, $self->_look($field)->[0] ];
     }
@@ -413,8 +417,26 @@ sub _add {
 
 # ---- one change of many operations
 
-# For perl's operators (xs/operator.c). False: the user has one open already, of which this is a part.
-sub _begin_operator { my ($self) = @_; return $self->{batch} ? 0 : $self->begin }
+# An open change is a hash: what is changed, and whether the write lock was taken for it. What
+# the user begins excludes others until it is committed, so that looks in it hold; an operator of
+# perl only collects what it stores, and has it published in one go.
+sub begin {
+    my ($self) = @_;
+    Carp::croak('A change of ' . ($self->{name} // 'the variable') . ' is open already') if $self->{batch};
+    Carp::croak($self->_what . ' was removed')                                           if $self->{removed};
+    my $locked = $self->lock('write', undef);
+    $self->{batch} = { $self->_no_change, lock => $locked };
+    return 1;
+}
+
+# False: the user has one open already, of which this is a part.
+sub _begin_operator {
+    my ($self) = @_;
+    return 0                                   if $self->{batch};
+    Carp::croak($self->_what . ' was removed') if $self->{removed};
+    $self->{batch} = { $self->_no_change, lock => 0 };
+    return 1;
+}
 
 sub abort {
     my ($self) = @_;
@@ -424,11 +446,18 @@ sub abort {
     return 1;
 }
 
-sub _begin {
-    my ($self, $batch) = @_;
-    Carp::croak('A change of ' . ($self->{name} // 'the variable') . ' is open already') if $self->{batch};
-    Carp::croak($self->_what . ' was removed')                                           if $self->{removed};
-    $self->{batch} = $batch;
+sub commit {
+    my ($self) = @_;
+    my $batch = delete $self->{batch} or Carp::croak('No change is open');
+    my ($ok, $why);
+    {
+        local ($@, $!);
+        $ok  = eval { $self->_publish($batch); 1 };
+        $why = $@;
+    }
+    delete $self->{fresh};
+    $self->unlock('write') if $batch->{lock};
+    die $why               if !$ok;
     return 1;
 }
 
@@ -515,7 +544,7 @@ The methods are those of L<IPC::Shm::Engine>.
 
 A change that is open; elements do not vanish here: refusals.
 
-=head2 lock, unlock, unlock_kind, readlock, writelock, wait_change, serial, name, remove, engine, id, abort
+=head2 lock, unlock, unlock_kind, readlock, writelock, wait_change, serial, name, remove, engine, id, begin, commit, abort
 
 See there.
 
