@@ -26,7 +26,7 @@ like tool('dump', '--namespace', $url,          '%main::config'), qr/"colour"\s*
 tool('set', '--namespace', $url, '%main::config', '{"colour":"red","n":[1,{"x":2}]}');
 is_deeply [ $h->{colour}, $h->{n}[1]{x} ], [ 'red', 2 ], 'set';
 tied(%$h)->lock('write');
-like tool('set', '--wait', '0.1', '--namespace', $url, '%main::config', '{}'), qr/locked by another process/, '… not while it is locked';
+like tool('set', '--wait', '0.1', '--namespace', $url, '%main::config', '{}'), qr/is locked by /, '… not while it is locked';
 tied(%$h)->unlock;
 ok defined tool('gc', '--namespace', $url), 'gc';
 tool('rm', '--namespace', $url, '%main::config');
