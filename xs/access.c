@@ -590,6 +590,27 @@ static U32 shm_magic_size(pTHX_ SV *sv, MAGIC *mg)
 
 MGVTBL shm_element_vtbl, shm_tied_vtbl;
 
+/* It keeps the value of its moment. But without a get function perl takes it for a plain number,
+ * which `$_++` changes without a word to anybody. */
+static int shm_alias_get(pTHX_ SV *sv, MAGIC *mg)
+{
+    PERL_UNUSED_CONTEXT;
+    PERL_UNUSED_VAR(sv);
+    PERL_UNUSED_VAR(mg);
+    return 0;
+}
+static MGVTBL shm_alias_vtbl = { shm_alias_get, shm_magic_set, 0, 0, 0, 0, 0, 0 };
+
+
+void shm_make_alias(pTHX_ SV *sv, SV *object, SV *key, IV index)
+{
+    SvTEMP_off(sv); /* a list assignment takes temporaries as they are, magic and all */
+    if (key != NULL)
+        sv_magicext(sv, object, PERL_MAGIC_tiedelem, &shm_alias_vtbl, (const char *)key, HEf_SVKEY);
+    else
+        sv_magicext(sv, object, PERL_MAGIC_tiedelem, &shm_alias_vtbl, NULL, (I32)index);
+}
+
 /* A temporary `element` for an access to the tied container gets its magic. */
 static int shm_magic_copy(pTHX_ SV *container, MAGIC *mg, SV *element, const char *key, I32 length)
 {

@@ -23,21 +23,24 @@ static void shm_list_add(AV *list, SV *sv)
 }
 
 /* False: a reference leads to what is gone, so the look is out of date. */
-static bool shm_look_take(pTHX_ shm_var_t *var, const store_look_t *look, shm_which_t which, AV *list)
+static bool shm_look_take(pTHX_ shm_var_t *var, const store_look_t *look, shm_which_t which, SV *object, AV *list)
 {
+    bool     keyed = look->keys != NULL && (which != SHM_VALUES || object != NULL);
     uint64_t i;
     for (i = 0; i < look->count; i++) {
-        if (which != SHM_VALUES && look->keys != NULL) shm_list_add(list, sv_2mortal(shm_key_sv(aTHX_ & look->keys[i * look->stride])));
+        SV *key = keyed ? sv_2mortal(shm_key_sv(aTHX_ & look->keys[i * look->stride])) : NULL;
+        if (which != SHM_VALUES && keyed) shm_list_add(list, object != NULL ? sv_2mortal(newSVsv(key)) : key); /* the alias has its own */
         if (which != SHM_KEYS) {
             SV *sv = sv_newmortal();
             if (!shm_decode(aTHX_ var, &look->values[i * look->stride], sv)) return false;
+            if (object != NULL) shm_make_alias(aTHX_ sv, object, key, (IV)i);
             shm_list_add(list, sv);
         }
     }
     return true;
 }
 
-AV *shm_look(pTHX_ shm_var_t *var, shm_which_t which)
+AV *shm_look(pTHX_ shm_var_t *var, shm_which_t which, SV *object)
 {
     store_look_t *look;
     AV           *list;
@@ -51,33 +54,36 @@ AV *shm_look(pTHX_ shm_var_t *var, shm_which_t which)
         SHM_UNINTERRUPTED(var, code, store_look(var->var, which != SHM_KEYS, look));
         if (code != STORE_OK) shm_fail(aTHX_ var, code, "read");
         list  = shm_mortal_list(aTHX_(SSize_t)(look->count * 2));
-        whole = shm_look_take(aTHX_ var, look, which, list);
+        whole = shm_look_take(aTHX_ var, look, which, object, list);
         LEAVE;
         if (whole || tries > 1000) return list;
     }
 }
 
 /* One try. */
-static bool shm_look_slice_once(pTHX_ shm_var_t *var, SSize_t first, SSize_t count, AV *list)
+static bool shm_look_slice_once(pTHX_ shm_var_t *var, SSize_t first, SSize_t count, SV *object, AV *list)
 {
     uint64_t serial = store_serial(var->var);
     SSize_t  i;
     AvFILLp(list) = -1;
     for (i = 0; i < count; i++) {
         SV *sv = sv_newmortal(), *key = PL_stack_base[first + i];
+        IV  index = 0;
         if (var->type == STORE_HASH)
             shm_hash_fetch(aTHX_ var, key, sv);
         else {
-            IV index = SvIV(key);
-            shm_array_fetch(aTHX_ var, index < 0 ? index + shm_array_size(aTHX_ var) : index, sv);
+            index = SvIV(key);
+            if (index < 0) index += shm_array_size(aTHX_ var);
+            shm_array_fetch(aTHX_ var, index, sv);
         }
+        if (object != NULL && index >= 0) shm_make_alias(aTHX_ sv, object, var->type == STORE_HASH ? key : NULL, index);
         shm_list_add(list, sv);
     }
     return store_is_open(var->var) || store_serial(var->var) == serial;
 }
 
 /* Where others store all the time, nobody stores for a moment. */
-AV *shm_look_slice(pTHX_ shm_var_t *var, SSize_t first, SSize_t count)
+AV *shm_look_slice(pTHX_ shm_var_t *var, SSize_t first, SSize_t count, SV *object)
 {
     AV     *list = shm_mortal_list(aTHX_ count);
     SSize_t i;
@@ -93,9 +99,9 @@ AV *shm_look_slice(pTHX_ shm_var_t *var, SSize_t first, SSize_t count)
     }
     (void)shm_store_of(aTHX_ var);
     for (tries = 0; tries < 10; tries++)
-        if (shm_look_slice_once(aTHX_ var, first, count, list)) return list;
+        if (shm_look_slice_once(aTHX_ var, first, count, object, list)) return list;
     shm_begin(aTHX_ var);
-    shm_look_slice_once(aTHX_ var, first, count, list);
+    shm_look_slice_once(aTHX_ var, first, count, object, list);
     shm_end(aTHX_ var, STORE_OK);
     return list;
 }
@@ -105,7 +111,7 @@ SV *shm_all(pTHX_ shm_var_t *var)
     AV     *list;
     SSize_t i;
     if (var->type == STORE_SCALAR) return newSVsv(shm_scalar_fetch(aTHX_ var));
-    list = shm_look(aTHX_ var, var->type == STORE_HASH ? SHM_PAIRS : SHM_VALUES);
+    list = shm_look(aTHX_ var, var->type == STORE_HASH ? SHM_PAIRS : SHM_VALUES, NULL);
     if (var->type == STORE_HASH) {
         HV *hash = newHV();
         for (i = 0; i < AvFILLp(list); i += 2) (void)hv_store_ent(hash, AvARRAY(list)[i], SvREFCNT_inc_NN(AvARRAY(list)[i + 1]), 0);

@@ -10,9 +10,11 @@
  * its own.
  *
  * `my %copy = %h` reaches it as FIRSTKEY, NEXTKEY, … and, later, many FETCH. The operators
- * that read many elements are wrapped as well: they give those of one moment. Not where
- * the elements may be assigned to (`for`, `map`, arguments of a sub): there they are
- * looked up one by one, when used.
+ * that read many elements are wrapped as well: they give those of one moment. What is done
+ * with those is not always known (`for (sort @a)`, `f(reverse @a)`): so a store to one of
+ * them goes on to the variable, unless they are copied at once. Not wrapped where perl itself
+ * says that they may be assigned to (`for (@a)`, `map`, arguments of a sub): there they
+ * are looked up one by one, when used.
  *
  * Reading one element of a hash is wrapped to be fast; tie, so that what is tied by hand
  * has the short way of access.c; fork and those that run another program: see process.c.
@@ -256,14 +258,50 @@ static SV *shm_other(pTHX_ SV *container)
     return mg != NULL && mg->mg_virtual != &shm_tied_vtbl ? shm_engine_object(aTHX_ container) : NULL;
 }
 
-/* Is it read as a list, and nothing else? Not as what a sub returns that may be assigned to,
- * nor before a `for (reverse @a)`, whose list has no mark of that. */
+/* Is it read as a list, and not known to be assigned to? */
 static bool shm_reads_list(pTHX)
 {
-    const OP *next = PL_op->op_next;
     if ((PL_op->op_flags & (OPf_MOD | OPf_REF)) != 0 || (PL_op->op_private & OPpMAYBE_LVSUB) != 0) return false;
-    if (next != NULL && next->op_type == OP_ENTERITER && (next->op_private & OPpITER_REVERSED) != 0) return false;
     return GIMME_V == SHM_G_LIST;
+}
+
+/* Is what is read copied at once? Then nobody can change a variable through it. Followed is
+ * what comes next: operators that only put more on the stack, and those that take the list.
+ * Each of those has a mark of its own, so the one at our depth is ours; list assignment has
+ * two. What is not known here hands the elements on. */
+static bool shm_is_copied(pTHX)
+{
+    const OP *op    = PL_op->op_next;
+    int       depth = 0, steps;
+    for (steps = 0; op != NULL && steps < 16; op = op->op_next, steps++) {
+        switch (op->op_type) {
+        case OP_NULL:
+        case OP_CONST:
+        case OP_GV:
+        case OP_GVSV:
+        case OP_PADSV:
+        case OP_PADAV:
+        case OP_PADHV:
+        case OP_RV2AV:
+        case OP_RV2HV: break;
+        case OP_PUSHMARK:
+        case OP_PADRANGE: depth++; break;
+        case OP_AASSIGN: return depth == 1;
+        case OP_JOIN:
+        case OP_PUSH:
+        case OP_UNSHIFT:
+        case OP_ANONLIST:
+        case OP_ANONHASH: return depth == 0;
+        default: return false;
+        }
+    }
+    return false;
+}
+
+/* The object behind a container, for elements that are handed on; NULL: they are copied. */
+static SV *shm_hands_on(pTHX_ SV *container)
+{
+    return shm_is_copied(aTHX) ? NULL : mg_find(container, PERL_MAGIC_tied)->mg_obj;
 }
 
 /* What goes through a hash begins anew for `each`. */
@@ -294,6 +332,24 @@ static OP *shm_give_number(pTHX_ UV number, SSize_t from)
     return NORMAL;
 }
 
+/* The same of a variable of an engine in Perl. */
+static AV *shm_look_other(pTHX_ SV *object, SV *container, shm_which_t which)
+{
+    SV     *tied  = shm_hands_on(aTHX_ container);
+    bool    keyed = SvTYPE(container) == SVt_PVHV && (tied != NULL || which == SHM_PAIRS);
+    AV     *list  = shm_engine_look(aTHX_ object, keyed ? "pairs" : "values", NULL), *handed;
+    SSize_t i;
+    if (tied == NULL) return list;
+    handed = (AV *)sv_2mortal((SV *)newAV());
+    for (i = 0; i <= AvFILLp(list); i++) {
+        SV *key = keyed ? AvARRAY(list)[i++] : NULL, *sv = newSVsv(AvARRAY(list)[i]);
+        shm_make_alias(aTHX_ sv, tied, key, (IV)i);
+        if (which == SHM_PAIRS) av_push(handed, newSVsv(key));
+        av_push(handed, sv);
+    }
+    return handed;
+}
+
 #ifdef OPpPADHV_ISKEYS
 static bool shm_is_keys(pTHX)
 {
@@ -311,25 +367,24 @@ static bool shm_is_keys(pTHX)
 static OP *shm_read_hash(pTHX_ int number, SV *hash, SSize_t from)
 {
     bool       keys = shm_is_keys(aTHX);
-    shm_var_t *var =
-        (keys && GIMME_V == G_SCALAR && (PL_op->op_flags & OPf_MOD) == 0) || shm_reads_list(aTHX) ? shm_plain(aTHX_ hash) : NULL;
-    SV *other = var == NULL && shm_reads_list(aTHX) && !shm_introduces(aTHX) ? shm_other(aTHX_ hash) : NULL;
+    shm_var_t *var  = (keys && GIMME_V == G_SCALAR) || shm_reads_list(aTHX) ? shm_plain(aTHX_ hash) : NULL;
+    SV        *other = var == NULL && shm_reads_list(aTHX) && !shm_introduces(aTHX) ? shm_other(aTHX_ hash) : NULL;
     if (other != NULL) {
         shm_rewind(aTHX_ hash);
-        return shm_give_list(aTHX_ shm_engine_look(aTHX_ other, keys ? "keys" : "pairs", NULL), from);
+        return shm_give_list(aTHX_ keys ? shm_engine_look(aTHX_ other, "keys", NULL) : shm_look_other(aTHX_ other, hash, SHM_PAIRS), from);
     }
     if (var == NULL || shm_introduces(aTHX)) return shm_pp[number](aTHX);
     shm_rewind(aTHX_ hash);
     if (GIMME_V == G_SCALAR) return shm_give_number(aTHX_ shm_hash_count(aTHX_ var), from);
-    return shm_give_list(aTHX_ shm_look(aTHX_ var, keys ? SHM_KEYS : SHM_PAIRS), from);
+    return shm_give_list(aTHX_ keys ? shm_look(aTHX_ var, SHM_KEYS, NULL) : shm_look(aTHX_ var, SHM_PAIRS, shm_hands_on(aTHX_ hash)), from);
 }
 
 static OP *shm_read_array(pTHX_ int number, SV *array, SSize_t from)
 {
     shm_var_t *var   = shm_reads_list(aTHX) && !shm_introduces(aTHX) ? shm_plain(aTHX_ array) : NULL;
     SV        *other = var == NULL && shm_reads_list(aTHX) && !shm_introduces(aTHX) ? shm_other(aTHX_ array) : NULL;
-    if (other != NULL) return shm_give_list(aTHX_ shm_engine_look(aTHX_ other, "values", NULL), from);
-    return var != NULL ? shm_give_list(aTHX_ shm_look(aTHX_ var, SHM_VALUES), from) : shm_pp[number](aTHX);
+    if (other != NULL) return shm_give_list(aTHX_ shm_look_other(aTHX_ other, array, SHM_VALUES), from);
+    return var != NULL ? shm_give_list(aTHX_ shm_look(aTHX_ var, SHM_VALUES, shm_hands_on(aTHX_ array)), from) : shm_pp[number](aTHX);
 }
 
 static OP *shm_read_padav(pTHX)
@@ -378,7 +433,7 @@ static OP *shm_read_keys(pTHX)
     }
     if (var == NULL || (PL_op->op_private & OPpMAYBE_LVSUB) != 0) return shm_pp[OP_KEYS](aTHX);
     if (GIMME_V == SHM_G_LIST || (GIMME_V == G_SCALAR && (PL_op->op_flags & OPf_MOD) == 0)) shm_rewind(aTHX_ sv);
-    if (GIMME_V == SHM_G_LIST) return shm_give_list(aTHX_ shm_look(aTHX_ var, SHM_KEYS), at);
+    if (GIMME_V == SHM_G_LIST) return shm_give_list(aTHX_ shm_look(aTHX_ var, SHM_KEYS, NULL), at);
     if (GIMME_V == G_SCALAR && (PL_op->op_flags & OPf_MOD) == 0) return shm_give_number(aTHX_ shm_hash_count(aTHX_ var), at);
     return shm_pp[OP_KEYS](aTHX);
 }
@@ -391,11 +446,11 @@ static OP *shm_read_all_values(pTHX_ int number)
     SV *other = var == NULL && shm_reads_list(aTHX) ? shm_other(aTHX_ sv) : NULL;
     if (other != NULL) {
         shm_rewind(aTHX_ sv);
-        return shm_give_list(aTHX_ shm_engine_look(aTHX_ other, "values", NULL), PL_stack_sp - PL_stack_base);
+        return shm_give_list(aTHX_ shm_look_other(aTHX_ other, sv, SHM_VALUES), PL_stack_sp - PL_stack_base);
     }
     if (var == NULL) return shm_pp[number](aTHX);
     shm_rewind(aTHX_ sv);
-    return shm_give_list(aTHX_ shm_look(aTHX_ var, SHM_VALUES), PL_stack_sp - PL_stack_base);
+    return shm_give_list(aTHX_ shm_look(aTHX_ var, SHM_VALUES, shm_hands_on(aTHX_ sv)), PL_stack_sp - PL_stack_base);
 }
 static OP *shm_read_values(pTHX)
 {
@@ -406,14 +461,22 @@ static OP *shm_read_avalues(pTHX)
     return shm_read_all_values(aTHX_ OP_AVALUES);
 }
 
-static AV *shm_look_slice_other(pTHX_ SV *object, SSize_t first, SSize_t count)
+static AV *shm_look_slice_other(pTHX_ SV *object, SV *tied, SSize_t first, SSize_t count)
 {
     AV     *keys = (AV *)sv_2mortal((SV *)newAV()), *list;
     SSize_t i;
     for (i = 0; i < count; i++) av_push(keys, newSVsv(PL_stack_base[first + i]));
     list = shm_engine_look(aTHX_ object, NULL, keys);
     if (AvFILLp(list) != count - 1) croak("An engine gave another number of elements");
-    return list;
+    for (i = 0; tied != NULL && i < count; i++) {
+        SV *sv = sv_mortalcopy(AvARRAY(list)[i]), *key = AvARRAY(keys)[i];
+        if (sv_derived_from(tied, "IPC::Shm::Hash"))
+            shm_make_alias(aTHX_ sv, tied, key, 0);
+        else
+            shm_make_alias(aTHX_ sv, tied, NULL, SvIV(key));
+        (void)av_store(keys, i, SvREFCNT_inc_NN(sv));
+    }
+    return tied != NULL ? keys : list;
 }
 
 /* Keys are on the stack, from the mark on, the variable above them; what is read takes the
@@ -429,7 +492,8 @@ static OP *shm_read_slice(pTHX_ int number, bool pairs)
     if ((var == NULL && other == NULL) || shm_introduces(aTHX)) return shm_pp[number](aTHX);
     mark  = *PL_markstack_ptr;
     count = PL_stack_sp - PL_stack_base - mark - 1;
-    list  = other != NULL ? shm_look_slice_other(aTHX_ other, mark + 1, count) : shm_look_slice(aTHX_ var, mark + 1, count);
+    list  = other != NULL ? shm_look_slice_other(aTHX_ other, pairs ? NULL : shm_hands_on(aTHX_ sv), mark + 1, count)
+                          : shm_look_slice(aTHX_ var, mark + 1, count, pairs ? NULL : shm_hands_on(aTHX_ sv));
     if (pairs) {
         all = (AV *)sv_2mortal((SV *)newAV());
         AvREAL_off(all);

@@ -184,6 +184,10 @@ static inline SV *shm_ready(pTHX_ shm_var_t *var, SV *sv)
 extern MGVTBL shm_element_vtbl, shm_tied_vtbl;
 void          shm_magic_prepare(void);
 
+/* Make `sv`, which has the value of an element, one that stores to that when it is assigned
+ * to. A key, or (NULL) an index. */
+void shm_make_alias(pTHX_ SV *sv, SV *object, SV *key, IV index);
+
 /* A container is tied to one of our objects: let its magic take the short way. */
 void shm_quicken(pTHX_ SV *container);
 
@@ -257,15 +261,16 @@ UV       shm_hash_sweep(pTHX_ shm_var_t *var);
 /* --- look.c ------------------------------------------------------------------------------- */
 
 /* All of it, of one moment: SVs, mortal, in an array that is mortal too: keys, or keys and
- * values (hashes), or values. */
+ * values (hashes), or values. With the object that the container is tied to, the values
+ * are aliases: a store to one is a store to the element. */
 typedef enum shm_which { SHM_KEYS, SHM_VALUES, SHM_PAIRS } shm_which_t;
-AV *shm_look(pTHX_ shm_var_t *var, shm_which_t which);
+AV *shm_look(pTHX_ shm_var_t *var, shm_which_t which, SV *object);
 
 /* The same as a new plain array or hash, by reference; of a scalar, its value. */
 SV *shm_all(pTHX_ shm_var_t *var);
 
 /* The elements of these keys (SVs on Perl's stack), of one moment. */
-AV *shm_look_slice(pTHX_ shm_var_t *var, SSize_t first, SSize_t count);
+AV *shm_look_slice(pTHX_ shm_var_t *var, SSize_t first, SSize_t count, SV *object);
 
 /* --- space.c --------------------------------------------------------------------------------- */
 

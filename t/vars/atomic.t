@@ -49,6 +49,17 @@ while_changing(
     sub { my %c = %h; return ($c{1}, keys %c >= 10 && all_equal(values %c) ? undef : join ' ', %c) }
 );
 while_changing(
+    'the number of keys',
+    sub {
+        my ($i) = @_;
+        %h = map { ($_ => $i) } $i * 50 + 1 .. $i * 50 + 50;
+    },
+    sub {
+        my ($n, $m) = (scalar(keys %h), 0 + keys(%h));
+        return ((keys %h)[0], $n == 50 && $m == 50 ? undef : "$n, $m keys");
+    }
+);
+while_changing(
     'a list assignment of an array',
     sub { my ($i) = @_; @a = ($i) x (5 + $i % 7) },
     sub { my @c = @a; return ($c[0], @c >= 5 && all_equal(@c) ? undef : "@c") }

@@ -873,3 +873,41 @@ $s=""; $s++; my $x=$s; $s="ab-c"; { no warnings; $s++; } ($x,$s)
 $s=5; $s^=3; $s|=8; $s&=14; $s<<=1; $s>>=2; my $x=~$s & 0xff; $s="ab"; $s^="  "; $s.=""; ($x,$s)
 %%
 $s="ab"; $s|="  "; my $x=$s; $s=~tr/A-Z/a-z/; ($x,$s)
+%%
+@a=(3,1,2); $_*=10 for sort @a; @a
+%%
+@a=(3,1,2); $_*=10 for sort { $b <=> $a } @a; @a
+%%
+@a=(3,1,2); $_*=10 for reverse @a; @a
+%%
+our @g=(3,1,2); $_*=10 for reverse sort @a=@g; (@a,@g)
+%%
+@a=(3,1,2); $_*=10 for reverse sort @a; @a
+%%
+@a=(3,1,2); $_*=10 for do { @a }; @a
+%%
+@a=(3,1,2); $_*=10 for (@a)[0,1]; @a
+%%
+@a=(3,1,2); sub more { $_.="f" for @_ } more(reverse @a); more(sort @a[0,1]); more((@a)[2]); @a
+%%
+@a=(3,1,2); my @x=map { $_++ } reverse @a; my @y=grep { $_++ } sort { $a <=> $b } @a; (@x,@y,@a)
+%%
+@a=(3,1,2); my ($x)=map { $$_.="r"; $$_ } \(reverse @a); ($x,@a)
+%%
+@a=(3,1,2); $_*=10 for reverse @a[0,-1]; $_++ for do { values @a }; @a
+%%
+@a=(3,1,2); my $r=\@a; $_*=10 for reverse @$r; $_++ for do { @{$r}[1,2] }; @a
+%%
+%h=(a=>1,b=>2); $_*=10 for do { values %h }; $_++ for reverse values %h; @h{qw(a b)}
+%%
+%h=(a=>1,b=>2); my $r=\%h; $_*=10 for reverse @h{qw(a b)}; more(do { @{$r}{qw(a b)} }); @h{qw(a b)}
+%%
+%h=(a=>1,b=>2); $_.="x" for do { %h }; map { "$_$h{$_}" } sort keys %h
+%%
+@a=(3,1,2); sub handed { return @a[0,1] } my @x=(reverse(@a),join "",@a); $_++ for @x; (@x,@a)
+%%
+@a=(3,1,2); for (reverse((do { @a, 5 })[0,1])) { $_="c" } @a
+%%
+@a=([1],{x=>1}); for (reverse @a) { $_=ref } @a
+%%
+%h=(a=>1); keys(%h)=100; my $n=keys %h; my $m=scalar keys %h; sub count :lvalue { keys %h } count()=5; ($n,$m,0+count())

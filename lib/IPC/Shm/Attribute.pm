@@ -33,9 +33,12 @@ sub _import {
 
 sub install {
     return if $original;
-    $original = \&attributes::import;
-    no warnings 'redefine';    ## no critic (in front of it)
-    *attributes::import = \&_import;
+    $original = attributes->can('import');
+
+    # A new symbol, not a redefined one, of which -W warns whatever else is said.
+    delete $attributes::{import};
+    no strict 'refs';    ## no critic (the name is looked up now)
+    *{'attributes::import'} = \&_import;
     return;
 }
 
