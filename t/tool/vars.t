@@ -104,8 +104,8 @@ subtest 'dump' => sub {
     fails([ 'dump', '%Other::loop' ], 'refers to itself.*use --perl');
 
     fails([ 'dump', '%missing' ], 'there is no variable %main::missing');
-    fails([ 'dump', 'config' ],   '"config" is no name of a variable');
-    fails([ 'dump', '%a b' ],     '"%a b" is no name of a variable');
+    fails([ 'dump', 'config' ],   '"config" is not the name of a variable');
+    fails([ 'dump', '%a b' ],     '"%a b" is not the name of a variable');
     fails(['dump'], 'usage: shmpool dump \[OPTIONS\] VAR');
 };
 

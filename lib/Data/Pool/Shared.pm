@@ -490,7 +490,7 @@ pool that were ever used.
     my $count = $pool->recover_unknown;
     my $count = $pool->recover_unknown(sub { my ($slot, $pid) = @_; ... });
 
-The same, and takes for dead also those of whom nothing can be told (C<owner_is_unknown>).
+The same, but also frees what is held by owners about whom nothing can be told (C<owner_is_unknown>).
 For a person who knows that they are: L<shmpool(1)> does it for C<recover --namespace-gone>.
 
 =head2 auto_recover
@@ -623,7 +623,7 @@ moving thing; they are exact when nobody does. C<allocs> and C<frees> never go b
     waiters                  processes that sleep for want of a slot
     mmap_size                bytes of the whole mapping
     allocs, frees            how often slots were allocated and freed, ever
-    waits, timeouts          how often somebody had to wait, and waited in vain
+    waits, timeouts          how often somebody had to wait, and how often the time ran out
     recoveries               slots freed by recover_stale
 
 =head2 path

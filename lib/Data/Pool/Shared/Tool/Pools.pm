@@ -244,7 +244,7 @@ The commands of the same name of L<shmpool>, with its options.
     my $slots = stale_count($pool);
     my $slots = stale_count($pool, 1);
 
-How many slots a recovery would free, or one that takes owners of whom nothing can be
+How many slots a recovery would free, or, with 1, one that takes owners about whom nothing can be
 told for dead.
 
 =head1 LICENSE

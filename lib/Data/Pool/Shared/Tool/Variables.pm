@@ -55,7 +55,7 @@ sub _full_name {
     my ($name) = @_;
     utf8::decode($name);
     my ($sigil, $package, $short) = $name =~ /\A([\$\@%])((?:[^\W\d]\w*::)*)([^\W\d]\w*)\z/
-        or die "\"$name\" is no name of a variable, as '%main::config' is one (quote it for the shell)\n";
+        or die "\"$name\" is not the name of a variable, as '%main::config' is (quote it for the shell)\n";
     return ($sigil . ($package || 'main::') . $short, $sigil);
 }
 
