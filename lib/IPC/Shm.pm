@@ -486,7 +486,7 @@ far as its filesystem has room. A store that does not fit dies, and the variable
 
 =head2 Who may use it
 
-Files belong to the user who makes them and to that user's group, which is whom the group bits of C<Mode> admit.
+Files belong to the user who makes them and to that user's group; the group bits of C<Mode> are for its members.
 To share variables between users, name a directory that all of them may enter, and set C<Mode> in the
 program that makes the namespace. Reading takes permission to write as well. Where the members of a group
 have different primary groups, make the directory beforehand and set its set-group-ID bit (C<chmod g+s>).
@@ -499,8 +499,8 @@ Whoever may write to the file can write anything there. Nothing of it is execute
 exception, but do not share with those who must not see or change the values.
 
 A program that gives up privileges (C<setuid>), enters a C<chroot> or closes its descriptors goes on with the variables that it
-has, and what they lead to; to declare more of them it must find the directory. So it does after the files were removed by other means than L</cleanup>, but then it shares them only with those
-who have them open; who comes later makes a new namespace.
+has, and what they lead to; to declare more of them it must find the directory. So it does after the files were removed by other means than L</cleanup>, but then it shares them only with processes
+that have them open; one that comes later makes a new namespace.
 
 =head2 Containers and services
 
@@ -639,7 +639,7 @@ it is given back to that for others.
 To keep many small records, C<$h{$id} = { ... }> is convenient and costs a variable each; joined keys, C<$h{"$id.name"}>, or
 one string a record take less.
 
-Who wants to be quick holds no lock longer than needed: a write lock keeps readers waiting, too. C<(tied %h)-E<gt>copy> or C<my %copy = %h> give
+Hold no lock longer than needed: a write lock keeps readers waiting, too. C<(tied %h)-E<gt>copy> or C<my %copy = %h> give
 one moment's content to work on.
 
 F<bench/tied.pl> measures time on your machine, beside other modules.

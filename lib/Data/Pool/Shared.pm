@@ -491,7 +491,7 @@ pool that were ever used.
     my $count = $pool->recover_unknown(sub { my ($slot, $pid) = @_; ... });
 
 The same, but also frees what is held by owners about whom nothing can be told (C<owner_is_unknown>).
-For a person who knows that they are: L<shmpool(1)> does it for C<recover --namespace-gone>.
+For a person who knows that these are dead. L<shmpool(1)> does it for C<recover --namespace-gone>.
 
 =head2 auto_recover
 
@@ -507,7 +507,7 @@ meant to outlive the process that allocated it. Returns nothing.
     my $ok = $pool->adopt($slot, $from);
 
 Makes this process the owner of an allocated slot. That is how a slot is passed on:
-the next process adopts it, and from that instant it is freed by a recovery only when
+the next process adopts it, and from that moment it is freed by a recovery only when
 I<that> process is dead. Returns true, or false where the slot is not allocated. Atomic.
 
 With C<$from>, a PID as L</owner> returns it, or 0, only if that process (0: nobody) owns the
@@ -652,8 +652,8 @@ against a crash of the machine: other processes see all changes at once.
     my $removed = $pool->unlink;
     my $removed = Data::Pool::Shared->unlink($path);
 
-Removes the file. Who has it open keeps using it. Returns true, or false where there
-was no such file; a pool does not remove another file that is at its path by now. Dies with C<cannot unlink> for a pool without a path, and where the
+Removes the file. Processes that have it open keep using it. Returns true, or false where there
+was no such file; a pool does not remove another file that has taken its path. Dies with C<cannot unlink> for a pool without a path, and where the
 system refuses.
 
 =head1 EVENT LOOPS
@@ -722,7 +722,7 @@ from C<new> and never a crash later.
 
 =head1 SECURITY
 
-Who can write to the memory can put anything there: values, owners, counters. This
+Whoever can write to the memory can put anything there: values, owners, counters. This
 module reads the geometry of a pool once, checks it, and never believes it again, so a
 peer that scribbles over the pool spoils values, but cannot make this process read or
 write elsewhere. It can make calls fail or wait, though, and a process that may write a

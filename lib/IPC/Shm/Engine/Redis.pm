@@ -454,7 +454,7 @@ The fewest rights, for the prefix C<app> (one line; C<IPC::Shm::Engine::Redis::a
       +sadd +srem +smembers +sismember +scard +srandmember +zadd +zrem +zrange +zrank +rpush +lrange +ltrim +llen
       +time +publish +subscribe +pubsub|numsub +memory|usage
 
-C<info> is for the check of C<maxmemory-policy> and for C<stats>; without it both are left out. Who can write to the keys can write
+C<info> is for the check of C<maxmemory-policy> and for C<stats>; without it both are left out. Whoever can write to the keys can write
 anything into the variables; nothing of it is executed.
 
 The open connections are two a process (three where a program has two namespaces open is six, and so on): raise
@@ -463,7 +463,7 @@ C<maxclients> and the limit of descriptors of the server for thousands of proces
 =head1 CONSISTENCY
 
 Each operation, a list assignment too, is one script that the server runs with nobody in between, and a store that has returned is seen by every read that begins after it.
-A lock excludes others for as long as the server takes its owner for alive, and what is stored under a lock is stored only if that is still so: who has lost a lock
+A lock excludes others for as long as the server considers its owner alive, and what is stored under a lock is stored only if that is still so: a process that has lost a lock
 gets an exception, and nothing is stored. With C<stale>, reads of single elements outside of locks may lag behind by that time, though never behind
 what this process itself has stored.
 
