@@ -460,7 +460,9 @@ static bool space_map(store_t *space, int fd, store_error_t *err)
     if (got < 0 || fstat(fd, &st) != 0) return space_fail(err, STORE_E_SYSTEM, errno, space->path, "cannot be read");
     if (!S_ISREG(st.st_mode) || got < (ssize_t)sizeof(uint64_t)) return space_fail(err, STORE_E_INVALID, 0, space->path, "is not a namespace of IPC::Shm");
     if (!space_check_header(space, &head, (uint64_t)st.st_size, err)) return false;
-    base = mmap(NULL, head.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    /* Where address space is scarce (a limit, an emulator), the beginning has to do. */
+    do base = mmap(NULL, head.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    while (base == MAP_FAILED && (head.size /= 2) >= SPACE_MIN_SIZE / 4);
     if (base == MAP_FAILED) return space_fail(err, STORE_E_SYSTEM, errno, space->path, "cannot be mapped (a limit on address space?)");
     space->base       = (uint8_t *)base;
     space->header     = (store_header_t *)base;
