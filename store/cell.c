@@ -315,17 +315,29 @@ static void cell_each_piece(store_t *space, store_link_t link, bool (*act)(store
 
 void cell_disown(store_t *space, store_link_t link)
 {
-    cell_each_piece(space, link, row_disown);
+    const store_cell_t *cell = cell_at(space, link);
+    if (POOL_LIKELY(cell != NULL && !cell_is_long(cell)))
+        row_disown(space, link);
+    else
+        cell_each_piece(space, link, row_disown);
 }
 
 void cell_adopt(store_t *space, store_link_t link)
 {
-    cell_each_piece(space, link, row_adopt);
+    const store_cell_t *cell = cell_at(space, link);
+    if (POOL_LIKELY(cell != NULL && !cell_is_long(cell)))
+        row_adopt(space, link);
+    else
+        cell_each_piece(space, link, row_adopt);
 }
 
 void cell_free(store_t *space, store_link_t link)
 {
-    cell_each_piece(space, link, row_free);
+    const store_cell_t *cell = cell_at(space, link);
+    if (POOL_LIKELY(cell != NULL && !cell_is_long(cell)))
+        row_free(space, link);
+    else
+        cell_each_piece(space, link, row_free);
 }
 
 /* Blocks behind the head of a long cell. */

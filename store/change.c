@@ -57,18 +57,21 @@ static void change_close(store_var_t *var)
         var->courteous = lock_is_waited_for(var->record);
         lock_leave(var);
     }
-    else if (__atomic_load_n(&var->record->lock.waiting, __ATOMIC_SEQ_CST) != 0) /* pairs with store_wait_change() */
-        pool_lock_wake(&var->record->lock);
+    else {
+        __atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with store_wait_change() */
+        if (__atomic_load_n(&var->record->lock.waiting, __ATOMIC_SEQ_CST) != 0) pool_lock_wake(&var->record->lock);
+    }
     ref_destroy(var->space, &doomed);
 }
 
 /* The change happens here. Release: all that was linked and drafted is seen by who sees
- * the serial (acquire in look_begin()); seq_cst for store_wait_change(). */
+ * the serial (acquire in look_begin()). For store_wait_change() it comes before the look
+ * at `waiting` that follows the release of the lock, or a fence. */
 static void change_publish(store_var_t *var)
 {
     store_record_t *record = var->record;
     if (var->seen == record->serial) var->seen++;
-    __atomic_store_n(&record->serial, record->serial + 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&record->serial, record->serial + 1, __ATOMIC_RELEASE);
 }
 
 void store_commit(store_var_t *var)

@@ -193,20 +193,6 @@ bool row_free(store_t *space, store_link_t link)
     return true;
 }
 
-bool row_adopt(store_t *space, store_link_t link)
-{
-    uint64_t index;
-    pool_t  *pool = row_pool(space, link, &index);
-    return pool != NULL && pool_adopt(pool, index);
-}
-
-bool row_disown(store_t *space, store_link_t link)
-{
-    uint64_t index;
-    pool_t  *pool = row_pool(space, link, &index);
-    return pool != NULL && pool_disown(pool, index);
-}
-
 uint64_t row_owner(store_t *space, store_link_t link)
 {
     uint64_t index;

@@ -110,9 +110,28 @@ static inline pool_t *row_pool(store_t *space, store_link_t link, uint64_t *inde
 }
 
 /* As in pool.h; of a link that leads nowhere: false. */
-bool     row_free(store_t *space, store_link_t link);
-bool     row_adopt(store_t *space, store_link_t link);
-bool     row_disown(store_t *space, store_link_t link);
+bool row_free(store_t *space, store_link_t link);
+
+/* Whose a slot is that nobody else may claim: one that is mine becomes nobody's, or one that
+ * is nobody's (or a dead writer's) and that I have the right to, by the lock of its
+ * variable or as its destroyer, becomes mine. So a store does. Release: who finds the
+ * new owner finds what the slot holds. */
+static inline bool row_set_owner(store_t *space, store_link_t link, bool mine)
+{
+    uint64_t index;
+    pool_t  *pool = row_pool(space, link, &index);
+    if (pool == NULL) return false;
+    __atomic_store_n(&pool->records[index].owner, mine ? pool_i_me(pool) : POOL_I_NOBODY, __ATOMIC_RELEASE);
+    return true;
+}
+static inline bool row_adopt(store_t *space, store_link_t link)
+{
+    return row_set_owner(space, link, true);
+}
+static inline bool row_disown(store_t *space, store_link_t link)
+{
+    return row_set_owner(space, link, false);
+}
 uint64_t row_owner(store_t *space, store_link_t link);
 bool     row_is_mine(store_t *space, store_link_t link);
 

@@ -543,9 +543,40 @@ static SV *shm_element(pTHX_ SV *hash, SV *key, bool exists)
     return value;
 }
 
+/* Does nothing ask for what the operator gives? A statement or a round that follows drops it. */
+static bool shm_is_dropped(const OP *op)
+{
+    if ((op->op_flags & OPf_WANT) == OPf_WANT_VOID) return true;
+    return op->op_next != NULL && (op->op_next->op_type == OP_NEXTSTATE || op->op_next->op_type == OP_UNSTACK);
+}
+
+/* `$h{x} = value;`: the element is followed by the assignment. Then the value is stored at
+ * once, without an element. */
+static bool shm_is_assigned(pTHX)
+{
+    const OP *next = PL_op->op_next;
+    return next != NULL && next->op_type == OP_SASSIGN && next->op_ppaddr == PL_ppaddr[OP_SASSIGN]
+           && (next->op_private & (OPpASSIGN_BACKWARDS | OPpASSIGN_CV_TO_GV)) == 0 && shm_is_dropped(next) && !TAINTING_get;
+}
+
+/* The shared hash that a plain key is assigned to, or NULL. */
+static shm_var_t *shm_assigned(pTHX_ SV *hash, SV *key)
+{
+    MAGIC *mg = hash != NULL && SvTYPE(hash) == SVt_PVHV && SvRMAGICAL(hash) ? mg_find(hash, PERL_MAGIC_tied) : NULL;
+    if (mg == NULL || mg->mg_virtual != &shm_tied_vtbl || key == NULL || !SvOK(key) || SvGMAGICAL(key) || SvROK(key)) return NULL;
+    return shm_of_magic(aTHX_ mg);
+}
+
 static OP *shm_read_helem(pTHX)
 {
-    SV *value = NULL;
+    SV        *value = NULL;
+    shm_var_t *var;
+    if ((PL_op->op_flags & OPf_MOD) != 0 && (PL_op->op_private & (SHM_OTHER_ACCESS | OPpDEREF | OPpLVAL_DEFER)) == 0
+        && SHM_UNLIKELY(SvRMAGICAL(PL_stack_sp[-1])) && shm_is_assigned(aTHX) && (var = shm_assigned(aTHX_ PL_stack_sp[-1], PL_stack_sp[0])) != NULL) {
+        shm_hash_store(aTHX_ var, PL_stack_sp[0], PL_stack_sp[-2], 0);
+        PL_stack_sp -= 3;
+        return PL_op->op_next->op_next;
+    }
     if ((PL_op->op_flags & OPf_MOD) == 0 && (PL_op->op_private & (SHM_OTHER_ACCESS | OPpDEREF)) == 0
         && SHM_UNLIKELY(SvRMAGICAL(PL_stack_sp[-1])))
         value = shm_element(aTHX_ PL_stack_sp[-1], PL_stack_sp[0], false);
@@ -619,11 +650,30 @@ static SV *shm_multideref_exists(pTHX_ UNOP_AUX_item *item)
                                                           : NULL;
 }
 
+/* The hash and the key of `$h{x}` as it is assigned to; NULL: it is something else. */
+static shm_var_t *shm_multideref_assigned(pTHX_ UNOP_AUX_item *item, SV **key)
+{
+    UV  action = item->uv;
+    SV *hash   = (action & MDEREF_FLAG_last) != 0 ? shm_multideref_hash(aTHX_ action, &item) : NULL;
+    if (hash == NULL || !SvRMAGICAL(hash)) return NULL;
+    *key = shm_multideref_key(aTHX_ action, item + 1);
+    return shm_assigned(aTHX_ hash, *key);
+}
+
 static OP *shm_read_multideref(pTHX)
 {
     UNOP_AUX_item *item  = cUNOP_AUXx(PL_op)->op_aux;
     U8             how   = PL_op->op_private;
-    SV            *value = NULL;
+    SV            *value = NULL, *key;
+    shm_var_t     *var;
+
+    if ((PL_op->op_flags & OPf_MOD) != 0
+        && (how & (SHM_OTHER_ACCESS | OPpMULTIDEREF_DELETE | OPpMULTIDEREF_EXISTS | OPpDEREF | OPpLVAL_DEFER)) == 0 && shm_is_assigned(aTHX)
+        && (var = shm_multideref_assigned(aTHX_ item, &key)) != NULL) {
+        shm_hash_store(aTHX_ var, key, *PL_stack_sp, 0);
+        PL_stack_sp--;
+        return PL_op->op_next->op_next;
+    }
 
     if ((PL_op->op_flags & OPf_MOD) == 0 && (how & (SHM_OTHER_ACCESS | OPpMULTIDEREF_DELETE | OPpDEREF)) == 0)
         value = (how & OPpMULTIDEREF_EXISTS) != 0 ? shm_multideref_exists(aTHX_ item) : shm_multideref_chain(aTHX_ item);
