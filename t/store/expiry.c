@@ -1,0 +1,140 @@
+/* Elements that vanish, and hashes of a limited number of elements. */
+#include "store_test.h"
+
+static store_t *store;
+
+static int put_for(store_var_t *hash, int64_t k, int64_t ms)
+{
+    char          name[32];
+    store_key_t   key   = key_number(store, name, k);
+    store_value_t value = store_int(k);
+    return AGAIN(store_hash_put(hash, &key, &value, ms == 0 ? 0 : store_clock() + (uint64_t)(ms * MS)));
+}
+
+static bool there(store_var_t *hash, int64_t k)
+{
+    char          name[32];
+    store_key_t   key = key_number(store, name, k);
+    store_value_t value;
+    return AGAIN(store_hash_get(hash, &key, &value, NULL)) == STORE_OK && value.number.i == k;
+}
+
+static uint64_t count_of(store_var_t *hash)
+{
+    uint64_t count = 0;
+    MUST(store_hash_count(hash, &count));
+    return count;
+}
+
+static void vanishing(void)
+{
+    store_var_t *hash = var_new(store, STORE_HASH);
+    store_stats_t before, after;
+    store_look_t look;
+    store_key_t  key;
+    char         name[32];
+    uint64_t     at, freed;
+    int64_t      i;
+    MUST(put_for(hash, 0, 0));
+    before = space_stats(store);
+    for (i = 1; i <= 100; i++) MUST(put_for(hash, i, i <= 50 ? 60000 : 150));
+    ok(there(hash, 1) && there(hash, 100) && count_of(hash) == 101, "elements with a time are there in that time");
+    key = key_number(store, name, 3);
+    ok(store_hash_expiry(hash, &key, &at) == STORE_OK && at > store_clock() && at <= store_clock() + (uint64_t)(60000 * MS), "which is told");
+    key = key_number(store, name, 0);
+    ok(store_hash_expiry(hash, &key, &at) == STORE_OK && at == 0, "one without has none");
+    nap_ms(200);
+    ok(there(hash, 50) && !there(hash, 51) && !there(hash, 100), "and not after it");
+    ok(count_of(hash) == 51, "they do not count");
+    MUST(store_look(hash, true, &look));
+    ok(look.count == 51, "are not seen");
+    store_look_free(&look);
+    key = key_number(store, name, 77);
+    ok(AGAIN(store_hash_delete(hash, &key)) == STORE_ABSENT, "cannot be deleted");
+    MUST(put_for(hash, 78, 0));
+    ok(there(hash, 78) && count_of(hash) == 52, "but stored anew");
+    MUST(store_hash_sweep(hash, &freed));
+    ok(freed >= 40 && freed <= 48, "a sweep frees those that no store has met (%" PRIu64 ")", freed);
+    MUST(store_hash_clear(hash));
+    MUST(put_for(hash, 0, 0));
+    after = space_stats(store);
+    ok(after.blocks <= before.blocks + 3, "nothing is left but the directory");
+    store_release(hash);
+}
+
+/* Stores clear away what has vanished, without anybody sweeping. */
+static void in_passing(void)
+{
+    store_var_t  *hash = var_new(store, STORE_HASH);
+    store_stats_t early, late;
+    int64_t       i;
+    for (i = 0; i < 2000; i++) MUST(put_for(hash, i, 1));
+    early = space_stats(store);
+    nap_ms(20);
+    for (i = 0; i < 6000; i++) MUST(put_for(hash, 10000 + i % 100, 60000));
+    late = space_stats(store);
+    ok(late.blocks < early.blocks / 2, "stores free what has vanished (%" PRIu64 " blocks, before %" PRIu64 ")", late.blocks, early.blocks);
+    store_release(hash);
+}
+
+static void defaults(void)
+{
+    store_var_t *hash = var_new(store, STORE_HASH);
+    MUST(store_hash_expire_after(hash, (uint64_t)(100 * MS)));
+    MUST(put_for(hash, 1, 0));
+    MUST(put_for(hash, 2, 60000));
+    ok(there(hash, 1), "a hash has a default");
+    nap_ms(150);
+    ok(!there(hash, 1) && there(hash, 2), "that an element of its own time does not care for");
+    MUST(store_hash_expire_after(hash, 0));
+    MUST(put_for(hash, 1, 0));
+    nap_ms(120);
+    ok(there(hash, 1), "it can be taken back");
+    store_release(hash);
+}
+
+static void limits(void)
+{
+    store_var_t  *hash = var_new(store, STORE_HASH);
+    store_stats_t early, late;
+    int64_t       i, round, kept = 0;
+    MUST(store_hash_limit(hash, 100));
+    for (i = 0; i < 100; i++) MUST(put_for(hash, i, 0));
+    early = space_stats(store);
+    ok(count_of(hash) == 100, "as many as the limit says");
+    for (i = 100; i < 5000; i++) {
+        MUST(put_for(hash, i, 0));
+        for (round = 0; round < 5; round++) (void)there(hash, round);
+        if (count_of(hash) > 100) break;
+    }
+    ok(i == 5000 && count_of(hash) == 100, "are there, and never more");
+    late = space_stats(store);
+    ok(late.blocks <= early.blocks + 2, "nor is there memory for more");
+    for (round = 0; round < 5; round++) kept += there(hash, round);
+    ok(kept >= 4, "those that are used all the time stay (%" PRId64 " of 5)", kept);
+    MUST(store_hash_limit(hash, 10));
+    ok(count_of(hash) == 10, "a lower limit takes the others away");
+    MUST(store_begin(hash, STORE_FOREVER));
+    for (i = 0; i < 20; i++) MUST(put_for(hash, 9000 + i, 0));
+    store_abort(hash);
+    ok(count_of(hash) == 10, "a change that is undone took nothing away");
+    store_release(hash);
+}
+
+int main(void)
+{
+    store_stats_t before, after;
+    test_begin();
+    store = space_new("expiry");
+    store_release(var_named(store, STORE_HASH, "%first"));
+    before = space_stats(store);
+    vanishing();
+    in_passing();
+    defaults();
+    limits();
+    after = space_stats(store);
+    ok(same_use(&before, &after), "nothing is left");
+    store_remove_all(store, 0);
+    store_close(store);
+    return test_done();
+}
