@@ -18,7 +18,6 @@ void change_copy_state(store_state_t *to, const store_state_t *from)
     STORE_STORE(to->tier, STORE_LOAD(from->tier));
     STORE_STORE(to->first, STORE_LOAD(from->first));
     STORE_STORE(to->length, STORE_LOAD(from->length));
-    STORE_STORE(to->reserved, STORE_LOAD(from->reserved));
     STORE_STORE(to->flags, STORE_LOAD(from->flags));
 }
 
@@ -171,10 +170,16 @@ static void change_remove_cell(store_t *space, store_record_t *record, store_lin
     cell_free(space, link);
 }
 
+/* Is it in the table: of a hash, or of what is reserved of an array (queue.c)? */
+static bool change_is_keyed(const store_record_t *record, const store_cell_t *cell)
+{
+    return record->type == STORE_HASH || (record->type == STORE_ARRAY && STORE_LOAD(cell->key_length) != 0);
+}
+
 /* A cell stays: it becomes nobody's and leaves the list. */
 static void change_keep_cell(store_t *space, store_record_t *record, store_link_t link, store_cell_t *cell)
 {
-    if (record->type == STORE_ARRAY && cell->next != 0) { /* older versions: a reader of the last serial needs them */
+    if (record->type == STORE_ARRAY && !change_is_keyed(record, cell) && cell->next != 0) { /* older versions: a reader of the last serial needs them */
         change_retire(record);
         STORE_STORE(cell->next, 0);
     }
@@ -188,8 +193,10 @@ static void change_settle_cell(store_t *space, store_record_t *record, store_lin
     uint64_t serial = record->serial, until = STORE_LOAD(cell->until);
     bool     undone = STORE_LOAD(cell->from) > serial;
     if (undone || (until != 0 && until <= serial)) {
-        if (record->type == STORE_HASH) hash_unlink(space, record, link, cell);
-        if (record->type == STORE_ARRAY) array_unlink(space, record, link, cell);
+        if (change_is_keyed(record, cell))
+            hash_unlink(space, record, link, cell);
+        else if (record->type == STORE_ARRAY)
+            array_unlink(space, record, link, cell);
         change_remove_cell(space, record, link, cell, doomed);
     }
     else if (until > serial) { /* it was to end, and does not */

@@ -438,11 +438,18 @@ static store_link_t *hash_place(store_var_t *var, const store_key_t *key, store_
     return found != NULL ? found : place;
 }
 
+/* The table of an array is what is reserved of it (queue.c): the length is another thing, and
+ * it stays one chain. */
+static inline bool hash_counts(const store_var_t *var)
+{
+    return var->id.type == STORE_HASH;
+}
+
 static void hash_end_cell(store_var_t *var, store_link_t link, store_cell_t *cell)
 {
     store_state_t *draft = change_draft(var);
     change_end(var, link, cell);
-    if (draft->length > 0) STORE_STORE(draft->length, draft->length - 1);
+    if (hash_counts(var) && draft->length > 0) STORE_STORE(draft->length, draft->length - 1);
 }
 
 static void hash_end_link(store_var_t *var, store_link_t link)
@@ -464,9 +471,10 @@ static int hash_insert(store_var_t *var, store_link_t link, const store_key_t *k
     STORE_STORE(cell->next, *place);
     change_add(var, link, cell);
     hash_link(place, link);
-    STORE_STORE(draft->length, draft->length + 1);
+    if (hash_counts(var)) STORE_STORE(draft->length, draft->length + 1);
     if (old != 0) hash_end_link(var, old);
     if ((cell->flags & STORE_CELL_EXPIRES) != 0) STORE_STORE(var->record->timed, 1);
+    if (!hash_counts(var)) return STORE_OK;
     hash_make_room(var);
     hash_grow(var->space, var->record, draft->length);
     return STORE_OK;
@@ -572,7 +580,7 @@ int hash_end_all(store_var_t *var)
             place = &cell->next;
         }
     }
-    STORE_STORE(change_draft(var)->length, 0);
+    if (hash_counts(var)) STORE_STORE(change_draft(var)->length, 0);
     var->changed = true;
     return STORE_OK;
 }

@@ -108,7 +108,7 @@ typedef struct store_state {
     uint32_t     tier;     /* scalars without a cell: the kind; arrays: of `root` */
     uint64_t     first;    /* scalars without a cell: 8 bytes; arrays: position of element 0 */
     uint64_t     length;   /* elements                                             */
-    store_link_t reserved; /* arrays: cells that were taken and not done with     */
+    uint32_t     pad;
     uint32_t     flags;    /* STORE_FLAG_REMOVED                                  */
 } store_state_t;
 
@@ -137,7 +137,7 @@ typedef struct store_record {
     uint64_t serial;    /* the holder of the lock; release */
     uint64_t retired;   /* the same, or who destroys it    */
     uint64_t exclusive; /* owner word of who has the write lock by name, else 0: others do not read */
-    store_table_t table; /* hashes: the holder of the lock; release */
+    store_table_t table; /* hashes, and what is reserved of arrays: the holder of the lock; release */
     store_state_t state[2];
     /* Written by writers and those who come and go. */
     pool_lock_t  lock;

@@ -185,7 +185,7 @@ static bool search_try(search_t *search, store_var_t *var)
     sight.retired = __atomic_load_n(&record->retired, __ATOMIC_ACQUIRE);
     sight.serial  = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE);
     change_copy_state(&sight.state, &record->state[sight.serial & 1]);
-    if (var->id.type == STORE_HASH && !hash_each(var, &sight, search_visit, search)) return false;
+    if (var->id.type != STORE_SCALAR && !hash_each(var, &sight, search_visit, search)) return false;
     if (var->id.type == STORE_ARRAY && !array_each(var, &sight, search_visit, search)) return false;
     if (var->id.type == STORE_SCALAR && sight.state.root != 0) search_visit(search->space, sight.state.root, cell_at(search->space, sight.state.root), search);
     return look_is_current(var, &sight);

@@ -235,7 +235,7 @@ int store_remove(store_var_t *var, const char *name, size_t length)
     if (var->id.type == STORE_HASH)
         code = hash_end_all(var);
     else if (var->id.type == STORE_ARRAY)
-        code = array_end_all(var);
+        code = array_end_all(var) == STORE_OK ? hash_end_all(var) : (int)STORE_E_DAMAGED;
     else {
         store_value_t undef = store_none(STORE_UNDEF);
         code                = store_scalar_put(var, &undef);
@@ -458,7 +458,7 @@ static void list_count(store_t *store, store_record_t *record, const store_sight
     var.is_glance = true;
     one->bytes  = sizeof(store_record_t);
     one->blocks = one->ref.type == STORE_HASH ? hash_pages(store, record) : one->ref.type == STORE_ARRAY ? array_pages(store, &sight->state) : 0;
-    if (one->ref.type == STORE_HASH) hash_each(&var, sight, list_count_cell, one);
+    if (one->ref.type != STORE_SCALAR) hash_each(&var, sight, list_count_cell, one);
     if (one->ref.type == STORE_ARRAY) array_each(&var, sight, list_count_cell, one);
     if (one->ref.type == STORE_SCALAR) list_count_cell(store, sight->state.root, cell_at(store, sight->state.root), one);
 }

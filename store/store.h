@@ -334,6 +334,32 @@ int store_array_splice(store_var_t *var, uint64_t offset, uint64_t length, const
 /* Make an element one that was never stored. */
 int store_array_delete(store_var_t *var, uint64_t index);
 
+/* --- queues ----------------------------------------------------------------------- */
+
+/* An element of an array that somebody has taken and is not done with: it has left the array,
+ * and is kept with it, under the name of who has it, by the same change. */
+typedef struct store_reservation {
+    uint64_t owner;    /* who: see store_me()                                           */
+    uint64_t since_ns; /* CLOCK_REALTIME                                                 */
+    uint64_t order;    /* of two, the one with the lower order was nearer to the head */
+} store_reservation_t;
+
+/* All four within an open change. store_queue_keep() sets `order` where it is 0. */
+int store_queue_keep(store_var_t *var, store_reservation_t *reservation, const store_value_t *value);
+int store_queue_get(store_var_t *var, const store_reservation_t *reservation, store_value_t *value, const store_buffer_t *buffer);
+int store_queue_drop(store_var_t *var, const store_reservation_t *reservation); /* STORE_ABSENT: there is none */
+
+typedef void store_queue_fn(const store_reservation_t *reservation, void *context);
+int          store_queue_each(store_var_t *var, store_queue_fn *visit, void *context);
+
+/* Is anything reserved, as far as is known now? Cheap, in no change. */
+bool store_queue_is_used(const store_var_t *var);
+
+/* The name of this process (thread), its PID, and whether it is dead for sure. */
+uint64_t store_me(store_t *store);
+uint64_t store_owner_pid(uint64_t owner);
+bool     store_owner_is_dead(store_t *store, uint64_t owner);
+
 /* --- looks at all of it ------------------------------------------------------------ */
 
 /* The content of one moment, in memory of this process. `items` are keys and values

@@ -8,6 +8,7 @@
  *   share.c     storing references: what they lead to becomes shared
  *   access.c    elements: what FETCH and STORE do, and magic that does it without methods
  *   element.c   elements: additions, and when they vanish
+ *   queue.c     elements that are reserved
  *   look.c      many elements of one moment
  *   space.c     namespaces as objects; locks and waiting
  *   operator.c  the operators of perl that are wrapped
@@ -257,6 +258,14 @@ SV      *shm_hash_ttl(pTHX_ shm_var_t *var, SV *key);
 void     shm_hash_expire(pTHX_ shm_var_t *var, SV *seconds);
 void     shm_hash_limit(pTHX_ shm_var_t *var, SV *elements);
 UV       shm_hash_sweep(pTHX_ shm_var_t *var);
+
+/* --- queue.c --------------------------------------------------------------------------------- */
+
+/* The next element, of which the dead come first; false: there is none. ticket (may be NULL):
+ * it is reserved. */
+bool shm_queue_take(pTHX_ shm_var_t *var, SV *job, SV *ticket);
+bool shm_queue_end(pTHX_ shm_var_t *var, SV *ticket, bool back);
+void shm_queue_list(pTHX_ shm_var_t *var); /* pushed onto Perl's stack */
 
 /* --- look.c ------------------------------------------------------------------------------- */
 

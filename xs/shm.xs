@@ -413,6 +413,46 @@ sweep(self)
 MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Array
 
 void
+_take_next(self, reserve)
+    SV *self
+    bool reserve
+  PREINIT:
+    shm_var_t *var = shm_self(aTHX_ self, STORE_ARRAY);
+    SV        *job = sv_newmortal(), *ticket = sv_newmortal();
+  PPCODE:
+    if (!shm_queue_take(aTHX_ var, job, reserve ? ticket : NULL)) XSRETURN_EMPTY;
+    EXTEND(SP, 2);
+    ST(0) = job;
+    ST(1) = ticket;
+    XSRETURN(reserve ? 2 : 1);
+
+bool
+_end(self, ticket, back)
+    SV *self
+    SV *ticket
+    bool back
+  CODE:
+    RETVAL = shm_queue_end(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), ticket, back);
+  OUTPUT:
+    RETVAL
+
+void
+_reserved(self)
+    SV *self
+  PPCODE:
+    PUTBACK;
+    shm_queue_list(aTHX_ shm_self(aTHX_ self, STORE_ARRAY));
+    SPAGAIN;
+
+bool
+_is_reserved(self)
+    SV *self
+  CODE:
+    RETVAL = store_queue_is_used(shm_store_of(aTHX_ shm_self(aTHX_ self, STORE_ARRAY)));
+  OUTPUT:
+    RETVAL
+
+void
 add(self, index, delta)
     SV *self
     SV *index

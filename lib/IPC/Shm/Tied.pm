@@ -5,10 +5,11 @@ use Carp ();
 use IPC::Shm::Copy;
 use IPC::Shm::Elements;
 use IPC::Shm::Guard;
+use IPC::Shm::Queue;
 
 our $VERSION  = '1.000';
-our @ISA      = qw(IPC::Shm::Elements IPC::Shm::Copy);    ## no critic (loaded above)
-our @CARP_NOT = qw(IPC::Shm IPC::Shm::Elements IPC::Shm::Copy);
+our @ISA      = qw(IPC::Shm::Elements IPC::Shm::Queue IPC::Shm::Copy);    ## no critic (loaded above)
+our @CARP_NOT = qw(IPC::Shm IPC::Shm::Elements IPC::Shm::Queue IPC::Shm::Copy);
 
 @IPC::Shm::Scalar::ISA = @IPC::Shm::Array::ISA = @IPC::Shm::Hash::ISA = __PACKAGE__;
 
@@ -122,6 +123,10 @@ One element, or the value of a scalar, looked at and changed in one step (L<IPC:
 =head2 store, expire, touch, ttl, sweep, limit
 
 Elements that vanish (L<IPC::Shm/ELEMENTS AND QUEUES>).
+
+=head2 take, reserve, done, release, reserved
+
+An array as a queue (L<IPC::Shm/reserve>).
 
 =head2 begin, commit, abort, is_open, all, id, lock, unlock_kind
 

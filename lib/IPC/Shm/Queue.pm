@@ -1,0 +1,131 @@
+package IPC::Shm::Queue;
+use strict;
+use warnings;
+use Carp         ();
+use Scalar::Util ();
+
+our $VERSION  = '1.000';
+our @CARP_NOT = qw(IPC::Shm IPC::Shm::Tied IPC::Shm::Elements);
+
+# Arrays as queues that lose no job, on top of what an engine has for arrays: _take_next(RESERVE) takes
+# the next element, or gives an empty list; _end(TICKET, BACK) ends a reservation; _reserved and
+# _is_reserved tell of them. Each is one change.
+
+use constant LOOK => 0.25;    # seconds until a waiter looks whether somebody who has a job is dead: nobody tells
+
+sub _now { require Time::HiRes; return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
+
+sub _queue {
+    my ($self, $what) = @_;
+    Carp::croak("Only arrays are queues: there is no $what for hashes and scalars") if !$self->isa('IPC::Shm::Array');
+    Carp::croak('Queues need an engine that can reserve elements')                    if !$self->can('_take_next');
+    return;
+}
+
+sub take {
+    my ($self, $seconds) = @_;
+    _queue($self, 'take');
+    my ($job) = IPC::Shm::_from_callers_line(\&_next, $self, 0, $seconds);
+    return $job;
+}
+
+sub reserve {
+    my ($self, $seconds) = @_;
+    _queue($self, 'reserve');
+    return IPC::Shm::_from_callers_line(\&_next, $self, 1, $seconds);
+}
+
+# The look at the size comes before the look for a job: what is pushed behind it ends the wait.
+sub _next {
+    my ($self, $reserve, $seconds) = @_;
+    Carp::croak('A timeout must be a number of seconds, from 0 on')
+        if defined $seconds && !(Scalar::Util::looks_like_number($seconds) && $seconds >= 0);
+    my $until = defined $seconds ? _now() + $seconds : undef;
+    while (1) {
+        my $size = $self->FETCHSIZE;
+        my $used = $self->_is_reserved;
+        if ($size || $used) {
+            my @got = $self->_take_next($reserve);
+            return @got if @got;
+        }
+        my $left = defined $until ? $until - _now() : undef;
+        return if defined $left && $left <= 0;
+        $left = LOOK if $used && (!defined $left || $left > LOOK);
+        $self->wait_change($left);
+    }
+    return;
+}
+
+sub done {
+    my ($self, $ticket, $code) = @_;
+    _queue($self, 'done');
+    Carp::croak('done takes a ticket, and perhaps a sub') if !defined $ticket || (defined $code && ref $code ne 'CODE');
+    return scalar IPC::Shm::_from_callers_line(\&_done, $self, $ticket, $code);
+}
+
+# Nobody else can take the job while the sub runs: the queue is in the hands of this process.
+sub _done {
+    my ($self, $ticket, $code) = @_;
+    return $self->_end($ticket, 0) if !$code;
+    my $change = $self->_one_change;
+    return !!0 if !$self->_end($ticket, 0);
+    my $returned;
+    for my $once (1) { $code->(); $returned = 1 }
+    return !!0 if !$returned;
+    $change->commit;
+    return !!1;
+}
+
+sub release {
+    my ($self, $ticket) = @_;
+    _queue($self, 'release');
+    Carp::croak('release takes a ticket') if !defined $ticket;
+    return scalar IPC::Shm::_from_callers_line($self->can('_end'), $self, $ticket, 1);
+}
+
+sub reserved {
+    my ($self) = @_;
+    _queue($self, 'reserved');
+    my @all = sort { $a->{order} <=> $b->{order} } IPC::Shm::_from_callers_line($self->can('_reserved'), $self);
+    delete $_->{order} for @all;
+    return @all;
+}
+
+1;
+
+__END__
+
+=encoding utf8
+
+=head1 NAME
+
+IPC::Shm::Queue - shared arrays as queues that lose no job
+
+=head1 SYNOPSIS
+
+    while (my ($job, $ticket) = (tied @queue)->reserve(10)) {
+        work($job);
+        (tied @queue)->done($ticket);
+    }
+
+=head1 DESCRIPTION
+
+Methods of the object behind a shared array, described in L<IPC::Shm/reserve>.
+
+=head2 take, reserve
+
+Wait for an element and remove it, for good or until C<done>.
+
+=head2 done, release, reserved
+
+The end of a reservation, and all that there are.
+
+=head2 LOOK
+
+How many seconds it takes at most until a worker that waits sees that another one, which had a job, is dead.
+
+=head1 SEE ALSO
+
+L<IPC::Shm>
+
+=cut
