@@ -1,40 +1,71 @@
 #!/usr/bin/perl
-# A job queue: a shared array, workers that sleep until it changes.
+# A job queue whose workers are killed at random: no job is lost, and each is done once
+# by the ledger.
 #
-#     perl eg/shm/jobs.pl [workers [jobs]]
+#     perl eg/shm/jobs.pl [jobs of each producer [kills]]
+#
+# Four producers push, four workers reserve. A worker that is killed leaves what it had reserved
+# to the others. It may have been killed behind its work and before it said so: then the job is
+# done again. The ledger has one line for it all the same, for a job is written there by insert, in
+# the sub of done(): while the queue is in this worker's hands, and the ticket is good.
 use strict;
 use warnings;
 use IPC::Shm;
+use Time::HiRes qw(sleep);
 
-my ($workers, $jobs) = (@ARGV, 4, 100)[ 0, 1 ];
-$jobs = 100 if @ARGV < 2;
+my $each  = shift // 100;
+my $kills = shift // 20;
 
-my @queue : shm;     # { id, n } to be done; undef in place of a job: go home
-my %result : shm;    # id -> sum
-my $done : shm = 0;
+my @queue : shm;        # jobs: { id, n }
+my %ledger : shm;       # id -> sum, one line a job
+my %times : shm;        # id -> how often it was done
+my $pushed : shm = 0;
+my ($queue, $ledger, $times) = (tied @queue, tied %ledger, tied %times);
 
-sub work {
-    while (1) {
-        my $job = shift @queue;    # atomic: one worker gets it
-        if (!defined $job) { (tied @queue)->wait_change(10); next }
-        return if $job->{home};
-        my $sum = 0;
-        $sum += $_ for 1 .. $job->{n};
-        $result{ $job->{id} } = $sum;
-        (tied $done)->add(1);
+sub spawn {
+    my ($code) = @_;
+    defined(my $pid = fork) or die "cannot fork: $!";
+    return $pid if $pid;
+    $code->();
+    exit 0;
+}
+
+sub produce {
+    my ($producer) = @_;
+    for my $i (1 .. $each) {
+        push @queue, { id => "$producer.$i", n => $i };
+        (tied $pushed)->add(1);
+        sleep 0.0005;
     }
 }
 
-my @pids;
-for (1 .. $workers) {
-    defined(my $pid = fork) or die "cannot fork: $!";
-    if (!$pid) { work(); exit 0 }
-    push @pids, $pid;
+sub work {
+    while (my ($job, $ticket) = $queue->reserve) {
+        my $sum = 0;
+        $sum += $_ for 1 .. $job->{n};
+        $times->add($job->{id}, 1);
+        $queue->done($ticket, sub { $ledger->insert($job->{id}, $sum) });
+    }
 }
-push @queue, { id => $_, n => $_ * 10 } for 1 .. $jobs;
-push @queue, map { { home => 1 } } 1 .. $workers;
-waitpid $_, 0 for @pids;
 
-my $wrong = grep { $result{$_} != $_ * 10 * ($_ * 10 + 1) / 2 } 1 .. $jobs;
-print "$done jobs done by $workers workers, $wrong wrong\n";
-exit($wrong || $done != $jobs ? 1 : 0);
+my @producers = map { my $n = $_; spawn(sub { produce($n) }) } 1 .. 4;
+my @workers   = map { spawn(\&work) } 1 .. 4;
+for (1 .. $kills) {
+    sleep 0.002 + rand 0.01;
+    my $victim = int rand @workers;
+    kill KILL => $workers[$victim];
+    waitpid $workers[$victim], 0;
+    $workers[$victim] = spawn(\&work);
+}
+waitpid $_, 0 for @producers;
+sleep 0.01 while @queue || $queue->reserved;
+kill TERM => @workers;
+waitpid $_, 0 for @workers;
+
+my @ids   = map { my $p = $_; map { "$p.$_" } 1 .. $each } 1 .. 4;
+my $lost  = grep { !exists $ledger{$_} } @ids;
+my $wrong = grep { my ($i) = /\.(\d+)/; ($ledger{$_} // 0) != $i * ($i + 1) / 2 } @ids;
+my $again = grep { $_ > 1 } values %times;
+print "$pushed jobs, $kills kills: $lost lost, $wrong wrong, ", scalar(keys %ledger), " in the ledger\n";
+print "$again were done more than once\n";
+exit($lost || $wrong || keys %ledger != $pushed ? 1 : 0);

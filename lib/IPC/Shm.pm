@@ -384,6 +384,48 @@ Free all that has vanished. Returns how many elements that were.
 At most so many elements (C<undef>: any number): for a new one another goes, if need be: one that was not read nor stored since a hand that
 goes round all of them came by last (the CLOCK approximation of "least recently used"). What one change stores itself stays.
 
+=head2 take
+
+    my $job = (tied @queue)->take($seconds);
+
+Wait for an element, without polling, and remove it from the head; C<undef> when the time is over. As C<shift>, a worker that is killed with
+the job in its hands has lost it. What the dead had reserved comes before.
+
+=head2 reserve
+
+    while (my ($job, $ticket) = (tied @queue)->reserve($seconds)) {
+        work($job);
+        (tied @queue)->done($ticket);
+    }
+
+Likewise, but the job is kept until its worker is C<done> with it. It is not in the array meanwhile. When the worker dies the job is the next that C<take> and
+C<reserve> give, to whomever; otherwise the order is kept. (C<shift> and other operators see the array alone.) An empty list when the time is over.
+A worker that waits sees within a quarter of a second that another one is dead. So a job is done at least once: a worker may be killed between its
+work and C<done>.
+
+=head2 done
+
+    (tied @queue)->done($ticket) or print "somebody else has it\n";
+    (tied @queue)->done($ticket, sub { (tied %ledger)->insert($job->{id}, $result) });
+
+The job is done with. False if it is not reserved by that ticket any more. With a sub: it is called if the ticket is good, and what it does to the queue itself (C<push> what
+follows) is one change with the end of the job; if it dies the job stays reserved. Other variables are changes of their own, which are there
+before; but nobody can take the job meanwhile. So results that are stored by C<insert>, by the number of the job, are there exactly once, also
+if the worker is killed at any moment (F<eg/shm/jobs.pl>).
+
+=head2 release
+
+    (tied @queue)->release($ticket);
+
+Not done: it is at the head of the array again. True if it was reserved by that ticket.
+
+=head2 reserved
+
+    printf "%s: %s since %s\n", @$_{qw(pid job since)} for (tied @queue)->reserved;
+
+A list of hashes, nearest to the head first: C<job>, C<pid>, C<since> (seconds since the epoch), C<ticket>, C<dead> (1: the next will get it).
+Emptying the array does not touch what is reserved; C<remove> does.
+
 =head2 copy
 
     my $plain = (tied %h)->copy;
