@@ -154,13 +154,30 @@ subtest 'C library' => sub {
 #include "pool.h"
 #include "pool_grow.h"
 #include "pool_lock.h"
+#include "store/store.h"
+static int variables(const char *folder)
+{
+    store_error_t err;
+    store_t      *store = store_open(folder, NULL, &err);
+    store_var_t  *hash  = store == NULL ? NULL : store_declare(store, STORE_HASH, "%main::h", 8, true, &err);
+    store_key_t   key;
+    store_value_t value = store_int(42);
+    int           code;
+    if (hash == NULL) return 1;
+    key  = store_key(store, "key", 3, false);
+    code = store_hash_put(hash, &key, &value, 0);
+    store_release(hash);
+    store_remove_all(store, 0);
+    store_close(store);
+    return code;
+}
 int main(void)
 {
     pool_spec_t  spec = { POOL_I64, 10, 8, 0, 0 };
     pool_error_t err;
     pool_t      *pool = pool_open(NULL, &spec, &err);
     uint64_t     slot = pool == NULL ? POOL_NONE : pool_try_alloc(pool);
-    return slot < POOL_NOSPC && pool_i64_add(pool, slot, 42) == 42 && pool_free(pool, slot) ? 0 : 1;
+    return slot < POOL_NOSPC && pool_i64_add(pool, slot, 42) == 42 && pool_free(pool, slot) ? variables("namespace") : 1;
 }
 C
     my $c = "$folder/user.c";

@@ -22,7 +22,11 @@ my %EXAMPLES = (
     ],
     'prometheus.pl'  => [qr/^http_requests_total\{status="200"\} 18000\n.*^http_request_seconds_bucket\{le="0\.1"\} 20000$/ms],
     'worker_pool.pl' => [qr/died of signal 9 in "worker \d, job 10000": slot \d recovered\n.*^   all +20000 +200010000$/ms],
-    'c_and_perl.pl'  => [
+    'variables.pl'   => [
+        qr/^1000 words were measured, 1000 of them right$/m,
+        [ 'a C compiler', sub { $Config{cc} && !system "$Config{cc} --version >/dev/null 2>&1" } ]
+    ],
+    'c_and_perl.pl' => [
         qr/^the C program squared 1000 numbers.*^the Perl program got 1000 of them, sum 333833500$/ms,
         [ 'a C compiler', sub { $Config{cc} && !system "$Config{cc} --version >/dev/null 2>&1" } ]
     ],

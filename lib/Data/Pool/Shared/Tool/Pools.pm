@@ -84,8 +84,9 @@ sub pools {
     for my $dir (@dirs ? @dirs : '/dev/shm') {
         if (opendir my $handle, $dir) {
             push @found, map { _entry("$dir/$_") } sort grep { !/\A\.\.?\z/ } readdir $handle;
+        } else {
+            push @wrong, path_text($dir) . ": $!";
         }
-        else { push @wrong, path_text($dir) . ": $!" }
     }
     if    ($options->{json}) { print json_text(\@found) }
     elsif (@found) {
