@@ -66,7 +66,7 @@ sub client {
 
 # The workers and what they have served, as any other program can see it.
 sub served {
-    my ($name) = grep {/::by_worker\z/} keys %IPC::Shm::NAMEVARS;
+    my ($name) = grep {/\bby_worker\z/} keys %IPC::Shm::NAMEVARS;
     return %{ $IPC::Shm::NAMEVARS{$name} };
 }
 
