@@ -256,23 +256,41 @@ static void array_set_tree(store_var_t *var, store_tree_t tree)
     var->changed     = true;
 }
 
-/* Copy links of the draft at `from` to the new tree at `to`. Careful: this change may have
- * ended some of them, which are left behind; else no cell is looked at. */
+/* So many links that lie side by side from a position on: to the end of its page or ring. */
+static uint64_t array_run(const store_state_t *state, uint64_t position, uint64_t most)
+{
+    uint64_t capacity = tree_capacity(state->tier), page = UINT64_C(1) << ARRAY_PAGE_BITS, left;
+    if (page > capacity) page = capacity;
+    left = page - (position & (page - 1));
+    return left < most ? left : most;
+}
+
+/* Copy a run. Careful: this change may have ended some of them, which are left behind; else
+ * no cell is looked at. */
+static void array_copy_run(store_var_t *var, store_link_t *to, const store_link_t *from, uint64_t count, bool careful)
+{
+    uint64_t i;
+    if (!careful)
+        memcpy(to, from, count * sizeof *to);
+    else
+        for (i = 0; i < count; i++) to[i] = version_at(var->space, from[i], change_serial(var)) != 0 ? from[i] : 0;
+}
+
+/* Copy links of the draft at `from` to the new tree at `to`. */
 static int array_copy_links(store_var_t *var, const store_state_t *into, uint64_t from, uint64_t to, uint64_t count, bool careful)
 {
     const store_state_t *draft = change_draft(var);
     store_tree_t         tree  = array_tree(into);
     store_error_t        err;
-    uint64_t             i;
-    for (i = 0; i < count; i++) {
-        const store_link_t *place = array_at(var->space, draft, from + i);
-        store_link_t        link  = place != NULL ? *place : 0, *put;
-        if (place == NULL) i += array_hole(var->space, draft, from + i) - 1;
-        if (link != 0 && careful && version_at(var->space, link, change_serial(var)) == 0) link = 0;
-        if (link == 0) continue; /* pages are of zeros */
-        put = array_at(var->space, into, to + i);
-        if (put == NULL && (put = tree_make(var->space, &tree, array_place(into, to + i), &err)) == NULL) return err.code;
-        *put = link;
+    uint64_t             run;
+    for (; count > 0; from += run, to += run, count -= run) {
+        const store_link_t *source = array_at(var->space, draft, from);
+        store_link_t       *place;
+        run = source != NULL ? array_run(draft, from, array_run(into, to, count)) : array_hole(var->space, draft, from);
+        if (run > count) run = count;
+        if (source == NULL) continue; /* no page: holes, and pages are of zeros */
+        if ((place = tree_make(var->space, &tree, array_place(into, to), &err)) == NULL) return err.code;
+        array_copy_run(var, place, source, run, careful);
     }
     return STORE_OK;
 }
