@@ -707,28 +707,9 @@ goes through several processes, and through variables that are only stored to. L
 Each guard goes with the block. A process that is killed between the two stores leaves the first one done: what must be whole belongs in one
 variable, where one assignment (C<@accounts{'a', 'b'} = (5, 15)>) or C<begin> and C<commit> (L<IPC::Shm::Tied>) makes it one change.
 
-=head1 COMING FROM IPC::SHAREABLE
+=head1 COMING FROM OTHER MODULES
 
-=over 4
-
-=item *
-
-C<tie %h, 'IPC::Shareable', 'key', {...}> becomes C<our %h : shm>; the key is the variable's name.
-
-=item *
-
-C<< (tied %h)->lock >> is C<writelock>, C<< ->lock(LOCK_SH) >> is C<readlock>, C<LOCK_NB> is a time limit of 0.
-Best of all is C<lock_guard>.
-
-=item *
-
-C<destroy> is not needed: use C<my>, or C<< (tied %h)->remove >>. C<< IPC::Shareable->clean_up_all >> is C<< IPC::Shm->cleanup >>.
-
-=item *
-
-There is no C<size> to run into, and no limit of the system on segments and semaphores.
-
-=back
+L<IPC::Shm::FromShareable> and L<IPC::Shm::FromFastMmap> go through the calls of L<IPC::Shareable> and L<Cache::FastMmap>.
 
 =head1 DIFFERENCES FROM SYSTEM V
 

@@ -22,17 +22,26 @@ sub _queue {
     return;
 }
 
+# The next one that is there, at once; an empty list if there is none.
+sub _at_once {
+    my ($self, $reserve, $what) = @_;
+    my $next = $self->can('_take_next') || _queue($self, $what);
+    my @got;
+    return @got if eval { @got = $self->$next($reserve); 1 };
+    return IPC::Shm::_from_callers_line(sub { die $_[0] }, $@);    ## no critic (its line is the caller's)
+}
+
 sub take {
     my ($self, $seconds) = @_;
-    _queue($self, 'take');
-    my ($job) = IPC::Shm::_from_callers_line(\&_next, $self, 0, $seconds);
+    my ($job) = my @got = _at_once($self, 0, 'take');
+    ($job) = IPC::Shm::_from_callers_line(\&_next, $self, 0, $seconds) if !@got;
     return $job;
 }
 
 sub reserve {
     my ($self, $seconds) = @_;
-    _queue($self, 'reserve');
-    return IPC::Shm::_from_callers_line(\&_next, $self, 1, $seconds);
+    my @got = _at_once($self, 1, 'reserve');
+    return @got ? @got : IPC::Shm::_from_callers_line(\&_next, $self, 1, $seconds);
 }
 
 # The look at the size comes before the look for a job: what is pushed behind it ends the wait.
@@ -40,7 +49,7 @@ sub _next {
     my ($self, $reserve, $seconds) = @_;
     Carp::croak('A timeout must be a number of seconds, from 0 on')
         if defined $seconds && !(Scalar::Util::looks_like_number($seconds) && $seconds >= 0);
-    my $until = defined $seconds ? _now() + $seconds : undef;
+    my $until = !defined $seconds ? undef : $seconds > 0 ? _now() + $seconds : 0;
     while (1) {
         my $size = $self->FETCHSIZE;
         my $used = $self->_is_reserved;
@@ -48,7 +57,7 @@ sub _next {
             my @got = $self->_take_next($reserve);
             return @got if @got;
         }
-        my $left = defined $until ? $until - _now() : undef;
+        my $left = defined $until ? $until && $until - _now() : undef;
         return if defined $left && $left <= 0;
         $left = LOOK if $used && (!defined $left || $left > LOOK);
         $self->wait_change($left);
@@ -103,8 +112,11 @@ IPC::Shm::Queue - shared arrays as queues that lose no job
 
 =head1 SYNOPSIS
 
-    while (my ($job, $ticket) = (tied @queue)->reserve(10)) {
-        work($job);
+    use IPC::Shm;
+    our @queue : shm;
+    push @queue, 'job';
+    while (my ($job, $ticket) = (tied @queue)->reserve(0)) {
+        print "$job\n";
         (tied @queue)->done($ticket);
     }
 
