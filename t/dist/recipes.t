@@ -90,6 +90,8 @@ for my $file (@modules) {
     synopsis_runs($file, $synopsis->[1], $prelude . ($before{$name} // ''));
 }
 
+for my $page (glob 'lib/IPC/Shm/From*.pod') { runs("$page: $_->[0]", $_->[1], '') for recipes($page) }
+
 # The code of a comment or a text file: what is indented.
 sub indented {
     my ($file, $from, $to, $margin) = @_;
