@@ -68,6 +68,7 @@ my $variables = 'use IPC::Shm; our %config : shm = (a => 1); my %variable : shm;
 my %before    = (
     'IPC/Shm/Sharing.pm'              => 'require JSON::PP; my $engine; $reference = JSON::PP::true();',
     'IPC/Shm/Copy.pm'                 => 'use JSON::PP;',
+    'IPC/Shm/Queue.pm'                => 'my @queue : shm; push @queue, 1; sub work { }',
     'IPC/Shm/Elements.pm'             => 'my %hits : shm; my %leader : shm; my $address = "::1"; $config{limit} = 12;',
     'Data/Pool/Shared/Tool.pm'        => '@ARGV = "--version";',
     'Data/Pool/Shared/Tool/Map.pm'    => 'my ($width, $height) = (80, 24); my $glyphs = { free => ".", stale => "X", levels => ["#"] };',
