@@ -11,6 +11,29 @@ my $perl = join ' ', $^X, map {"'-I$_'"} grep { !ref } @INC;
 like `$perl eg/shm/jobs.pl 60 15 2>&1`, qr/\A240 jobs, 15 kills: 0 lost, 0 wrong, 240 in the ledger\n/, 'the job queue loses none, whatever is killed';
 like `$perl eg/shm/config.pl 3 2>&1`,   qr/\A3 of 3 workers run version 20\n\z/,       'the configuration reaches all workers, whole';
 
+# The store of sessions has what Plack::Middleware::Session asks for.
+{
+    require './eg/shm/SessionStore.pm';    ## no critic (an example)
+    my $store = SessionStore->new(name => 'test.sessions', seconds => 0.3);
+    $store->store(ann => { cart => [1] });
+    is_deeply $store->fetch('ann'), { cart => [1] }, 'a session that is stored is fetched';
+    is in_child(sub { SessionStore->new(name => 'test.sessions')->fetch('ann')->{cart}[0] }), 1, '… by other processes, too';
+    ok !tied %{ $store->fetch('ann') }, '… as a copy';
+    my $pid = child(
+        sub {
+            for (my $i = 2;; $i++) { $store->store(bob => { map { $_ => $i } 1 .. 10 }) }
+        }
+    );
+    until_true(sub { $store->fetch('bob') });
+    kill KILL => $pid;
+    waitpid $pid, 0;
+    my %values = map { $_ => 1 } values %{ $store->fetch('bob') // { none => 1 } };
+    is keys %values, 1, 'a worker that is killed leaves a session whole';
+    $store->remove('ann');
+    is $store->fetch('ann'), undef, 'removed';
+    ok until_true(sub { !$store->fetch('bob') }), 'and vanished by itself';
+}
+
 SKIP: {
     my ($starman) = grep {-x} map {"$_/starman"} split /:/, $ENV{PATH};
     skip 'starman is not installed', 5 if !$starman || !eval { require Plack; 1 };
