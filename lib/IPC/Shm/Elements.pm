@@ -118,6 +118,8 @@ sub store {
 
 package IPC::Shm::Elements::Change;    ## no critic (a small guard)
 
+our $VERSION = '1.000';
+
 sub commit {
     my ($self) = @_;
     return if $self->{ended}++;
