@@ -577,7 +577,7 @@ The line for the server's ACL file, or after C<ACL SETUSER> without the first wo
 All keys begin with C<{prefix}:>. C<v:ID> is a Redis hash, one a variable: C<!t> its type, C<!s> the serial, C<!l> the number of elements, C<!f> the
 first index of an array, C<!w> who has the write lock, C<!R> how many have read locks, C<!u> who waits to upgrade one, C<!h !H> whose turn it
 is and since when, C<!W> that somebody waits for a change, C<!n> stored references to it, C<!k> references in it, C<!a> processes that use it, C<!N> its name;
-elements are C<=bytes> or C<~characters>, an index plus C<!f>, or C<=> (a scalar). C<v:ID:r> who reads, C<v:ID:q> who waits, C<v:ID:x> who waits for a change. C<n> the
+elements are C<=bytes> or C<~characters>, an index plus C<!f>, or C<=> (a scalar). C<v:ID:j> and C<v:ID:o> what is reserved of a queue, and by whom; C<v:ID:r> who reads, C<v:ID:q> who waits, C<v:ID:x> who waits for a change. C<n> the
 names, C<all> the IDs, C<c> the connections, C<a:CONNECTION> what one uses, C<w> what one waits for, C<g> what is still to be freed, C<format> the
 mark. C<p:CONNECTION> is the channel that a process is subscribed to: who has subscribers, lives. The scripts are in F<Redis/lua/>.
 

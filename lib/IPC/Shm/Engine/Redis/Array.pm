@@ -30,10 +30,16 @@ sub _list {
 
 sub _publish {
     my ($self, $batch) = @_;
-    my $list   = $batch->{list} or return;
+    my $list = $batch->{list};
+    if (!$list) { $self->_alter('queue', 'done', $batch->{done}) if defined $batch->{done}; return }
     my @set    = map  { defined $list->[$_] ? ($_, $list->[$_][0]) : () } 0 .. $#$list;
     my $refers = grep { defined && ref $_->[1] } @$list;
-    $self->_alter('assign', scalar @$list, $batch->{serial} // '', $refers ? 1 : 0, @set);
+    $self->_alter(
+        'assign',
+        scalar @$list,
+        $batch->{serial} // '',
+        ($refers ? 1 : 0) . (defined $batch->{done} ? " $batch->{done}" : ''), @set
+    );
     my %old = %{ $self->{kids} };
     %{ $self->{kids} } = ();
     $self->{first} = 0;
@@ -242,6 +248,66 @@ sub SPLICE {
     delete $self->{fresh};
     my @old = map { $self->_taken($_) } @{ $reply->[1] };
     return wantarray ? @old : @old ? $old[-1] : undef;
+}
+
+# ---- queues (IPC::Shm::Queue)
+
+my $tickets = 0;
+
+# A ticket: 48 hexadecimal digits that nobody else makes.
+sub _ticket { my ($self) = @_; return substr $self->{conn}{me} . sprintf('%032x', ++$tickets), 0, 48 }
+
+sub _take_next {
+    my ($self, $reserve) = @_;
+    if ($self->{batch}) {
+        Carp::croak('Nothing can be reserved within an open change') if $reserve;
+        return @{ $self->_list } ? $self->SHIFT : ();
+    }
+    my $ticket = $reserve ? $self->_ticket : '';
+    my $text   = $self->_alter('queue', $reserve ? 'reserve' : 'take', $ticket)->[1];
+    return if !defined $text;
+    return ($self->_taken($text), $reserve ? $ticket : ());
+}
+
+sub _end {
+    my ($self, $ticket, $back) = @_;
+    Carp::croak("'$ticket' is not a ticket that reserve() gave") if $ticket !~ /\A[0-9a-f]{48}\z/;
+    if ($self->{batch}) {    # it is a part of that
+        Carp::croak('Nothing can be released within an open change') if $back || defined $self->{batch}{done};
+        return !!0                                                   if !$self->{conn}->command('HEXISTS', "$self->{key}:o", $ticket);
+        $self->{batch}{done} = $ticket;
+        return !!1;
+    }
+    return $self->_alter('queue', $back ? 'release' : 'done', $ticket)->[1] ? !!1 : !!0;
+}
+
+sub _is_reserved { my ($self) = @_; return $self->{conn}->command('HLEN', "$self->{key}:o") ? 1 : 0 }
+
+sub _reserved {
+    my ($self) = @_;
+    my $conn   = $self->{conn};
+    my %owner  = @{ $conn->command('HGETALL', "$self->{key}:o") };
+    my %job    = @{ $conn->command('HGETALL', "$self->{key}:j") };
+    my $known  = $self->{engine}->_processes;
+    $self->{engine}->_bury;
+    my $alive = $self->{engine}->_processes;
+    my @all;
+
+    for my $ticket (grep { defined $job{$_} } keys %owner) {
+        my ($token, $order, $since) = split / /, $owner{$ticket};
+        my $text  = $job{$ticket};
+        my $value = ord $text == 114 ? $self->{engine}->_reference($text) : $self->_value('', $text);
+        push @all,
+            {
+            job    => $value,
+            ticket => $ticket,
+            pid    => $alive->{$token},
+            dead   => $alive->{$token} ? 0 : 1,
+            since  => $since,
+            order  => $order
+            };
+    }
+    return @all;
 }
 
 sub add {

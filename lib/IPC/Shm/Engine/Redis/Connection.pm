@@ -20,7 +20,7 @@ my %all;     # those of this interpreter, by their address; weak
 my %text;    # of the scripts
 my %sha;
 my @scripts =
-    qw(add all array assign attach bye cut declare del describe detach forget hello leave lock patch put recover remove sweep unlock watch);
+    qw(add all array assign attach bye cut declare del describe detach forget hello leave lock patch put queue recover remove sweep unlock watch);
 
 sub _load_client {
     return if $INC{'Redis/Fast.pm'};

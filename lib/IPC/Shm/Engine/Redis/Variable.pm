@@ -482,12 +482,6 @@ for my $name (qw(expire touch ttl sweep limit)) {
     *$name = sub { return Carp::croak("Elements do not vanish on Redis: there is no $name") };
 }
 
-sub _queue { return Carp::croak('There are no queues on Redis yet') }
-sub _take_next   { return _queue() }
-sub _end         { return _queue() }
-sub _reserved    { return _queue() }
-sub _is_reserved { return 1 }
-
 sub store {
     my ($self, @arguments) = @_;
     Carp::croak('Elements do not vanish on Redis: store takes no seconds') if @arguments > 1 + IPC::Shm::Elements::_places($self);

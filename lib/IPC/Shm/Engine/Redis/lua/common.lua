@@ -78,9 +78,16 @@ local function library()
         return ids
     end
 
+    -- … with those of what is reserved.
+    function L.all_references(k)
+        local ids = L.references(k)
+        for _, id in ipairs(L.references(k .. ':j')) do ids[#ids + 1] = id end
+        return ids
+    end
+
     function L.erase(k)
         call('SREM', P .. 'all', string.sub(k, #P + 3))
-        call('DEL', k, k .. ':r', k .. ':q', k .. ':x')
+        call('DEL', k, k .. ':r', k .. ':q', k .. ':x', k .. ':j', k .. ':o')
     end
 
     -- A stored reference less to each of them; what nobody needs is freed, at most so
@@ -97,7 +104,7 @@ local function library()
                     local left = call('HINCRBY', k, '!n', -1)
                     if left <= 0 and tonumber(m[3] or 0) <= 0 and not m[4] then
                         if m[5] then
-                            for _, id in ipairs(L.references(k)) do ids[#ids + 1] = id end
+                            for _, id in ipairs(L.all_references(k)) do ids[#ids + 1] = id end
                         end
                         L.erase(k)
                         freed = freed + 1

@@ -7,7 +7,7 @@ local why = ARGV[4] ~= '1' and L.blocked(m)
 if why then return why end
 local id = string.sub(key, #P + 3)
 if m[6] and call('HGET', P .. 'n', m[6]) == id then call('HDEL', P .. 'n', m[6]) end
-local gone = m[4] and L.references(key) or {}
+local gone = m[4] and L.all_references(key) or {}
 for _, entry in ipairs(call('ZRANGE', key .. ':q', 0, -1)) do call('PUBLISH', P .. 'p:' .. string.sub(entry, 3), 'q') end
 L.notify()
 L.erase(key)

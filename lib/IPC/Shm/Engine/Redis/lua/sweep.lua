@@ -12,7 +12,7 @@ for i = 4, #ARGV do
 end
 local outside = {}
 for id in pairs(inside) do
-    for _, target in ipairs(L.references(P .. 'v:' .. id)) do
+    for _, target in ipairs(L.all_references(P .. 'v:' .. id)) do
         if inside[target] then inside[target] = inside[target] - 1 else outside[#outside + 1] = target end
     end
 end
