@@ -503,7 +503,7 @@ const char *pool_str_get(const pool_t *pool, uint64_t slot, uint32_t *len, bool 
 #define POOL_I_TIME_MASK ((uint64_t)0x3fffffff << POOL_I_TIME_BIT)
 #define POOL_I_SEEN      ((uint64_t)1 << 62)
 #define POOL_I_BUSY      ((uint64_t)1 << 63)
-#define POOL_I_TRIMMED     ((uint64_t)1 << 63) /* in `uses`: the blocks of the slot were given back, see pool_trim() */
+#define POOL_I_TRIMMED   ((uint64_t)1 << 63)              /* in `uses`: the blocks of the slot were given back, see pool_trim() */
 #define POOL_I_NOBODY    ((uint64_t)1 << POOL_I_TIME_BIT) /* PID 0: disowned, never dead */
 
 /* An entry of header->namespaces (a "space"): bits 0..31 name a PID namespace, bits
@@ -1789,7 +1789,8 @@ uint64_t pool_trim(pool_t *pool)
     if (pool->extents == NULL || pool->readonly) return 0;
     while (slot < pool->capacity) {
         while (slot < pool->capacity && !pool_i_is_trimmable(pool, slot)) slot++;
-        for (first = slot; slot < pool->capacity && slot - first < most && pool_i_is_trimmable(pool, slot) && pool_i_claim(pool, slot, me);) slot++;
+        for (first = slot; slot < pool->capacity && slot - first < most && pool_i_is_trimmable(pool, slot) && pool_i_claim(pool, slot, me);)
+            slot++;
         if (slot == first) {
             slot++; /* somebody has just taken it */
             continue;

@@ -31,22 +31,31 @@ my @keys = map {"key$_"} 0 .. 15;
 $h{$_} = 0 for @keys;
 
 my %candidate = (
-    'store'             => sub { $h{ $keys[ $_ & 15 ] } = $_         for 1 .. $calls },
-    'STORE'             => sub { $hash->STORE($keys[ $_ & 15 ], $_)  for 1 .. $calls },
-    'add'               => sub { $hash->add($keys[ $_ & 15 ], 1)     for 1 .. $calls },
-    'insert (is there)' => sub { $hash->insert($keys[ $_ & 15 ], 1)  for 1 .. $calls },
-    'update'            => sub { $hash->update($keys[ $_ & 15 ], sub { $_++ }) for 1 .. $calls },
-    'get'               => sub { my $v; $v = $h{ $keys[ $_ & 15 ] } for 1 .. $calls },
-    'store()'           => sub { $hash->store($keys[ $_ & 15 ], $_) for 1 .. $calls },
-    'store(60 s)'       => sub { $timed->store($keys[ $_ & 15 ], $_, 60) for 1 .. $calls },
-    'push + take'       => sub { for (1 .. $calls) { push @q, $_; $queue->take(0) } },
-    'reserve + done'    => sub { @q = (1 .. $calls); for (1 .. $calls) { my (undef, $t) = $queue->reserve(0); $queue->done($t) } },
+    'store'             => sub { $h{ $keys[ $_ & 15 ] } = $_        for 1 .. $calls },
+    'STORE'             => sub { $hash->STORE($keys[ $_ & 15 ], $_) for 1 .. $calls },
+    'add'               => sub { $hash->add($keys[ $_ & 15 ], 1)    for 1 .. $calls },
+    'insert (is there)' => sub { $hash->insert($keys[ $_ & 15 ], 1) for 1 .. $calls },
+    'update'            => sub {
+        $hash->update($keys[ $_ & 15 ], sub { $_++ }) for 1 .. $calls;
+    },
+    'get'         => sub { my $v; $v = $h{ $keys[ $_ & 15 ] }      for 1 .. $calls },
+    'store()'     => sub { $hash->store($keys[ $_ & 15 ], $_)      for 1 .. $calls },
+    'store(60 s)' => sub { $timed->store($keys[ $_ & 15 ], $_, 60) for 1 .. $calls },
+    'push + take' => sub {
+        for (1 .. $calls) { push @q, $_; $queue->take(0) }
+    },
+    'reserve + done' => sub {
+        @q = (1 .. $calls);
+        for (1 .. $calls) { my (undef, $t) = $queue->reserve(0); $queue->done($t) }
+    },
 );
 if (eval { require Cache::FastMmap; 1 }) {
     my $cache = Cache::FastMmap->new(share_file => "$folder/cache", raw_values => 1, init_file => 1, unlink_on_exit => 1);
     $candidate{'FastMmap set'}         = sub { $cache->set($keys[ $_ & 15 ], $_) for 1 .. $calls };
     $candidate{'FastMmap get'}         = sub { $cache->get($keys[ $_ & 15 ])     for 1 .. $calls };
-    $candidate{'FastMmap get_and_set'} = sub { $cache->get_and_set($keys[ $_ & 15 ], sub { ($_[1] // 0) + 1 }) for 1 .. $calls };
+    $candidate{'FastMmap get_and_set'} = sub {
+        $cache->get_and_set($keys[ $_ & 15 ], sub { ($_[1] // 0) + 1 }) for 1 .. $calls;
+    };
 }
 my %calls_of = map { $_ => $calls } keys %candidate;
 if (eval { require IPC::Shareable; 1 }) {
@@ -57,13 +66,14 @@ if (eval { require IPC::Shareable; 1 }) {
 }
 my $best = turns($turns, \%candidate);
 my %us   = map { $_ => $best->{$_} / $calls_of{$_} * 1e6 } keys %$best;
-table(['call', 'us', 'stores'], map { [ $_, sprintf('%.3f', $us{$_}), sprintf('%.2f', $us{$_} / $us{store}) ] } sort { $us{$a} <=> $us{$b} } keys %us);
+table([ 'call', 'us', 'stores' ],
+    map { [ $_, sprintf('%.3f', $us{$_}), sprintf('%.2f', $us{$_} / $us{store}) ] } sort { $us{$a} <=> $us{$b} } keys %us);
 
 # Eight processes add to 16 keys, against one.
 sub rate {
     my ($processes) = @_;
-    my $start = time;
-    my @pids  = map {
+    my $start       = time;
+    my @pids        = map {
         my $pid = fork // die "fork: $!";
         if (!$pid) { $candidate{add}->(); require POSIX; POSIX::_exit(0) }
         $pid
@@ -76,7 +86,7 @@ my $together = turns($turns, { one => 1, eight => 8 }, measure => \&rate, most =
 # A sweep of 50,000 that have expired among 100,000.
 %timed = ();
 $timed->store("stays$_", 1, undef) for 1 .. 50_000;
-$timed->store("goes$_",  1, 0.5) for 1 .. 50_000;
+$timed->store("goes$_",  1, 0.5)   for 1 .. 50_000;
 select undef, undef, undef, 0.6;
 my $start = time;
 my $swept = $timed->sweep;
@@ -84,15 +94,17 @@ my $sweep = (time - $start) / 100_000 * 1e6;
 printf "sweep: %d of 100,000 in %.3f us an element looked at (some went with the stores)\n\n", $swept, $sweep;
 
 my @bar = (
-    [ 'add, of a store',                           $us{add} / $us{store},                1.3 ],
+    [ 'add, of a store',                           $us{add} / $us{store},                 1.3 ],
     [ 'one process, of eight that add to 16 keys', $together->{one} / $together->{eight}, 1 / 0.8 ],
-    [ 'store with expiry, of one without',         $us{'store(60 s)'} / $us{'store()'},      1.1 ],
-    [ 'sweep, us an element',                      $sweep,                               0.2 ],
-    [ 'take + push, of a store',                   $us{'push + take'} / $us{store},      2.5 ],
+    [ 'store with expiry, of one without',         $us{'store(60 s)'} / $us{'store()'},   1.1 ],
+    [ 'sweep, us an element',                      $sweep,                                0.2 ],
+    [ 'take + push, of a store',                   $us{'push + take'} / $us{store},       2.5 ],
 );
-push @bar, [ 'get, of Cache::FastMmap', $us{get} / $us{'FastMmap get'}, 0.25 ], [ 'set, of Cache::FastMmap', $us{store} / $us{'FastMmap set'}, 0.25 ],
+push @bar, [ 'get, of Cache::FastMmap', $us{get} / $us{'FastMmap get'}, 0.25 ],
+    [ 'set, of Cache::FastMmap',                   $us{store} / $us{'FastMmap set'},          0.25 ],
     [ 'update, of get_and_set of Cache::FastMmap', $us{update} / $us{'FastMmap get_and_set'}, 0.25 ]
     if $us{'FastMmap get'};
 push @bar, [ 'store, of IPC::Shareable', $us{store} / $us{'Shareable store'}, 0.1 ] if $us{'Shareable store'};
-table([ 'bar', 'is', 'at most', '' ], map { [ $_->[0], sprintf('%.2f', $_->[1]), sprintf('%.2f', $_->[2]), verdict($_->[1] <= $_->[2]) ] } @bar);
+table([ 'bar', 'is', 'at most', '' ],
+    map { [ $_->[0], sprintf('%.2f', $_->[1]), sprintf('%.2f', $_->[2]), verdict($_->[1] <= $_->[2]) ] } @bar);
 IPC::Shm->cleanup;

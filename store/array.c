@@ -79,9 +79,9 @@ static inline void array_link(store_link_t *place, store_link_t link)
  * say is a link if nothing was retired since. */
 static store_link_t array_version(store_var_t *var, const store_sight_t *sight, uint64_t position)
 {
-    store_tree_t        tree = array_tree(&sight->state);
-    tree_guard_t        guard = { &var->record->retired, sight->retired };
-    const store_link_t *place = tree_find(var->space, &tree, array_place(&sight->state, position), var->open ? NULL : &guard);
+    store_tree_t        tree   = array_tree(&sight->state);
+    tree_guard_t        guard  = { &var->record->retired, sight->retired };
+    const store_link_t *place  = tree_find(var->space, &tree, array_place(&sight->state, position), var->open ? NULL : &guard);
     store_link_t        newest = place != NULL ? __atomic_load_n(place, __ATOMIC_ACQUIRE) : 0;
     if (newest == 0 || (!var->open && !look_holds(var, sight))) return 0;
     return version_at(var->space, newest, sight->serial);
@@ -129,8 +129,9 @@ bool array_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *vis
     uint64_t i, ahead = 16;
     if (!array_is_sound(&sight->state)) return false;
     for (i = 0; i < sight->state.length; i++) {
-        const store_link_t *coming = i + ahead < sight->state.length ? array_at(var->space, &sight->state, sight->state.first + i + ahead) : NULL;
-        store_link_t        link   = array_version(var, sight, sight->state.first + i);
+        const store_link_t *coming =
+            i + ahead < sight->state.length ? array_at(var->space, &sight->state, sight->state.first + i + ahead) : NULL;
+        store_link_t link = array_version(var, sight, sight->state.first + i);
         if (coming != NULL) __builtin_prefetch(cell_at(var->space, STORE_LOAD(*coming)));
         visit(var->space, link, link != 0 ? cell_at(var->space, link) : NULL, context);
         if (i % 4096 == 4095 && !look_is_current(var, sight)) return false;
@@ -209,7 +210,7 @@ void array_finish_page(store_t *space, store_record_t *record)
 {
     const store_state_t *state = &record->state[record->serial & 1], *before = &record->state[(record->serial + 1) & 1];
     store_tree_t         tree = array_tree(state), old = array_tree(before);
-    store_link_t         page = record->intent_page, *place;
+    store_link_t         page  = record->intent_page, *place;
     uint64_t             where = record->intent_place;
 
     place = tree_slot(space, &tree, where & ((UINT64_C(1) << ARRAY_LEVEL_BIT) - 1), (uint32_t)(where >> ARRAY_LEVEL_BIT) & 3u);
@@ -312,7 +313,8 @@ static int array_rebuild(store_var_t *var, uint64_t offset, uint64_t gap, uint64
     tree = array_tree(&into);
     code = array_copy_links(var, &into, draft->first, draft->first, offset, careful);
     if (code == STORE_OK)
-        code = array_copy_links(var, &into, draft->first + offset + gap, draft->first + offset + more, draft->length - offset - gap, careful);
+        code =
+            array_copy_links(var, &into, draft->first + offset + gap, draft->first + offset + more, draft->length - offset - gap, careful);
     if (code != STORE_OK) {
         tree_each_page(var->space, &tree, row_free);
         return code;
@@ -496,8 +498,8 @@ int store_array_delete(store_var_t *var, uint64_t index)
  * window by moving them, in the middle by a new tree. */
 static int array_open_gap(store_var_t *var, uint64_t offset, uint64_t length, uint64_t count)
 {
-    store_state_t *draft = change_draft(var);
-    uint64_t       size  = draft->length - length + count;
+    store_state_t *draft   = change_draft(var);
+    uint64_t       size    = draft->length - length + count;
     bool           careful = var->record->todo != 0;
     int            code;
     if (offset > draft->length || length > draft->length - offset || size > ARRAY_MAX) return STORE_E_ARGUMENT;
@@ -519,15 +521,17 @@ static int array_open_gap(store_var_t *var, uint64_t offset, uint64_t length, ui
 
 /* Cells of a splice that are made before the lock is taken. */
 typedef struct array_cells {
-    store_link_t  few[8], *link;
-    uint64_t      count, used;
+    store_link_t few[8], *link;
+    uint64_t     count, used;
 } array_cells_t;
 
 static int array_make_cells(store_var_t *var, array_cells_t *cells, const store_value_t *values, uint64_t count)
 {
     int code     = STORE_OK;
     cells->count = cells->used = 0;
-    cells->link  = count <= 8 ? cells->few : count > SIZE_MAX / sizeof(store_link_t) ? NULL : (store_link_t *)malloc(count * sizeof(store_link_t));
+    cells->link                = count <= 8                                ? cells->few
+                                 : count > SIZE_MAX / sizeof(store_link_t) ? NULL
+                                                                           : (store_link_t *)malloc(count * sizeof(store_link_t));
     if (cells->link == NULL) return STORE_E_SYSTEM;
     for (; cells->count < count && code == STORE_OK; cells->count += code == STORE_OK)
         cells->link[cells->count] = change_make(var, NULL, &values[cells->count], 0, &code);

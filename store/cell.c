@@ -35,12 +35,12 @@ typedef struct cell_cursor {
 
 static void cell_open(cell_cursor_t *cursor, store_t *space, store_link_t link, store_cell_t *cell)
 {
-    uint32_t size  = row_size(space, link);
-    bool     more  = cell_is_long(cell);
-    cursor->space  = space;
-    cursor->at     = cell_payload(cell);
-    cursor->left   = cell_room(size, more);
-    cursor->next   = more ? STORE_LOAD(*cell_first_block(cell, size)) : 0;
+    uint32_t size = row_size(space, link);
+    bool     more = cell_is_long(cell);
+    cursor->space = space;
+    cursor->at    = cell_payload(cell);
+    cursor->left  = cell_room(size, more);
+    cursor->next  = more ? STORE_LOAD(*cell_first_block(cell, size)) : 0;
 }
 
 /* Acquire: a block is whole before a link leads to it. */
@@ -153,7 +153,8 @@ store_link_t cell_make(store_t *space, const store_key_t *key, const store_value
     cell_cursor_t cursor;
 
     if (value->kind >= STORE_KINDS || text > UINT32_MAX - digits) {
-        space_fail(err, STORE_E_ARGUMENT, 0, space->path, value->kind >= STORE_KINDS ? "cannot hold a value of no kind" : "cannot hold a value of more than 4 GB");
+        space_fail(err, STORE_E_ARGUMENT, 0, space->path,
+                   value->kind >= STORE_KINDS ? "cannot hold a value of no kind" : "cannot hold a value of more than 4 GB");
         return 0;
     }
     if ((link = row_alloc(space, row, err)) == 0) return 0;
@@ -299,8 +300,8 @@ static void cell_each_piece(store_t *space, store_link_t link, bool (*act)(store
     store_cell_t *cell = cell_at(space, link);
     if (cell == NULL) return;
     if (cell_is_long(cell)) {
-        uint32_t     size = row_size(space, link);
-        uint64_t     most = (uint64_t)(cell->key_length + 8u + (uint64_t)cell->value_length) / (space->block_size - CELL_BLOCK_HEAD) + 1;
+        uint32_t     size  = row_size(space, link);
+        uint64_t     most  = (uint64_t)(cell->key_length + 8u + (uint64_t)cell->value_length) / (space->block_size - CELL_BLOCK_HEAD) + 1;
         store_link_t block = *cell_first_block(cell, size);
         while (row_of(block) == space->block_row && most-- > 0) {
             store_link_t *head = (store_link_t *)row_ptr(space, block), next;
@@ -343,7 +344,8 @@ void cell_free(store_t *space, store_link_t link)
 /* Blocks behind the head of a long cell. */
 static uint64_t cell_blocks(store_t *space, store_link_t link, const store_cell_t *cell)
 {
-    uint64_t need = cell_skip_head(cell) + STORE_LOAD(cell->key_length) + STORE_LOAD(cell->value_length), room = space->block_size - CELL_BLOCK_HEAD;
+    uint64_t need = cell_skip_head(cell) + STORE_LOAD(cell->key_length) + STORE_LOAD(cell->value_length),
+             room = space->block_size - CELL_BLOCK_HEAD;
     uint64_t here = cell_room(row_size(space, link), true);
     return cell_is_long(cell) && need > here ? (need - here + room - 1) / room : 0;
 }

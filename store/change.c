@@ -41,9 +41,9 @@ int store_begin(store_var_t *var, int64_t deadline_ns)
     }
     __atomic_thread_fence(__ATOMIC_RELEASE); /* who reads this draft sees the serial that it is for: pairs with look_begin() */
     change_copy_state(change_draft(var), &record->state[record->serial & 1]);
-    var->open          = true;
-    var->changed       = false;
-    var->is_new_tree   = false;
+    var->open        = true;
+    var->changed     = false;
+    var->is_new_tree = false;
     return STORE_OK;
 }
 
@@ -179,7 +179,8 @@ static bool change_is_keyed(const store_record_t *record, const store_cell_t *ce
 /* A cell stays: it becomes nobody's and leaves the list. */
 static void change_keep_cell(store_t *space, store_record_t *record, store_link_t link, store_cell_t *cell)
 {
-    if (record->type == STORE_ARRAY && !change_is_keyed(record, cell) && cell->next != 0) { /* older versions: a reader of the last serial needs them */
+    if (record->type == STORE_ARRAY && !change_is_keyed(record, cell)
+        && cell->next != 0) { /* older versions: a reader of the last serial needs them */
         change_retire(record);
         STORE_STORE(cell->next, 0);
     }
@@ -235,7 +236,8 @@ bool store_is_unchanged(const store_var_t *var, uint64_t serial)
 {
     const store_record_t *record = var->record;
     if (__atomic_load_n(&record->serial, __ATOMIC_ACQUIRE) != serial || var->open || var->adopting) return false;
-    return (__atomic_load_n(&record->exclusive, __ATOMIC_ACQUIRE) == 0 || var->write_held) && STORE_LOAD(record->generation) == var->id.generation;
+    return (__atomic_load_n(&record->exclusive, __ATOMIC_ACQUIRE) == 0 || var->write_held)
+           && STORE_LOAD(record->generation) == var->id.generation;
 }
 
 int look_lock(store_var_t *var, bool *own)

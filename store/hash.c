@@ -181,7 +181,7 @@ static store_link_t hash_find(store_var_t *var, const store_key_t *key, const st
     *torn = true;
     if (!hash_begin(var, table, hash_bucket_of(key->hash, hash_buckets(table)), &link)) return 0;
     for (steps = 1; link != 0; steps++) {
-        const store_cell_t *cell = cell_at(space, link);
+        const store_cell_t *cell   = cell_at(space, link);
         uint32_t            before = hash;
         if (cell == NULL) return 0;
         hash = STORE_LOAD(cell->hash);
@@ -219,8 +219,8 @@ static int hash_long_value(store_var_t *var, const store_sight_t *sight, store_l
 }
 
 /* One try. */
-static int hash_look_up(store_var_t *var, const store_key_t *key, store_value_t *value, const store_buffer_t *buffer, const store_sight_t *sight,
-                        bool *torn)
+static int hash_look_up(store_var_t *var, const store_key_t *key, store_value_t *value, const store_buffer_t *buffer,
+                        const store_sight_t *sight, bool *torn)
 {
     uint64_t            now  = 0;
     int                 code = STORE_OK;
@@ -314,7 +314,7 @@ static void hash_give_up_root(store_t *space, store_record_t *record, store_link
 /* A directory for more buckets. No room for it: longer chains. */
 static void hash_grow_root(store_t *space, store_record_t *record, store_table_t table)
 {
-    uint32_t      tier = hash_tier(table), i;
+    uint32_t      tier  = hash_tier(table), i;
     bool          above = tier >= 4; /* the old root becomes the first page below the new one */
     store_link_t  page = tier + 1 < TREE_TIERS ? tree_new(space, tier + 1, NULL) : 0, old = tier == 0 || above ? 0 : table.is.root;
     store_link_t *links = (store_link_t *)row_ptr(space, page);
@@ -519,8 +519,8 @@ int store_hash_delete(store_var_t *var, const store_key_t *key)
 /* --- going through it ------------------------------------------------------------------------ */
 
 /* The cells of one bucket. False: it makes no sense, or was freed meanwhile. */
-static bool hash_each_in(store_var_t *var, const store_sight_t *sight, store_table_t table, uint32_t bucket, uint64_t *now, type_visit_fn *visit,
-                         void *context)
+static bool hash_each_in(store_var_t *var, const store_sight_t *sight, store_table_t table, uint32_t bucket, uint64_t *now,
+                         type_visit_fn *visit, void *context)
 {
     store_link_t link;
     uint32_t     steps, hash = 0;
@@ -543,10 +543,10 @@ static bool hash_each_in(store_var_t *var, const store_sight_t *sight, store_tab
 
 bool hash_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *visit, void *context)
 {
-    store_table_t table   = hash_table(var->record);
-    uint32_t      buckets = hash_buckets(table), bucket;
-    uint64_t      now     = 0;
-    const uint32_t ahead  = 8;
+    store_table_t  table   = hash_table(var->record);
+    uint32_t       buckets = hash_buckets(table), bucket;
+    uint64_t       now     = 0;
+    const uint32_t ahead   = 8;
     for (bucket = 0; bucket < buckets; bucket++) {
         const store_link_t *coming = bucket + ahead < buckets ? hash_head(var->space, var->record, table, bucket + ahead) : NULL;
         if (coming != NULL) __builtin_prefetch(cell_at(var->space, STORE_LOAD(*coming)));
@@ -627,7 +627,7 @@ static store_link_t hash_next_in(store_var_t *var, const store_sight_t *sight, s
     *torn = true;
     if (!hash_begin(var, table, hash_bucket_of(hash, hash_buckets(table)), &link)) return 0;
     for (steps = 1; link != 0; steps++) {
-        const store_cell_t *cell = cell_at(var->space, link);
+        const store_cell_t *cell   = cell_at(var->space, link);
         uint32_t            before = its;
         if (cell == NULL) return 0;
         its = STORE_LOAD(cell->hash);
@@ -648,8 +648,8 @@ static uint32_t hash_bits_of(uint32_t hash, uint32_t buckets)
     return bucket >= 1u << bits || bucket + (1u << bits) < buckets ? bits + 1 : bits;
 }
 
-static int hash_next_try(store_var_t *var, const store_sight_t *sight, const store_key_t *after, store_key_t *next, const store_buffer_t *buffer,
-                         bool *torn)
+static int hash_next_try(store_var_t *var, const store_sight_t *sight, const store_key_t *after, store_key_t *next,
+                         const store_buffer_t *buffer, bool *torn)
 {
     store_table_t table = hash_table(var->record);
     uint32_t      hash  = after != NULL ? after->hash : 0;

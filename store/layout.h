@@ -66,11 +66,7 @@ typedef uint32_t store_link_t;
 #define STORE_SLOTS    (UINT64_C(1) << (32u - STORE_ROW_BITS))
 
 /* Rows of special use; then cells and pages by size. */
-enum store_row {
-    STORE_ROW_VARIABLES,
-    STORE_ROW_MARKS,
-    STORE_ROW_CELLS
-};
+enum store_row { STORE_ROW_VARIABLES, STORE_ROW_MARKS, STORE_ROW_CELLS };
 
 /* --- the header --------------------------------------------------------------- */
 
@@ -79,19 +75,19 @@ enum store_row {
 
 /* Written by the creator before the file has its name; then only what is marked. */
 typedef struct store_header {
-    uint64_t magic;
-    uint32_t version;
-    uint32_t block_size; /* bytes of the largest cells */
-    uint64_t seed;       /* of the hash function       */
-    uint64_t size;       /* of the mapping             */
-    uint64_t closed;     /* once 1 for ever: removed   */
-    uint64_t next;       /* where the next pool begins: fetch_add, so a death wastes addresses, no memory */
-    uint64_t epoch;      /* of the search for garbage; only its holder counts it up */
-    uint64_t names;      /* the variable of the names: generation << 32 | slot + 1; by CAS, once */
-    pool_lock_t recovery; /* one process at a time recovers */
+    uint64_t    magic;
+    uint32_t    version;
+    uint32_t    block_size; /* bytes of the largest cells */
+    uint64_t    seed;       /* of the hash function       */
+    uint64_t    size;       /* of the mapping             */
+    uint64_t    closed;     /* once 1 for ever: removed   */
+    uint64_t    next;       /* where the next pool begins: fetch_add, so a death wastes addresses, no memory */
+    uint64_t    epoch;      /* of the search for garbage; only its holder counts it up */
+    uint64_t    names;      /* the variable of the names: generation << 32 | slot + 1; by CAS, once */
+    pool_lock_t recovery;   /* one process at a time recovers */
     uint8_t     pad2[48];
     /* Where the parts of the rows are: 0, or an offset, by CAS, for ever. */
-    uint64_t parts[STORE_ROWS][STORE_PARTS];
+    uint64_t    parts[STORE_ROWS][STORE_PARTS];
 } store_header_t;
 
 POOL_STATIC_ASSERT(offsetof(store_header_t, parts) == 128, "the table of parts begins a cache line");
@@ -104,12 +100,12 @@ POOL_STATIC_ASSERT(offsetof(store_header_t, parts) == 128, "the table of parts b
 /* What a serial publishes, beside cells: state[s & 1] is that of serial s; the other one
  * is the writer's draft of s + 1. Readers that find the serial two further look again. */
 typedef struct store_state {
-    store_link_t root;     /* scalars: the cell; arrays: the page of links        */
-    uint32_t     tier;     /* scalars without a cell: the kind; arrays: of `root` */
-    uint64_t     first;    /* scalars without a cell: 8 bytes; arrays: position of element 0 */
-    uint64_t     length;   /* elements                                             */
+    store_link_t root;   /* scalars: the cell; arrays: the page of links        */
+    uint32_t     tier;   /* scalars without a cell: the kind; arrays: of `root` */
+    uint64_t     first;  /* scalars without a cell: 8 bytes; arrays: position of element 0 */
+    uint64_t     length; /* elements                                             */
     uint32_t     pad;
-    uint32_t     flags;    /* STORE_FLAG_REMOVED                                  */
+    uint32_t     flags; /* STORE_FLAG_REMOVED                                  */
 } store_state_t;
 
 /* What the holder of the lock is doing to a page, so that its heir can finish it. */
@@ -134,28 +130,28 @@ typedef union store_table {
 
 typedef struct store_record {
     /* Read by every look. */
-    uint64_t serial;    /* the holder of the lock; release */
-    uint64_t retired;   /* the same, or who destroys it    */
-    uint64_t exclusive; /* owner word of who has the write lock by name, else 0: others do not read */
-    store_table_t table; /* hashes, and what is reserved of arrays: the holder of the lock; release */
+    uint64_t      serial;    /* the holder of the lock; release */
+    uint64_t      retired;   /* the same, or who destroys it    */
+    uint64_t      exclusive; /* owner word of who has the write lock by name, else 0: others do not read */
+    store_table_t table;     /* hashes, and what is reserved of arrays: the holder of the lock; release */
     store_state_t state[2];
     /* Written by writers and those who come and go. */
-    pool_lock_t  lock;
-    uint64_t     count;   /* stored references << 32 | handles; 0: being destroyed, for ever */
-    uint32_t     readers;  /* not 0: there may be read locks */
-    uint32_t     settling; /* not 0: the holder may be settling what a dead one left: see lock_inherit() */
-    store_link_t todo;    /* of an open change             */
-    uint32_t     generation;
-    uint32_t     type;
-    uint32_t     intent;
-    uint64_t     intent_place;
-    store_link_t intent_page;
-    uint32_t     hand;       /* hashes: where the next look for what has expired begins */
-    uint64_t     epoch;      /* of the last search for garbage that must not take it */
-    uint64_t     expire_ns;  /* hashes: default */
-    uint64_t     limit;      /* hashes */
-    uint32_t     timed;      /* hashes: not 0 if cells expire */
-    store_link_t doomed;     /* the next one that who destroys this one is to destroy */
+    pool_lock_t   lock;
+    uint64_t      count;    /* stored references << 32 | handles; 0: being destroyed, for ever */
+    uint32_t      readers;  /* not 0: there may be read locks */
+    uint32_t      settling; /* not 0: the holder may be settling what a dead one left: see lock_inherit() */
+    store_link_t  todo;     /* of an open change             */
+    uint32_t      generation;
+    uint32_t      type;
+    uint32_t      intent;
+    uint64_t      intent_place;
+    store_link_t  intent_page;
+    uint32_t      hand;      /* hashes: where the next look for what has expired begins */
+    uint64_t      epoch;     /* of the last search for garbage that must not take it */
+    uint64_t      expire_ns; /* hashes: default */
+    uint64_t      limit;     /* hashes */
+    uint32_t      timed;     /* hashes: not 0 if cells expire */
+    store_link_t  doomed;    /* the next one that who destroys this one is to destroy */
 } store_record_t;
 
 POOL_STATIC_ASSERT(sizeof(store_record_t) == 192, "a variable has three cache lines");

@@ -251,7 +251,7 @@ bool lock_try(store_var_t *var)
 
 static int lock_enter_slowly(store_var_t *var, uint64_t me, int64_t deadline_ns)
 {
-    pool_lock_t *lock  = &var->record->lock;
+    pool_lock_t *lock = &var->record->lock;
     int          i, code = POOL_FULL;
     bool         slept = false;
     uint64_t     since;
@@ -291,8 +291,8 @@ int lock_enter(store_var_t *var, int64_t deadline_ns)
     /* Somebody waited when we let go last: he comes first, for a moment. */
     if (POOL_UNLIKELY(var->courteous)) {
         var->courteous = false;
-        for (i = 0; i < POOL_LOCK_SPINS && lock_is_waited_for(var->record)
-                    && __atomic_load_n(&var->record->lock.holder, __ATOMIC_RELAXED) == 0;
+        for (i = 0;
+             i < POOL_LOCK_SPINS && lock_is_waited_for(var->record) && __atomic_load_n(&var->record->lock.holder, __ATOMIC_RELAXED) == 0;
              i++)
             sched_yield();
     }
@@ -416,7 +416,7 @@ int store_wait_change(store_var_t *var, int64_t deadline_ns)
     if (code != STORE_OK) return code;
     if (var->seen == UINT64_MAX) var->seen = store_serial(var); /* not looked at before: the next change counts */
     for (code = POOL_FULL; code == POOL_FULL;) {
-        uint32_t seen = pool_lock_announce(&var->record->lock, POOL_LOCK_WAIT_CHANGE);
+        uint32_t seen   = pool_lock_announce(&var->record->lock, POOL_LOCK_WAIT_CHANGE);
         uint64_t serial = __atomic_load_n(&var->record->serial, __ATOMIC_SEQ_CST);
         if (serial != var->seen) {
             var->seen = serial;

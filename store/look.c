@@ -133,7 +133,8 @@ static int look_finish(store_var_t *var, look_copy_t *copy, store_look_t *look)
     store_value_t *rows  = copy->items;
     (void)var;
     for (i = 0; i < copy->count; i++)
-        if (copy->items[i].kind >= STORE_BYTES && copy->items[i].kind < STORE_KINDS) copy->items[i].text = copy->text + (uintptr_t)copy->items[i].text;
+        if (copy->items[i].kind >= STORE_BYTES && copy->items[i].kind < STORE_KINDS)
+            copy->items[i].text = copy->text + (uintptr_t)copy->items[i].text;
     look->count  = count;
     look->keys   = copy->with_keys ? rows : NULL;
     look->values = copy->with_values ? rows + (copy->with_keys ? 1 : 0) : NULL;

@@ -179,7 +179,7 @@ static void search_visit(store_t *space, store_link_t link, const store_cell_t *
 
 static bool search_try(search_t *search, store_var_t *var)
 {
-    store_sight_t sight;
+    store_sight_t         sight;
     const store_record_t *record = var->record;
     /* Not look_begin(): locks by name do not matter here. */
     sight.retired = __atomic_load_n(&record->retired, __ATOMIC_ACQUIRE);
@@ -187,7 +187,8 @@ static bool search_try(search_t *search, store_var_t *var)
     change_copy_state(&sight.state, &record->state[sight.serial & 1]);
     if (var->id.type != STORE_SCALAR && !hash_each(var, &sight, search_visit, search)) return false;
     if (var->id.type == STORE_ARRAY && !array_each(var, &sight, search_visit, search)) return false;
-    if (var->id.type == STORE_SCALAR && sight.state.root != 0) search_visit(search->space, sight.state.root, cell_at(search->space, sight.state.root), search);
+    if (var->id.type == STORE_SCALAR && sight.state.root != 0)
+        search_visit(search->space, sight.state.root, cell_at(search->space, sight.state.root), search);
     return look_is_current(var, &sight);
 }
 
@@ -260,7 +261,8 @@ static void search_sweep(store_t *space, store_link_t link, void *context)
     uint64_t        count  = __atomic_load_n(&record->count, __ATOMIC_SEQ_CST);
     if (slot >= search->capacity || (search->reached[slot / 8] >> slot % 8 & 1) != 0 || row_owner(space, link) != POOL_I_NOBODY) return;
     if (__atomic_load_n(&record->epoch, __ATOMIC_SEQ_CST) == search->epoch) return;
-    if (!__atomic_compare_exchange_n(&record->count, &count, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED) || !row_take(space, link, 0)) return;
+    if (!__atomic_compare_exchange_n(&record->count, &count, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED) || !row_take(space, link, 0))
+        return;
     ref_doom(space, link, &doomed);
     ref_destroy(space, &doomed);
     search->freed++;

@@ -48,13 +48,13 @@ typedef struct store_var store_var_t; /* a variable that this process uses    */
 /* The first ones are those of enum pool_code in pool.h. */
 enum store_code {
     STORE_OK          = 0,
-    STORE_TIMEOUT     = 2, /* the time was over first                           */
-    STORE_INTERRUPTED = 3, /* a signal came; nothing has happened: call again    */
-    STORE_E_ARGUMENT  = 4, /* an argument makes no sense                         */
-    STORE_E_INVALID   = 5, /* the file is no namespace                           */
-    STORE_E_MISMATCH  = 6, /* a namespace of another version                     */
-    STORE_E_NOSPC     = 8, /* no room on the filesystem                          */
-    STORE_E_SYSTEM    = 9, /* a system call failed: see sys_errno                */
+    STORE_TIMEOUT     = 2,  /* the time was over first                           */
+    STORE_INTERRUPTED = 3,  /* a signal came; nothing has happened: call again    */
+    STORE_E_ARGUMENT  = 4,  /* an argument makes no sense                         */
+    STORE_E_INVALID   = 5,  /* the file is no namespace                           */
+    STORE_E_MISMATCH  = 6,  /* a namespace of another version                     */
+    STORE_E_NOSPC     = 8,  /* no room on the filesystem                          */
+    STORE_E_SYSTEM    = 9,  /* a system call failed: see sys_errno                */
     STORE_ABSENT      = 32, /* no such element, or no such name                  */
     STORE_MORE,             /* the buffer is too small: see the value's length   */
     STORE_E_REMOVED,        /* the variable was removed                          */
@@ -132,7 +132,7 @@ enum store_type { STORE_SCALAR = 1, STORE_ARRAY = 2, STORE_HASH = 3 };
 /* Which variable. Good for as long as it exists; no other ever equals it. */
 typedef struct store_ref {
     uint32_t slot, generation;
-    uint32_t type; /* enum store_type */
+    uint32_t type;    /* enum store_type */
     uint32_t is_text; /* the class name, where there is one, is characters */
 } store_ref_t;
 
@@ -411,13 +411,13 @@ uint64_t store_clock(void);
 /* --- for tools ------------------------------------------------------------------------ */
 
 typedef struct store_listed {
-    store_ref_t ref;
-    const char *name; /* NULL: anonymous. Good during the call only */
-    size_t      name_length;
-    uint64_t    elements, bytes, serial, refs;
-    uint64_t    blocks; /* pieces of memory, beside the variable itself */
-    uint64_t    writer; /* PID, or 0 */
-    bool        removed;
+    store_ref_t     ref;
+    const char     *name; /* NULL: anonymous. Good during the call only */
+    size_t          name_length;
+    uint64_t        elements, bytes, serial, refs;
+    uint64_t        blocks; /* pieces of memory, beside the variable itself */
+    uint64_t        writer; /* PID, or 0 */
+    bool            removed;
     const uint64_t *readers, *attached; /* PIDs */
     size_t          reader_count, attached_count;
 } store_listed_t;

@@ -31,7 +31,7 @@ static store_link_t *tree_page(store_t *space, store_link_t page, uint32_t bytes
 store_link_t *tree_slot(store_t *space, const store_tree_t *tree, uint64_t index, uint32_t level)
 {
     uint32_t      depth = tree_depth(tree->tier), bytes = tree_page_bytes(tree->tier);
-    store_link_t *page  = tree_page(space, tree->root, bytes);
+    store_link_t *page = tree_page(space, tree->root, bytes);
     for (; page != NULL && depth > level; depth--)
         page = tree_page(space, __atomic_load_n(&page[index >> depth * TREE_BITS & (TREE_FAN - 1)], __ATOMIC_ACQUIRE), bytes);
     return page != NULL ? &page[index >> level * TREE_BITS & (bytes / sizeof(store_link_t) - 1)] : NULL;
@@ -43,7 +43,7 @@ store_link_t *tree_slot(store_t *space, const store_tree_t *tree, uint64_t index
 store_link_t *tree_find(store_t *space, const store_tree_t *tree, uint64_t index, const tree_guard_t *guard)
 {
     uint32_t      depth = tree_depth(tree->tier), bytes = tree_page_bytes(tree->tier);
-    store_link_t *page  = tree_capacity(tree->tier) != 0 ? tree_page(space, tree->root, bytes) : NULL;
+    store_link_t *page = tree_capacity(tree->tier) != 0 ? tree_page(space, tree->root, bytes) : NULL;
     for (; page != NULL && depth > 0; depth--) {
         store_link_t below = __atomic_load_n(&page[index >> depth * TREE_BITS & (TREE_FAN - 1)], __ATOMIC_ACQUIRE);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
@@ -62,7 +62,7 @@ store_link_t tree_new(store_t *space, uint32_t tier, store_error_t *err)
 store_link_t *tree_make(store_t *space, const store_tree_t *tree, uint64_t index, store_error_t *err)
 {
     uint32_t      depth = tree_depth(tree->tier), bytes = tree_page_bytes(tree->tier);
-    store_link_t *page  = tree_page(space, tree->root, bytes);
+    store_link_t *page = tree_page(space, tree->root, bytes);
     for (; page != NULL && depth > 0; depth--) {
         store_link_t *at = &page[index >> depth * TREE_BITS & (TREE_FAN - 1)];
         if (*at == 0) {
@@ -91,7 +91,8 @@ static void tree_each_below(store_t *space, store_link_t page, uint32_t bytes, u
 
 void tree_each_page(store_t *space, const store_tree_t *tree, bool (*act)(store_t *, store_link_t))
 {
-    if (tree->tier > 0 && tree->tier < TREE_TIERS) tree_each_below(space, tree->root, tree_page_bytes(tree->tier), tree_depth(tree->tier), act);
+    if (tree->tier > 0 && tree->tier < TREE_TIERS)
+        tree_each_below(space, tree->root, tree_page_bytes(tree->tier), tree_depth(tree->tier), act);
 }
 
 static uint64_t tree_count_below(store_t *space, store_link_t page, uint32_t bytes, uint32_t depth)
@@ -106,5 +107,7 @@ static uint64_t tree_count_below(store_t *space, store_link_t page, uint32_t byt
 
 uint64_t tree_count_pages(store_t *space, const store_tree_t *tree)
 {
-    return tree->tier > 0 && tree->tier < TREE_TIERS ? tree_count_below(space, tree->root, tree_page_bytes(tree->tier), tree_depth(tree->tier)) : 0;
+    return tree->tier > 0 && tree->tier < TREE_TIERS
+               ? tree_count_below(space, tree->root, tree_page_bytes(tree->tier), tree_depth(tree->tier))
+               : 0;
 }

@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 /* Take a cell out of its chain; it may not be in it any more. */
-void hash_unlink(store_t *space, store_record_t *record, store_link_t link, const store_cell_t *cell);
+void               hash_unlink(store_t *space, store_record_t *record, store_link_t link, const store_cell_t *cell);
 /* Shared memory may say anything: is the window of an array in its ring? */
 static inline bool array_is_sound(const store_state_t *state)
 {

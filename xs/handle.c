@@ -118,7 +118,8 @@ void shm_fail(pTHX_ const shm_var_t *var, int code, const char *doing)
     case STORE_E_DAMAGED: croak("The shared %s is damaged: what is stored of it makes no sense", shm_label(var));
     case STORE_E_DETACHED:
         croak("The shared %s is no longer attached: there was no room for it when this process was forked, and it is gone", shm_label(var));
-    case STORE_E_DEADLOCK: croak("Deadlock on the shared %s: this process and another one would wait for each other for ever", shm_label(var));
+    case STORE_E_DEADLOCK:
+        croak("Deadlock on the shared %s: this process and another one would wait for each other for ever", shm_label(var));
     case STORE_E_NOSPC: croak("Cannot %s: no space left on the filesystem of %s", doing, store_path(var->store));
     case STORE_E_SYSTEM: croak("Cannot %s: out of memory", doing);
     default: croak("Cannot %s: %s", doing, store_strerror(code));
@@ -149,7 +150,8 @@ void shm_run_handlers(pTHX_ shm_var_t *var)
     ENTER;
     PERL_ASYNC_CHECK();
     LEAVE;
-    if (container != NULL && var->container == container) SvFLAGS(container) = (SvFLAGS(container) & ~(U32)(SVs_GMG | SVs_SMG | SVs_RMG)) | magic;
+    if (container != NULL && var->container == container)
+        SvFLAGS(container) = (SvFLAGS(container) & ~(U32)(SVs_GMG | SVs_SMG | SVs_RMG)) | magic;
 }
 
 /* --- handles and objects -------------------------------------------------------------------- */
@@ -164,7 +166,8 @@ shm_var_t *shm_self(pTHX_ SV *self, uint32_t type)
             croak("Not an object of IPC::Shm, but a clone of one; to copy a shared variable call (tied ...)->copy");
         croak("Not an object of IPC::Shm");
     }
-    if (SHM_UNLIKELY(type != 0 && var->type != type)) croak("Not a shared %s", type == STORE_HASH ? "hash" : type == STORE_ARRAY ? "array" : "scalar");
+    if (SHM_UNLIKELY(type != 0 && var->type != type))
+        croak("Not a shared %s", type == STORE_HASH ? "hash" : type == STORE_ARRAY ? "array" : "scalar");
     return var;
 }
 

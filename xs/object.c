@@ -34,9 +34,9 @@ void shm_keep(pTHX_ shm_var_t *var, SV *container)
 /* The last one takes its place. The destructor runs with the end of the statement. */
 static void shm_drop_kept(pTHX_ AV *list, IV at)
 {
-    SV  *reference = AvARRAY(list)[at];
-    SV  *last      = av_pop(list);
-    bool foreign;
+    SV        *reference = AvARRAY(list)[at];
+    SV        *last      = av_pop(list);
+    bool       foreign;
     shm_var_t *var = shm_handle_of_container(aTHX_ SvRV(reference), &foreign);
     if (last != reference) AvARRAY(list)[at] = last;
     if (var != NULL) var->kept = false;

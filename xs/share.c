@@ -29,8 +29,8 @@ void shm_check_value(pTHX_ SV *sv)
 
 static void shm_check_magic(pTHX_ SV *target)
 {
-    static const char special[] = { PERL_MAGIC_env,    PERL_MAGIC_sig, PERL_MAGIC_isa,     PERL_MAGIC_sv,       PERL_MAGIC_regdata, PERL_MAGIC_hints,
-                                    PERL_MAGIC_substr, PERL_MAGIC_vec, PERL_MAGIC_defelem, PERL_MAGIC_tiedelem };
+    static const char special[] = { PERL_MAGIC_env,   PERL_MAGIC_sig,    PERL_MAGIC_isa, PERL_MAGIC_sv,      PERL_MAGIC_regdata,
+                                    PERL_MAGIC_hints, PERL_MAGIC_substr, PERL_MAGIC_vec, PERL_MAGIC_defelem, PERL_MAGIC_tiedelem };
     MAGIC            *mg;
     size_t            i;
     if (SvTYPE(target) < SVt_PVMG) return;

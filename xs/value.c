@@ -91,8 +91,8 @@ static void shm_encode_reference(pTHX_ SV *sv, store_value_t *value)
     }
     value->number.ref = var->id;
     if (SvOBJECT(target)) {
-        HV *stash                 = SvSTASH(target);
-        var->blessed              = stash; /* what is fetched says nothing new */
+        HV *stash    = SvSTASH(target);
+        var->blessed = stash; /* what is fetched says nothing new */
         shm_keep(aTHX_ var, target);
         shm_name_class(target, value);
         value->number.ref.is_text = HvNAMEUTF8(stash) ? 1u : 0u;

@@ -16,9 +16,9 @@ use Time::HiRes qw(sleep);
 my $each  = shift // 100;
 my $kills = shift // 20;
 
-my @queue : shm;        # jobs: { id, n }
-my %ledger : shm;       # id -> sum, one line a job
-my %times : shm;        # id -> how often it was done
+my @queue : shm;     # jobs: { id, n }
+my %ledger : shm;    # id -> sum, one line a job
+my %times : shm;     # id -> how often it was done
 my $pushed : shm = 0;
 my ($queue, $ledger, $times) = (tied @queue, tied %ledger, tied %times);
 
@@ -48,8 +48,11 @@ sub work {
     }
 }
 
-my @producers = map { my $n = $_; spawn(sub { produce($n) }) } 1 .. 4;
-my @workers   = map { spawn(\&work) } 1 .. 4;
+my @producers = map {
+    my $n = $_;
+    spawn(sub { produce($n) })
+} 1 .. 4;
+my @workers = map { spawn(\&work) } 1 .. 4;
 for (1 .. $kills) {
     sleep 0.002 + rand 0.01;
     my $victim = int rand @workers;
@@ -62,7 +65,10 @@ sleep 0.01 while @queue || $queue->reserved;
 kill TERM => @workers;
 waitpid $_, 0 for @workers;
 
-my @ids   = map { my $p = $_; map { "$p.$_" } 1 .. $each } 1 .. 4;
+my @ids = map {
+    my $p = $_;
+    map {"$p.$_"} 1 .. $each
+} 1 .. 4;
 my $lost  = grep { !exists $ledger{$_} } @ids;
 my $wrong = grep { my ($i) = /\.(\d+)/; ($ledger{$_} // 0) != $i * ($i + 1) / 2 } @ids;
 my $again = grep { $_ > 1 } values %times;

@@ -22,12 +22,12 @@ use Test::More;
 sub new {
     my ($class, %option) = @_;
     my $self = bless {
-        cc     => $option{cc}     || [ split ' ', $ENV{POOL_CC} || $Config{cc} ],
-        cflags => $option{cflags} || [],
-        libs   => $option{libs}   || [],
+        cc      => $option{cc}     || [ split ' ', $ENV{POOL_CC} || $Config{cc} ],
+        cflags  => $option{cflags} || [],
+        libs    => $option{libs}   || [],
         library => [ 'pool.c', @{ $option{library} || [] } ],
-        runner => $option{runner} || [],
-        dir    => tempdir('pool-c-XXXXXX', TMPDIR => 1, CLEANUP => 1),
+        runner  => $option{runner} || [],
+        dir     => tempdir('pool-c-XXXXXX', TMPDIR => 1, CLEANUP => 1),
     }, $class;
     push @{ $self->{cflags} }, split ' ', $ENV{POOL_CFLAGS} || '';
     $self->{unusable} = $self->_try;
@@ -92,7 +92,7 @@ sub build {
     my ($self, $source) = @_;
     my $program = "$self->{dir}/" . basename($source, '.c');
     open my $in, '<', $source or die "cannot read $source: $!";
-    my $whole  = grep {/^#define POOL_IMPLEMENTATION/} <$in>;
+    my $whole = grep {/^#define POOL_IMPLEMENTATION/} <$in>;
     my ($failed, $output) = $self->_compile($program, $source, $whole ? () : $self->_objects, @{ $self->{libs} });
     die "cannot compile $source:\n$output" if $failed;
     return $program;

@@ -13,24 +13,33 @@ my $a      = array($engine, '@main::a');
 my $hash   = tied %$h;
 my $array  = tied @$a;
 
-is $hash->add(n => 2),          2, 'add';
-is $array->add(1, 2),           2, '… to an array';
-ok $hash->insert(new => 1),     'insert';
-ok !$hash->insert(new => 2),    '… once';
-ok $hash->replace(new => 1, 3), 'replace';
+is $hash->add(n => 2), 2, 'add';
+is $array->add(1, 2),  2, '… to an array';
+ok $hash->insert(new => 1),      'insert';
+ok !$hash->insert(new => 2),     '… once';
+ok $hash->replace(new => 1, 3),  'replace';
 ok !$hash->replace(new => 1, 4), '… what is there';
-is $hash->exchange(new => 5), 3, 'exchange';
+is $hash->exchange(new => 5),               3,    'exchange';
 is $hash->update(new => sub { $_ .= '!' }), '5!', 'update';
-is $h->{new}, '5!', '… is stored';
+is $h->{new},                               '5!', '… is stored';
 ok !eval {
     $hash->update(new => sub { $_ = 'lost'; die "no\n" });
     1;
 }, 'a sub that dies';
-is $@, "no\n", '… passes it on';
-is $h->{new}, '5!', '… and nothing has happened';
-is in_child(sub { $hash->update(new => sub { $_ .= '?' }) }), '5!?', '… nor is anybody locked out';
+is $@,        "no\n", '… passes it on';
+is $h->{new}, '5!',   '… and nothing has happened';
+is in_child(
+    sub {
+        $hash->update(new => sub { $_ .= '?' });
+    }
+    ),
+    '5!?', '… nor is anybody locked out';
 my @pids = map {
-    child(sub { $hash->update(count => sub { $_++ }) for 1 .. 100 })
+    child(
+        sub {
+            $hash->update(count => sub { $_++ }) for 1 .. 100;
+        }
+    )
 } 1 .. 3;
 ok finish(@pids), 'three processes update';
 is $h->{count}, 300, '… none is lost';

@@ -2,8 +2,8 @@
  * one change, that is kept or undone. */
 #include "store_test.h"
 
-#define MOST  6000
-#define NONE  INT64_MIN
+#define MOST 6000
+#define NONE INT64_MIN
 
 typedef struct model {
     int64_t  item[MOST];
@@ -48,7 +48,8 @@ static bool same(store_var_t *array, const model_t *model, bool look)
         store_value_t value;
         int           code = store_array_get(array, i, &value, NULL);
         if (model->item[i] == NONE ? code != STORE_ABSENT : code != STORE_OK || value.number.i != model->item[i]) {
-            printf("# element %" PRIu64 " of %" PRIu64 ": code %d, %" PRId64 " not %" PRId64 "\n", i, size, code, value.number.i, model->item[i]);
+            printf("# element %" PRIu64 " of %" PRIu64 ": code %d, %" PRId64 " not %" PRId64 "\n", i, size, code, value.number.i,
+                   model->item[i]);
             return false;
         }
     }
@@ -78,7 +79,9 @@ static void step(store_var_t *array, model_t *model, uint64_t about)
     if (some > 500) some = 500;
     switch (dice(12)) {
     case 0:
-    case 1: more ? random_splice(array, model, size, 0, some) : size >= some ? random_splice(array, model, size - some, some, 0) : (void)0; return;
+    case 1:
+        more ? random_splice(array, model, size, 0, some) : size >= some ? random_splice(array, model, size - some, some, 0) : (void)0;
+        return;
     case 2:
     case 3: more ? random_splice(array, model, 0, 0, some) : size >= some ? random_splice(array, model, 0, some, 0) : (void)0; return;
     case 4: { /* in the middle */
@@ -123,8 +126,8 @@ static bool batch(store_var_t *array, model_t *model, store_var_t *other, uint64
 {
     static model_t before;
     uint64_t       steps = 1 + dice(dice(4) == 0 ? 40 : 6);
-    bool           kept = dice(2), ok;
-    before = *model;
+    bool           kept  = dice(2), ok;
+    before               = *model;
     MUST(store_begin(array, STORE_FOREVER));
     while (steps-- > 0) step(array, model, about);
     ok = same(array, model, dice(2)) && same(other, &before, dice(2));
@@ -141,9 +144,9 @@ static void wander(uint64_t about, long rounds)
 {
     static model_t model;
     store_stats_t  before = space_stats(store), after;
-    store_var_t   *array = var_new(store, STORE_ARRAY), *other;
-    store_ref_t    ref = store_ref_of(array);
-    bool           ok = true;
+    store_var_t   *array  = var_new(store, STORE_ARRAY), *other;
+    store_ref_t    ref    = store_ref_of(array);
+    bool           ok     = true;
     long           i;
     memset(&model, 0, sizeof model);
     other = var_of(store, &ref);
@@ -165,11 +168,11 @@ static void wander(uint64_t about, long rounds)
  * comes back if the change is undone. */
 static void around(bool kept)
 {
-    store_var_t  *array = var_new(store, STORE_ARRAY), *other;
-    store_ref_t   ref = store_ref_of(array);
-    store_stats_t before, after;
+    store_var_t   *array = var_new(store, STORE_ARRAY), *other;
+    store_ref_t    ref   = store_ref_of(array);
+    store_stats_t  before, after;
     static model_t model, old;
-    int64_t       i, item;
+    int64_t        i, item;
     other      = var_of(store, &ref);
     model.size = 0;
     for (i = 0; i < 16; i++) {
@@ -203,11 +206,11 @@ static void around(bool kept)
 /* An element that was stored and moved in one change goes in the same change. */
 static void moved_and_gone(void)
 {
-    store_var_t  *array = var_new(store, STORE_ARRAY);
-    store_stats_t before, after;
-    store_value_t value = store_text("a text that needs a cell of its own", 35, false), got;
-    uint64_t      i;
-    char          text[64];
+    store_var_t   *array = var_new(store, STORE_ARRAY);
+    store_stats_t  before, after;
+    store_value_t  value = store_text("a text that needs a cell of its own", 35, false), got;
+    uint64_t       i;
+    char           text[64];
     store_buffer_t buffer = { text, sizeof text };
     for (i = 0; i < 10; i++) MUST(array_push(array, (int64_t)i));
     before = space_stats(store);
@@ -218,7 +221,8 @@ static void moved_and_gone(void)
     MUST(store_array_splice(array, 2, 1, NULL, 0));
     store_commit(array);
     after = space_stats(store);
-    ok(store_array_get(array, 5, &got, &buffer) == STORE_ABSENT, "an element that was stored, moved and deleted in one change is not there");
+    ok(store_array_get(array, 5, &got, &buffer) == STORE_ABSENT,
+       "an element that was stored, moved and deleted in one change is not there");
     for (i = 0; i < 10; i++) MUST(store_array_put(array, i, &value));
     ok(store_array_get(array, 5, &got, &buffer) == STORE_OK && got.length == 35, "nor is anything in the way of the next");
     ok(before.blocks == after.blocks + 1, "and its cell is free");
@@ -251,14 +255,15 @@ static void wandering_queue(void)
 static void large(void)
 {
     store_stats_t before = space_stats(store), after;
-    store_var_t  *array = var_new(store, STORE_ARRAY);
-    store_value_t value = store_int(7), got;
+    store_var_t  *array  = var_new(store, STORE_ARRAY);
+    store_value_t value  = store_int(7), got;
     uint64_t      size, far = (UINT64_C(1) << 30) - 1;
     MUST(store_array_put(array, far, &value));
     after = space_stats(store);
     ok(after.blocks - before.blocks < 10, "an array with one element far out takes %" PRIu64 " blocks", after.blocks - before.blocks);
     ok(store_array_get(array, far, &got, NULL) == STORE_OK && got.number.i == 7, "and has it");
-    ok(store_array_get(array, far - 1, &got, NULL) == STORE_ABSENT && store_array_get(array, far / 2, &got, NULL) == STORE_ABSENT, "and nothing else");
+    ok(store_array_get(array, far - 1, &got, NULL) == STORE_ABSENT && store_array_get(array, far / 2, &got, NULL) == STORE_ABSENT,
+       "and nothing else");
     ok(store_array_put(array, far + 1, &value) == STORE_E_ARGUMENT, "one more is refused");
     ok(store_array_resize(array, far + 2) == STORE_E_ARGUMENT, "by resize, too");
     ok(store_array_splice(array, 0, 0, &value, 1) == STORE_E_ARGUMENT, "and by unshift");

@@ -28,19 +28,20 @@ static uint64_t count_of(store_var_t *hash)
 
 static void vanishing(void)
 {
-    store_var_t *hash = var_new(store, STORE_HASH);
+    store_var_t  *hash = var_new(store, STORE_HASH);
     store_stats_t before, after;
-    store_look_t look;
-    store_key_t  key;
-    char         name[32];
-    uint64_t     at, freed;
-    int64_t      i;
+    store_look_t  look;
+    store_key_t   key;
+    char          name[32];
+    uint64_t      at, freed;
+    int64_t       i;
     MUST(put_for(hash, 0, 0));
     before = space_stats(store);
     for (i = 1; i <= 100; i++) MUST(put_for(hash, i, i <= 50 ? 60000 : 150));
     ok(there(hash, 1) && there(hash, 100) && count_of(hash) == 101, "elements with a time are there in that time");
     key = key_number(store, name, 3);
-    ok(store_hash_expiry(hash, &key, &at) == STORE_OK && at > store_clock() && at <= store_clock() + (uint64_t)(60000 * MS), "which is told");
+    ok(store_hash_expiry(hash, &key, &at) == STORE_OK && at > store_clock() && at <= store_clock() + (uint64_t)(60000 * MS),
+       "which is told");
     key = key_number(store, name, 0);
     ok(store_hash_expiry(hash, &key, &at) == STORE_OK && at == 0, "one without has none");
     nap_ms(200);

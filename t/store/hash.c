@@ -26,7 +26,8 @@ static bool is_value(const store_value_t *value, int64_t number)
     char          text[400];
     store_value_t want = value_of(number, text);
     if (value->kind != want.kind) return false;
-    return want.kind == STORE_INT ? value->number.i == number : value->length == want.length && memcmp(value->text, want.text, want.length) == 0;
+    return want.kind == STORE_INT ? value->number.i == number
+                                  : value->length == want.length && memcmp(value->text, want.text, want.length) == 0;
 }
 
 static void put(store_var_t *hash, int64_t k)
@@ -39,7 +40,7 @@ static void put(store_var_t *hash, int64_t k)
     model[k] = next_number;
 }
 
-static bool delete(store_var_t *hash, int64_t k)
+static bool delete (store_var_t *hash, int64_t k)
 {
     char        name[32];
     store_key_t key  = key_number(store, name, k);
@@ -56,7 +57,7 @@ static bool get(store_var_t *hash, int64_t k, const int64_t *from)
     store_key_t    key    = key_number(store, name, k);
     store_buffer_t buffer = { text, sizeof text };
     store_value_t  value;
-    int            code = AGAIN(store_hash_get(hash, &key, &value, &buffer));
+    int            code  = AGAIN(store_hash_get(hash, &key, &value, &buffer));
     bool           right = from[k] == ABSENT ? code == STORE_ABSENT : code == STORE_OK && is_value(&value, from[k]);
     if (!right) printf("# key %" PRId64 ": code %d\n", k, code);
     return right;
@@ -100,8 +101,8 @@ static bool same_walk(store_var_t *hash, int64_t keys)
     static uint8_t seen[MOST];
     char           text[2][64];
     store_key_t    key, next;
-    uint64_t       count = 0;
-    int            turn = 0, code;
+    uint64_t       count  = 0;
+    int            turn   = 0, code;
     store_buffer_t buffer = { text[0], sizeof text[0] };
     memset(seen, 0, (size_t)keys);
     for (code = store_hash_next(hash, NULL, &next, &buffer); code == STORE_OK; code = store_hash_next(hash, &key, &next, &buffer)) {
@@ -176,9 +177,9 @@ static bool batch(store_var_t *hash, store_var_t *other, int64_t keys)
 static void wander(int64_t keys, long rounds)
 {
     store_stats_t before = space_stats(store), after;
-    store_var_t  *hash = var_new(store, STORE_HASH), *other;
-    store_ref_t   ref = store_ref_of(hash);
-    bool          right = true;
+    store_var_t  *hash   = var_new(store, STORE_HASH), *other;
+    store_ref_t   ref    = store_ref_of(hash);
+    bool          right  = true;
     long          i;
     int64_t       k;
     for (k = 0; k < keys; k++) model[k] = ABSENT;
@@ -188,7 +189,8 @@ static void wander(int64_t keys, long rounds)
         right = dice(10) == 0 ? batch(hash, other, keys) : step(hash, keys);
         if (right && dice(keys < 100 ? 5 : (uint64_t)keys / 4) == 0) right = same(other, keys);
     }
-    ok(right && same_look(other, keys) && same_walk(hash, keys), "a hash of up to %" PRId64 " keys is what a plain one would be, after %ld steps", keys, i);
+    ok(right && same_look(other, keys) && same_walk(hash, keys),
+       "a hash of up to %" PRId64 " keys is what a plain one would be, after %ld steps", keys, i);
     store_release(hash);
     store_release(other);
     after = space_stats(store);
@@ -199,7 +201,7 @@ static void wander(int64_t keys, long rounds)
 static void grow(int64_t keys)
 {
     store_stats_t before = space_stats(store), after;
-    store_var_t  *hash = var_new(store, STORE_HASH);
+    store_var_t  *hash   = var_new(store, STORE_HASH);
     char          name[32];
     store_value_t value;
     uint64_t      count;
@@ -229,7 +231,7 @@ static void walk_while_it_grows(void)
     store_var_t   *hash = var_new(store, STORE_HASH);
     char           name[32], text[2][64];
     store_key_t    key, next;
-    store_value_t  value = store_int(1);
+    store_value_t  value  = store_int(1);
     store_buffer_t buffer = { text[0], sizeof text[0] };
     int64_t        i, more = 1000, seen = 0;
     int            code, turn = 0;
@@ -260,10 +262,10 @@ static void keys_apart(void)
     store_value_t value = store_int(1), got;
     uint64_t      count;
     memset(bytes, 'k', sizeof bytes);
-    plain = store_key(store, "caf\303\251", 5, false);
-    text  = store_key(store, "caf\303\251", 5, true);
-    empty = store_key(store, "", 0, false);
-    none  = store_key(store, "\0", 1, false);
+    plain  = store_key(store, "caf\303\251", 5, false);
+    text   = store_key(store, "caf\303\251", 5, true);
+    empty  = store_key(store, "", 0, false);
+    none   = store_key(store, "\0", 1, false);
     longer = store_key(store, bytes, sizeof bytes, false);
     MUST(store_hash_put(hash, &plain, &value, 0));
     ok(store_hash_get(hash, &text, &got, NULL) == STORE_ABSENT, "bytes are not characters");
@@ -275,7 +277,8 @@ static void keys_apart(void)
     MUST(store_hash_put(hash, &longer, &value, 0));
     MUST(store_hash_count(hash, &count));
     ok(count == 4, "four keys");
-    ok(store_hash_get(hash, &plain, &got, NULL) == STORE_OK && got.number.i == 1 && store_hash_get(hash, &text, &got, NULL) == STORE_OK && got.number.i == 2,
+    ok(store_hash_get(hash, &plain, &got, NULL) == STORE_OK && got.number.i == 1 && store_hash_get(hash, &text, &got, NULL) == STORE_OK
+           && got.number.i == 2,
        "each has its value");
     ok(store_hash_get(hash, &longer, &got, NULL) == STORE_OK && got.number.i == 3, "also a key of %zu bytes", sizeof bytes);
     bytes[sizeof bytes - 1] = 'j';

@@ -34,7 +34,7 @@ static void churn(void)
 {
     static char   text[20000];
     char          name[32];
-    store_key_t   key  = key_number(store, name, (int64_t)dice(3000));
+    store_key_t   key   = key_number(store, name, (int64_t)dice(3000));
     store_value_t value = store_text(text, dice(20) == 0 ? dice(sizeof text) : dice(100), false);
     int           code;
     switch (dice(60)) {
@@ -43,7 +43,7 @@ static void churn(void)
         int i, n = (int)dice(200);
         MUST(store_begin(work, STORE_FOREVER));
         for (i = 0; i < n; i++) {
-            key = key_number(store, name, (int64_t)dice(3000));
+            key  = key_number(store, name, (int64_t)dice(3000));
             code = dice(2) ? store_hash_put(work, &key, &value, 0) : store_hash_delete(work, &key);
             (void)code;
         }
@@ -208,7 +208,9 @@ static bool queue_is_whole(void)
     bool         whole = true;
     MUST(store_look(queue, true, &look));
     for (i = 1; i < look.count; i++)
-        if (look.values[i * look.stride].kind != STORE_INT || look.values[i * look.stride].number.i != look.values[(i - 1) * look.stride].number.i + 1) whole = false;
+        if (look.values[i * look.stride].kind != STORE_INT
+            || look.values[i * look.stride].number.i != look.values[(i - 1) * look.stride].number.i + 1)
+            whole = false;
     store_look_free(&look);
     return whole;
 }
@@ -285,8 +287,9 @@ int main(void)
     ok(queue_is_whole(), "the queue has no gap");
     store_recover(store);
     ok(!store_has_dead(store), "recovered, nothing is left of the dead");
-    ok(AGAIN(store_lock_write(bank, store_deadline(0), NULL)) == STORE_OK && AGAIN(store_lock_write(work, store_deadline(0), NULL)) == STORE_OK
-           && AGAIN(store_begin(queue, store_deadline(0))) == STORE_OK && AGAIN(store_begin(tree, store_deadline(0))) == STORE_OK,
+    ok(AGAIN(store_lock_write(bank, store_deadline(0), NULL)) == STORE_OK
+           && AGAIN(store_lock_write(work, store_deadline(0), NULL)) == STORE_OK && AGAIN(store_begin(queue, store_deadline(0))) == STORE_OK
+           && AGAIN(store_begin(tree, store_deadline(0))) == STORE_OK,
        "no lock is held");
     store_abort(queue);
     store_abort(tree);

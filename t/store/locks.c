@@ -27,7 +27,9 @@ static int peer_serve(store_var_t *a, store_var_t *b, int in, int out)
         case 'O': got = AGAIN(store_begin(a, STORE_FOREVER)); break;
         case 'o': store_abort(a); break;
         case 'P': got = AGAIN(put_int(a, "k", 1)); break;
-        case 'S': got = AGAIN(store_hash_get(a, &(store_key_t){ "k", 1, store_key(store, "k", 1, false).hash, false }, &value, NULL)); break;
+        case 'S':
+            got = AGAIN(store_hash_get(a, &(store_key_t){ "k", 1, store_key(store, "k", 1, false).hash, false }, &value, NULL));
+            break;
         case 'C': got = AGAIN(store_wait_change(a, STORE_FOREVER)); break;
         case 'T': got = AGAIN(store_lock_write(a, store_deadline(50 * MS), NULL)); break;
         default: return 0;
@@ -113,7 +115,8 @@ static void write_and_write(void)
     ok(AGAIN(store_begin(one, soon())) == STORE_TIMEOUT, "nor can it change anything");
     ok(AGAIN(store_begin(one, 0)) == STORE_TIMEOUT, "with no time at all it fails at once");
     ok(AGAIN(store_lock_write(two, soon(), NULL)) == STORE_OK && store_unlock_write(two), "another variable is no matter");
-    ok(ask(&peer, 'w') == STORE_OK && AGAIN(store_lock_write(one, soon(), &had)) == STORE_OK && !had, "when it is released it is to be had");
+    ok(ask(&peer, 'w') == STORE_OK && AGAIN(store_lock_write(one, soon(), &had)) == STORE_OK && !had,
+       "when it is released it is to be had");
     ok(AGAIN(store_lock_write(one, soon(), &had)) == STORE_OK && had, "twice is once");
     tell(&peer, 'S');
     ok(answer(&peer, 200) == -1, "who reads waits meanwhile");
@@ -149,7 +152,8 @@ static void upgrade(void)
     store_unlock_read(one);
     ok(answer(&a, 20000) == STORE_OK, "when it has let go the first one writes");
     ok(ask(&a, 'w') == STORE_OK && ask(&a, 'r') == STORE_OK, "and lets go");
-    ok(AGAIN(store_lock_read(one, soon(), NULL)) == STORE_OK && AGAIN(store_lock_write(one, soon(), NULL)) == STORE_OK, "alone, a reader becomes a writer");
+    ok(AGAIN(store_lock_read(one, soon(), NULL)) == STORE_OK && AGAIN(store_lock_write(one, soon(), NULL)) == STORE_OK,
+       "alone, a reader becomes a writer");
     store_unlock_write(one);
     ok(AGAIN(store_lock_write(one, soon(), NULL)) == STORE_OK, "again");
     store_unlock_write(one);
@@ -183,7 +187,7 @@ static void the_dead(char what, const char *name)
 /* A zombie is dead. */
 static void zombie(void)
 {
-    peer_t a = peer_new();
+    peer_t    a = peer_new();
     siginfo_t info;
     ok(ask(&a, 'W') == STORE_OK, "a process has the write lock");
     kill(a.pid, SIGKILL);
@@ -274,7 +278,8 @@ static void changes(void)
     ok(answer(&a, 20000) == STORE_OK, "one under a lock by name is");
     store_unlock_write(one);
     peer_end(&a, 0);
-    ok(AGAIN(store_wait_change(one, store_deadline(50 * MS))) == STORE_TIMEOUT || AGAIN(store_wait_change(one, store_deadline(50 * MS))) == STORE_TIMEOUT,
+    ok(AGAIN(store_wait_change(one, store_deadline(50 * MS))) == STORE_TIMEOUT
+           || AGAIN(store_wait_change(one, store_deadline(50 * MS))) == STORE_TIMEOUT,
        "with a limit it ends");
 }
 
@@ -327,9 +332,9 @@ int main(void)
 {
     store_stats_t before, after;
     test_begin();
-    store  = space_new("locks");
-    one    = var_named(store, STORE_HASH, "%one");
-    two    = var_named(store, STORE_HASH, "%two");
+    store = space_new("locks");
+    one   = var_named(store, STORE_HASH, "%one");
+    two   = var_named(store, STORE_HASH, "%two");
     MUST(put_int(one, "k", 0));
     MUST(put_int(two, "k", 0));
     before = space_stats(store);

@@ -57,8 +57,8 @@ static void assign_all(int64_t n)
     MUST(store_array_splice(array, 0, size, values, (uint64_t)count + 1));
     store_commit(array);
 
-    value      = value_for(n, text);
-    value.kind = STORE_DUAL_INT;
+    value          = value_for(n, text);
+    value.kind     = STORE_DUAL_INT;
     value.number.i = n;
     MUST(store_scalar_put(scalar, &value));
 }
@@ -105,7 +105,7 @@ static int check_elements(void)
     char           space[3100], name[32];
     store_buffer_t buffer = { space, sizeof space };
     store_value_t  value;
-    store_key_t    key  = key_number(store, name, 0);
+    store_key_t    key = key_number(store, name, 0);
     uint64_t       i;
     int            code = AGAIN(store_hash_get(hash, &key, &value, &buffer));
     if (code != STORE_OK) return 5; /* it is in every round */
@@ -138,7 +138,8 @@ static int check_walk(void)
     store_key_t    key, next;
     store_buffer_t buffer = { text[0], sizeof text[0] };
     int            turn = 0, code, count = 0;
-    for (code = store_hash_next(hash, NULL, &next, &buffer); code == STORE_OK && count < 1000; code = store_hash_next(hash, &key, &next, &buffer)) {
+    for (code = store_hash_next(hash, NULL, &next, &buffer); code == STORE_OK && count < 1000;
+         code = store_hash_next(hash, &key, &next, &buffer)) {
         if (count > 0 && next.length == key.length && memcmp(next.bytes, key.bytes, key.length) == 0) return 12;
         key          = next;
         turn         = !turn;

@@ -85,7 +85,7 @@ static void locks_stay_with_the_parent(void)
 /* The marks of a child that did nothing but die are gone as soon as it is. */
 static void the_child_dies_at_once(void)
 {
-    store_var_t  *one = var_new(store, STORE_HASH);
+    store_var_t  *one    = var_new(store, STORE_HASH);
     store_stats_t before = space_stats(store), after;
     pid_t         pid;
     if ((pid = fork_with(true)) == 0) _exit(0);
@@ -102,12 +102,13 @@ static void the_child_dies_at_once(void)
 
 static void failed_fork(void)
 {
-    store_var_t  *one = var_new(store, STORE_HASH);
+    store_var_t  *one    = var_new(store, STORE_HASH);
     store_stats_t before = space_stats(store), after;
     store_fork_prepare(true);
     store_fork_parent();
     store_fork_parent_pid(-1);
-    ok(get_int(one, "k", -1) == -1 && put_int(one, "k", 1) == STORE_OK && get_int(one, "k", -1) == 1, "after a fork that failed all goes on");
+    ok(get_int(one, "k", -1) == -1 && put_int(one, "k", 1) == STORE_OK && get_int(one, "k", -1) == 1,
+       "after a fork that failed all goes on");
     MUST(store_hash_clear(one));
     after = space_stats(store);
     ok(after.attachments <= before.attachments + 20, "marks for children that never came are there for a while");
@@ -153,8 +154,8 @@ static void without_files(void)
 {
     pid_t pid;
     if ((pid = fork_with(true)) == 0) {
-        store_t     *mine  = space_new("gone");
-        store_var_t *one = var_new(mine, STORE_HASH);
+        store_t     *mine = space_new("gone");
+        store_var_t *one  = var_new(mine, STORE_HASH);
         char         command[500];
         int          i, fd;
         for (fd = 3; fd < 100; fd++) close(fd);

@@ -11,8 +11,8 @@ static void chain_of(int64_t length)
     store_ref_t   ref = store_ref_of(first);
     int64_t       i;
     for (i = 0; i < length; i++) {
-        store_var_t *next = var_new(store, i % 2 == 0 ? STORE_ARRAY : STORE_HASH);
-        store_value_t to = ref_to(next);
+        store_var_t  *next = var_new(store, i % 2 == 0 ? STORE_ARRAY : STORE_HASH);
+        store_value_t to   = ref_to(next);
         if (i % 2 == 0)
             MUST(put_ref(here, "next", next));
         else
@@ -32,13 +32,13 @@ static void chain_of(int64_t length)
 static void wide(int64_t count)
 {
     store_stats_t before = space_stats(store), after;
-    store_var_t  *top = var_new(store, STORE_HASH);
+    store_var_t  *top    = var_new(store, STORE_HASH);
     char          name[32];
     int64_t       i;
     for (i = 0; i < count; i++) {
         store_var_t  *one = var_new(store, STORE_HASH);
         store_key_t   key = key_number(store, name, i);
-        store_value_t to = ref_to(one);
+        store_value_t to  = ref_to(one);
         MUST(put_int(one, "id", i));
         MUST(store_hash_put(top, &key, &to, 0));
         store_release(one);
@@ -56,7 +56,7 @@ static void references(void)
     store_stats_t before = space_stats(store), after;
     store_var_t  *one = var_new(store, STORE_SCALAR), *holder = var_new(store, STORE_HASH), *again;
     store_value_t value = store_int(42), got;
-    store_ref_t   ref = store_ref_of(one);
+    store_ref_t   ref   = store_ref_of(one);
     MUST(store_scalar_put(one, &value));
     MUST(put_ref(holder, "a", one));
     MUST(put_ref(holder, "b", one));
@@ -80,7 +80,7 @@ static void references(void)
     MUST(store_hash_clear(holder));
     ok(var_of(store, &ref) == NULL, "with the last one it is gone");
     {
-        store_value_t to = store_none(STORE_REF);
+        store_value_t to  = store_none(STORE_REF);
         store_key_t   key = key_of(store, "gone");
         to.number.ref     = ref;
         ok(store_hash_put(holder, &key, &to, 0) == STORE_E_REMOVED, "and cannot be referred to");
@@ -93,7 +93,8 @@ static void references(void)
 static void rings(void)
 {
     store_stats_t before = space_stats(store), after;
-    store_var_t  *a = var_new(store, STORE_HASH), *b = var_new(store, STORE_ARRAY), *c = var_new(store, STORE_SCALAR), *kept = var_new(store, STORE_HASH);
+    store_var_t  *a = var_new(store, STORE_HASH), *b = var_new(store, STORE_ARRAY), *c = var_new(store, STORE_SCALAR),
+                *kept = var_new(store, STORE_HASH);
     store_value_t to;
     store_ref_t   ref = store_ref_of(kept);
     MUST(put_ref(a, "b", b));
@@ -163,7 +164,8 @@ static void glances(void)
     }
     ref = value.number.ref;
     var = store_glance(store, &ref, &glance);
-    ok(var != NULL && store_hash_get(var, &id, &value, NULL) == STORE_OK && value.number.i == 7, "a glance reads what a reference leads to");
+    ok(var != NULL && store_hash_get(var, &id, &value, NULL) == STORE_OK && value.number.i == 7,
+       "a glance reads what a reference leads to");
     ok(store_hash_put(var, &id, &value, 0) == STORE_E_ARGUMENT, "it writes nothing");
     MUST(store_hash_clear(outer));
     ok(store_hash_get(var, &id, &value, NULL) == STORE_E_REMOVED, "and learns when that is gone");
@@ -174,8 +176,8 @@ static void glances(void)
 /* Two namespaces are two worlds, also of one process; a namespace that goes takes all along. */
 static void worlds(void)
 {
-    store_t     *other = space_new("other"), *again;
-    store_var_t *here = var_named(store, STORE_SCALAR, "$x"), *there = var_named(other, STORE_SCALAR, "$x");
+    store_t      *other = space_new("other"), *again;
+    store_var_t  *here = var_named(store, STORE_SCALAR, "$x"), *there = var_named(other, STORE_SCALAR, "$x");
     store_value_t value = store_int(1), got;
     char          path[400];
     MUST(store_scalar_put(here, &value));

@@ -78,24 +78,24 @@ static inline store_var_t *var_of(store_t *store, const store_ref_t *ref)
 }
 
 /* A call that a signal or the end of a slice interrupted has done nothing: again. */
-#define AGAIN(call)                                          \
-    __extension__({                                          \
-        int again_;                                          \
-        while ((again_ = (call)) == STORE_INTERRUPTED) {}    \
-        again_;                                              \
+#define AGAIN(call)                                       \
+    __extension__({                                       \
+        int again_;                                       \
+        while ((again_ = (call)) == STORE_INTERRUPTED) {} \
+        again_;                                           \
     })
 
 /* What must succeed for the test to make sense. */
-#define MUST(call)                                                                                  \
-    do {                                                                                            \
-        int code_ = AGAIN(call);                                                                    \
-        if (code_ != STORE_OK) {                                                                    \
-            printf("# %s line %d: %s: %s\n", __FILE__, __LINE__, #call, store_strerror(code_));     \
-            fflush(stdout);                                                                         \
-            if (getpid() != test_main) _exit(9);                                                    \
-            printf("Bail out! %s\n", #call);                                                        \
-            exit(2);                                                                                \
-        }                                                                                           \
+#define MUST(call)                                                                              \
+    do {                                                                                        \
+        int code_ = AGAIN(call);                                                                \
+        if (code_ != STORE_OK) {                                                                \
+            printf("# %s line %d: %s: %s\n", __FILE__, __LINE__, #call, store_strerror(code_)); \
+            fflush(stdout);                                                                     \
+            if (getpid() != test_main) _exit(9);                                                \
+            printf("Bail out! %s\n", #call);                                                    \
+            exit(2);                                                                            \
+        }                                                                                       \
     } while (0)
 
 static inline store_key_t key_of(const store_t *store, const char *text)
@@ -158,10 +158,11 @@ static inline store_stats_t space_stats(store_t *store)
 
 static inline bool same_use(const store_stats_t *a, const store_stats_t *b)
 {
-    bool same = a->variables == b->variables && a->blocks == b->blocks && a->attachments == b->attachments && a->bytes_used == b->bytes_used;
+    bool same =
+        a->variables == b->variables && a->blocks == b->blocks && a->attachments == b->attachments && a->bytes_used == b->bytes_used;
     if (!same)
-        printf("# variables %" PRIu64 " -> %" PRIu64 ", blocks %" PRIu64 " -> %" PRIu64 ", attachments %" PRIu64 " -> %" PRIu64 ", bytes %" PRIu64
-               " -> %" PRIu64 "\n",
+        printf("# variables %" PRIu64 " -> %" PRIu64 ", blocks %" PRIu64 " -> %" PRIu64 ", attachments %" PRIu64 " -> %" PRIu64
+               ", bytes %" PRIu64 " -> %" PRIu64 "\n",
                a->variables, b->variables, a->blocks, b->blocks, a->attachments, b->attachments, a->bytes_used, b->bytes_used);
     return same;
 }

@@ -57,10 +57,10 @@ static bool there_and_back(enum place place, const store_value_t *value)
 
 static void kinds(enum place place)
 {
-    store_var_t  *other = var_new(store, STORE_HASH);
-    bool          right = true;
-    store_value_t value;
-    size_t        i;
+    store_var_t         *other = var_new(store, STORE_HASH);
+    bool                 right = true;
+    store_value_t        value;
+    size_t               i;
     static const double  doubles[]  = { 0, -0.0, 1.5, -1e308, 1e-320 };
     static const int64_t integers[] = { 0, -1, INT64_MIN, INT64_MAX };
     for (i = 0; i < 3; i++) {
@@ -75,26 +75,26 @@ static void kinds(enum place place)
         value = store_double(doubles[i]);
         right = there_and_back(place, &value) && right;
     }
-    value          = store_none(STORE_UINT);
-    value.number.u = UINT64_MAX;
-    right          = there_and_back(place, &value) && right;
-    value          = store_text("caf\303\251", 5, true);
-    right          = there_and_back(place, &value) && right;
-    value          = store_text("1.50", 4, false);
-    value.kind     = STORE_DUAL_DOUBLE;
-    value.number.d = 1.5;
-    right          = there_and_back(place, &value) && right;
-    value          = store_text("0x11", 4, false);
-    value.kind     = STORE_DUAL_INT;
-    value.number.i = 17;
-    right          = there_and_back(place, &value) && right;
-    value          = ref_to(other);
-    right          = there_and_back(place, &value) && right;
-    value.text     = "Some::Class";
-    value.length   = 11;
-    right          = there_and_back(place, &value) && right;
+    value                    = store_none(STORE_UINT);
+    value.number.u           = UINT64_MAX;
+    right                    = there_and_back(place, &value) && right;
+    value                    = store_text("caf\303\251", 5, true);
+    right                    = there_and_back(place, &value) && right;
+    value                    = store_text("1.50", 4, false);
+    value.kind               = STORE_DUAL_DOUBLE;
+    value.number.d           = 1.5;
+    right                    = there_and_back(place, &value) && right;
+    value                    = store_text("0x11", 4, false);
+    value.kind               = STORE_DUAL_INT;
+    value.number.i           = 17;
+    right                    = there_and_back(place, &value) && right;
+    value                    = ref_to(other);
+    right                    = there_and_back(place, &value) && right;
+    value.text               = "Some::Class";
+    value.length             = 11;
+    right                    = there_and_back(place, &value) && right;
     value.number.ref.is_text = 1;
-    right          = there_and_back(place, &value) && right;
+    right                    = there_and_back(place, &value) && right;
     ok(right, "values of every kind come back from %s as they were stored", place_name[place]);
     store_release(other);
 }
@@ -130,7 +130,8 @@ static void small_buffers(enum place place)
     memset(space, '!', sizeof space);
     for (i = 0; i < sizeof size / sizeof size[0]; i++) {
         value = store_text(large, size[i], false);
-        right = right && put(place, &value) == STORE_OK && get(place, &back, &buffer) == STORE_MORE && back.length == size[i] && space[0] == '!';
+        right = right && put(place, &value) == STORE_OK && get(place, &back, &buffer) == STORE_MORE && back.length == size[i]
+                && space[0] == '!';
         buffer.capacity = size[i] > 8 ? 8 : 0;
         right           = right && get(place, &back, &buffer) == STORE_MORE && back.length == size[i] && space[0] == '!';
         right           = right && get(place, &back, NULL) == STORE_MORE;
@@ -158,11 +159,12 @@ static void no_leak(enum place place)
 
 static void too_large(void)
 {
-    store_value_t value = store_text(large, UINT64_C(1) << 32, false), back;
+    store_value_t  value  = store_text(large, UINT64_C(1) << 32, false), back;
     store_buffer_t buffer = { got, LARGE };
-    store_value_t small = store_int(5);
+    store_value_t  small  = store_int(5);
     MUST(put(SCALAR, &small));
-    ok(put(SCALAR, &value) == STORE_E_ARGUMENT && put(HASH, &value) == STORE_E_ARGUMENT && put(ARRAY, &value) == STORE_E_ARGUMENT, "more than 4 GB is refused");
+    ok(put(SCALAR, &value) == STORE_E_ARGUMENT && put(HASH, &value) == STORE_E_ARGUMENT && put(ARRAY, &value) == STORE_E_ARGUMENT,
+       "more than 4 GB is refused");
     ok(get(SCALAR, &back, &buffer) == STORE_OK && back.number.i == 5, "and changes nothing");
     value.kind = STORE_KINDS;
     ok(put(SCALAR, &value) == STORE_E_ARGUMENT && put(HASH, &value) == STORE_E_ARGUMENT, "so is a value of no kind");

@@ -87,11 +87,7 @@ prints "package Base; $own package P; use IPC::Shm; our \@ISA; BEGIN { \@ISA = '
 prints "package P; $own package main; use IPC::Shm; package P; our \$x : nonsense : shm",
     qr/^Invalid SCALAR attribute: nonsense at program line 1/, 'what the handler refuses is refused';
 
-for my $wrong (
-    [ 'sub f : shm { }', 'CODE attribute: shm' ],
-    [ 'our $x : SHM',    'SCALAR attribute: SHM' ],
-    )
-{
+for my $wrong ([ 'sub f : shm { }', 'CODE attribute: shm' ], [ 'our $x : SHM', 'SCALAR attribute: SHM' ],) {
     my ($code, $what) = @$wrong;
     prints "use IPC::Shm; eval q{$code; 1} or print \$@", qr/^Invalid \Q$what\E at \(eval \d+\) line 1/, "refused: $code";
 }

@@ -28,7 +28,15 @@ sub is_plain {
 }
 
 my $list = [ 1, [2], undef ];
-%h = (list => $list, same => $list, object => bless({ x => [1] }, 'Some::Class'), text => \'text', deep => \\'x', undef => undef, "\x{263a}" => 1);
+%h = (
+    list       => $list,
+    same       => $list,
+    object     => bless({ x => [1] }, 'Some::Class'),
+    text       => \'text',
+    deep       => \\'x',
+    undef      => undef,
+    "\x{263a}" => 1
+);
 $h{self}  = \%h;
 $h{thing} = bless [ \%h ], 'Thing';
 my $copy = (tied %h)->copy;
@@ -38,12 +46,12 @@ is join(',', sort keys %$copy), join(',', sort keys %h), '… with all keys';
 ok is_plain($copy->{list}),    'what it leads to is plain, too';
 ok is_plain($copy->{list}[1]), '… all the way';
 is_deeply [ @{ $copy->{list} } ], [ 1, [2], undef ], '… and equal';
-is refaddr($copy->{same}), refaddr($copy->{list}), 'two references to one stay that';
-is refaddr($copy->{self}), refaddr($copy),         'a ring stays a ring';
-is blessed($copy->{object}), 'Some::Class', 'objects are blessed';
-is ${ $copy->{text} },  'text', 'a reference to a scalar';
-is ${ ${ $copy->{deep} } }, 'x', '… and to one of those';
-is blessed($copy->{thing}), 'Thing', 'an object that overloads everything';
+is refaddr($copy->{same}),   refaddr($copy->{list}), 'two references to one stay that';
+is refaddr($copy->{self}),   refaddr($copy),         'a ring stays a ring';
+is blessed($copy->{object}), 'Some::Class',          'objects are blessed';
+is ${ $copy->{text} },       'text',                 'a reference to a scalar';
+is ${ ${ $copy->{deep} } },  'x',                    '… and to one of those';
+is blessed($copy->{thing}),  'Thing',                'an object that overloads everything';
 push @{ $copy->{list} }, 'mine';
 is scalar(@{ $h{list} }), 3, 'a copy is nobody else\'s';
 $copy->{self} = $copy->{thing} = undef;
@@ -73,7 +81,7 @@ is ref((tied %of_class)->copy), 'My::Class', 'a blessed variable';
 # --- modules that copy
 is_deeply(Storable::dclone((tied %h)->copy->{list}), [ 1, [2], undef ], 'Storable takes a copy');
 my $why;
-$why = eval { Storable::dclone(\%h);      1 } ? '' : $@;
+$why = eval { Storable::dclone(\%h); 1 } ? '' : $@;
 like $why, qr/\(tied \.\.\.\)->copy/, 'dclone of a shared variable names copy';
 $why = eval { Storable::freeze({ x => $h{list} }); 1 } ? '' : $@;
 like $why, qr/\(tied \.\.\.\)->copy/, 'freeze of what refers to one, too';
@@ -89,7 +97,11 @@ SKIP: {
 }
 SKIP: {
     eval { require Sereal::Encoder; require Sereal::Decoder; 1 } or skip 'Sereal is not installed', 1;
-    is_deeply(Sereal::Decoder::decode_sereal(Sereal::Encoder::encode_sereal((tied @a)->copy)), [ 1, { n => 2 }, undef, undef, 5 ], 'Sereal takes a copy');
+    is_deeply(
+        Sereal::Decoder::decode_sereal(Sereal::Encoder::encode_sereal((tied @a)->copy)),
+        [ 1, { n => 2 }, undef, undef, 5 ],
+        'Sereal takes a copy'
+    );
 }
 
 # --- of one moment, also while the writer is killed
@@ -98,12 +110,15 @@ my ($mixed, %seen) = (0);
 for my $round (1 .. 5) {
     my $pid = child(
         sub {
-            for (my $i = $round * 1e6;; $i++) { %h = (inner => $h{inner}, map { $_ => $i } 1 .. 20); %{ $h{inner} } = map { $_ => $i } 1 .. 20 }
+            for (my $i = $round * 1e6;; $i++) {
+                %h = (inner => $h{inner}, map { $_ => $i } 1 .. 20);
+                %{ $h{inner} } = map { $_ => $i } 1 .. 20;
+            }
         }
     );
     for my $n (1 .. 300) {
         kill KILL => $pid if $n == 200;
-        my $now = (tied %h)->copy;
+        my $now   = (tied %h)->copy;
         my %inner = map { $_ => 1 } values %{ delete $now->{inner} };
         my %outer = map { $_ => 1 } values %$now;
         $mixed++ if keys %inner != 1 || keys %outer != 1;

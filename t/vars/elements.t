@@ -13,7 +13,10 @@ our @a : shm;
 our $s : shm;
 my ($hash, $array, $scalar) = (tied %h, tied @a, tied $s);
 
-sub dies { my ($code) = @_; return eval { $code->(); 1 } ? '' : $@ }
+sub dies {
+    my ($code) = @_;
+    return eval { $code->(); 1 } ? '' : $@;
+}
 
 # --- add
 is $hash->add(x => 5),    5,   'absent counts as 0';
@@ -22,54 +25,65 @@ is $hash->add(x => '-7'), 0.5, 'and down';
 $h{undef} = undef;
 is $hash->add(undef => 1), 1, 'undef counts as 0';
 $h{max} = 9223372036854775807;
-is $hash->add(max => 1),           '9223372036854775808', 'exact beyond 63 bits';
-is $hash->add("\x{263a}" => 2),    2,                     'a key of characters';
-is $h{"\x{263a}"},                 2,                     '… is that key';
-is $array->add(3, 4),              4,                     'an element of an array';
-is join(',', map { $_ // '-' } @a), '-,-,-,4', '… which grows';
-is $scalar->add(3),                3,                     'a scalar';
-is $s,                             3,                     '… has it';
+is $hash->add(max => 1),            '9223372036854775808', 'exact beyond 63 bits';
+is $hash->add("\x{263a}" => 2),     2,                     'a key of characters';
+is $h{"\x{263a}"},                  2,                     '… is that key';
+is $array->add(3, 4),               4,                     'an element of an array';
+is join(',', map { $_ // '-' } @a), '-,-,-,4',             '… which grows';
+is $scalar->add(3),                 3,                     'a scalar';
+is $s,                              3,                     '… has it';
 $h{word} = 'abc';
-like dies(sub { $hash->add(word => 1) }), qr/\ACannot add to a value that is not a number at \S*elements\.t line/, 'not to a word';
-like dies(sub { $hash->add(x => 'b') }),  qr/\ACannot add what is not a number at \S*elements\.t line/,            'nor a word';
-like dies(sub { $array->add(-1, 1) }),    qr/index of -1 is out of range at \S*elements\.t line/,                  'no negative index';
+like dies(sub { $hash->add(word => 1) }),   qr/\ACannot add to a value that is not a number at \S*elements\.t line/, 'not to a word';
+like dies(sub { $hash->add(x    => 'b') }), qr/\ACannot add what is not a number at \S*elements\.t line/,            'nor a word';
+like dies(sub { $array->add(-1, 1) }), qr/index of -1 is out of range at \S*elements\.t line/, 'no negative index';
 is $h{word}, 'abc', 'and nothing was changed';
 
 # --- insert, replace, exchange, update
-ok $hash->insert(new => 1),  'insert where there is none';
+ok $hash->insert(new  => 1), 'insert where there is none';
 ok !$hash->insert(new => 2), '… and not where there is';
 is $h{new}, 1, '… which stays';
 $h{none} = undef;
 ok !$hash->insert(none => 1), 'a key with undef is there';
-ok $array->insert(1, 'one'),  'insert in a hole of an array';
+ok $array->insert(1,  'one'), 'insert in a hole of an array';
 ok !$array->insert(1, 'two'), '… once';
 undef $s;
-ok $scalar->insert(7),  'insert into an undefined scalar';
-ok !$scalar->insert(8), '… once';
+ok $scalar->insert(7),           'insert into an undefined scalar';
+ok !$scalar->insert(8),          '… once';
 ok $hash->replace(new => 1, 2),  'replace what is there';
 ok !$hash->replace(new => 1, 3), '… and only that';
 is $h{new}, 2, '… has replaced';
 ok $hash->replace(lead => undef, 'me'),   'replace undef: if absent';
 ok !$hash->replace(lead => undef, 'you'), '… only then';
-ok !$hash->replace(absent => 1, 2), 'what is absent is not replaced';
-ok !exists $h{absent}, '… nor made';
-ok $scalar->replace(7, 9), 'replace a scalar';
-is $hash->exchange(new => 'n'), 2,     'exchange returns the old';
-is $hash->exchange(other => 1), undef, '… undef where there was none';
-is $hash->update(new => sub { $_ .= '!' }), 'n!', 'update returns the new';
-is $h{new}, 'n!', '… and stores it';
+ok !$hash->replace(absent => 1, 2),       'what is absent is not replaced';
+ok !exists $h{absent},                    '… nor made';
+ok $scalar->replace(7, 9),                'replace a scalar';
+is $hash->exchange(new => 'n'),              2,      'exchange returns the old';
+is $hash->exchange(other => 1),              undef,  '… undef where there was none';
+is $hash->update(new => sub { $_ .= '!' }),  'n!',   'update returns the new';
+is $h{new},                                  'n!',   '… and stores it';
 is $array->update(0 => sub { $_ = 'zero' }), 'zero', 'update an array';
-is $scalar->update(sub { $_++ }), 10, 'update a scalar';
-like dies(sub {
-    $hash->update(new => sub { $_ = 'lost'; die "oops\n" })
-}), qr/\Aoops\n\z/, 'what the sub dies of is passed on';
+is $scalar->update(sub { $_++ }),            10,     'update a scalar';
+like dies(
+    sub {
+        $hash->update(new => sub { $_ = 'lost'; die "oops\n" });
+    }
+    ),
+    qr/\Aoops\n\z/, 'what the sub dies of is passed on';
 is $h{new}, 'n!', '… and nothing has happened';
 {
     no warnings 'exiting';
-    for (1) { $hash->update(new => sub { $_ = 'lost'; last }) }
+    for (1) {
+        $hash->update(new => sub { $_ = 'lost'; last });
+    }
 }
 is $h{new}, 'n!', 'left by last: nothing has happened';
-is in_child(sub { $hash->update(new => sub { $_ .= '?' }); $h{new} }), 'n!?', '… and nobody is locked out';
+is in_child(
+    sub {
+        $hash->update(new => sub { $_ .= '?' });
+        $h{new};
+    }
+    ),
+    'n!?', '… and nobody is locked out';
 $hash->update(new => sub { $_ = { n => 1 } });
 is $h{new}{n}, 1, 'update to a reference';
 $hash->update(new => sub { $_->{n}++ });
@@ -77,15 +91,22 @@ is $h{new}{n}, 2, '… that is changed';
 ok $hash->replace(new => $h{new}, 'x'), 'replace a reference by the same';
 $hash->update(outer => sub { $_ = 1; $hash->add(inner => 1); $hash->insert(third => 3) });
 is "@h{qw(outer inner third)}", '1 1 3', 'calls within an update are part of it';
-dies(sub {
-    $hash->update(outer => sub { $hash->add(inner => 1); die "no\n" })
-});
+dies(
+    sub {
+        $hash->update(outer => sub { $hash->add(inner => 1); die "no\n" });
+    }
+);
 is $h{inner}, 1, '… also when it dies';
-like dies(sub { $hash->update(new => 1) }),     qr/\Aupdate takes a sub at \S*elements\.t line/,                    'update without a sub';
-like dies(sub { $hash->insert('new') }),        qr/\Ainsert takes a key and a value at \S*elements\.t line/,       'insert without a value';
-like dies(sub { $hash->replace(new => 1) }),    qr/\Areplace takes a key and an old and a new value at \S*elements/, 'replace without one';
-like dies(sub { $hash->insert(new2 => sub { }) }), qr/\ACannot share code at \S*elements\.t line/,                 'what cannot be shared';
-like dies(sub { $array->ttl(0) }),              qr/Only the elements of hashes can vanish.*at \S*elements\.t line/, 'arrays do not expire';
+like dies(sub { $hash->update(new => 1) }),  qr/\Aupdate takes a sub at \S*elements\.t line/,                     'update without a sub';
+like dies(sub { $hash->insert('new') }),     qr/\Ainsert takes a key and a value at \S*elements\.t line/,         'insert without a value';
+like dies(sub { $hash->replace(new => 1) }), qr/\Areplace takes a key and an old and a new value at \S*elements/, 'replace without one';
+like dies(
+    sub {
+        $hash->insert(new2 => sub { });
+    }
+    ),
+    qr/\ACannot share code at \S*elements\.t line/, 'what cannot be shared';
+like dies(sub { $array->ttl(0) }), qr/Only the elements of hashes can vanish.*at \S*elements\.t line/, 'arrays do not expire';
 
 # --- many at once
 sub together {
@@ -96,7 +117,12 @@ ok together(sub { $hash->add("count" . $_ % 3, 1) for 1 .. 3000 }), 'four proces
 is $h{count0} + $h{count1} + $h{count2}, 12_000, '… none is lost';
 ok together(sub { $array->add(5, 1) for 1 .. 2000 }), 'the same in an array';
 is $a[5], 8000, '… none is lost';
-ok together(sub { $hash->update(updated => sub { $_ .= 'x' }) for 1 .. 500 }), 'four processes update';
+ok together(
+    sub {
+        $hash->update(updated => sub { $_ .= 'x' }) for 1 .. 500;
+    }
+    ),
+    'four processes update';
 is length $h{updated}, 2000, '… none is lost';
 my @won = sort map { $h{"won$_"} // 0 } 1 .. 4;
 $h{winners} = 0;
@@ -105,7 +131,11 @@ is $h{winners}, 500, '… each seat goes to one';
 
 # --- kill -9 in the middle
 {
-    my $pid = child(sub { $hash->update(held => sub { $_ = 'half'; $h{sub} = 'half'; kill STOP => $$; sleep 60 }) });
+    my $pid = child(
+        sub {
+            $hash->update(held => sub { $_ = 'half'; $h{sub} = 'half'; kill STOP => $$; sleep 60 });
+        }
+    );
     ok until_true(sub { (`ps -o stat= -p $pid` // '') =~ /\AT/ }), 'a process stops in the middle of an update';
     is $h{held}, undef, '… others read on, and see nothing of it';
     kill KILL => $pid;
@@ -116,7 +146,13 @@ is $h{winners}, 500, '… each seat goes to one';
 for my $round (1 .. 15) {
     %h = (left => 1000, right => 0);
     my @pids = map {
-        child(sub { while (1) { $hash->update(left => sub { $_--; $hash->add(right => 1) }) } })
+        child(
+            sub {
+                while (1) {
+                    $hash->update(left => sub { $_--; $hash->add(right => 1) });
+                }
+            }
+        )
     } 1 .. 2;
     sleep 0.01 + rand 0.02;
     kill KILL => @pids;

@@ -8,8 +8,9 @@ use IPC::Shm;
 
 my $perl = join ' ', $^X, map {"'-I$_'"} grep { !ref } @INC;
 
-like `$perl eg/shm/jobs.pl 60 15 2>&1`, qr/\A240 jobs, 15 kills: 0 lost, 0 wrong, 240 in the ledger\n/, 'the job queue loses none, whatever is killed';
-like `$perl eg/shm/config.pl 3 2>&1`,   qr/\A3 of 3 workers run version 20\n\z/,       'the configuration reaches all workers, whole';
+like `$perl eg/shm/jobs.pl 60 15 2>&1`, qr/\A240 jobs, 15 kills: 0 lost, 0 wrong, 240 in the ledger\n/,
+    'the job queue loses none, whatever is killed';
+like `$perl eg/shm/config.pl 3 2>&1`, qr/\A3 of 3 workers run version 20\n\z/, 'the configuration reaches all workers, whole';
 
 # The store of sessions has what Plack::Middleware::Session asks for.
 {
@@ -21,7 +22,9 @@ like `$perl eg/shm/config.pl 3 2>&1`,   qr/\A3 of 3 workers run version 20\n\z/,
     ok !tied %{ $store->fetch('ann') }, '… as a copy';
     my $pid = child(
         sub {
-            for (my $i = 2;; $i++) { $store->store(bob => { map { $_ => $i } 1 .. 10 }) }
+            for (my $i = 2;; $i++) {
+                $store->store(bob => { map { $_ => $i } 1 .. 10 });
+            }
         }
     );
     until_true(sub { $store->fetch('bob') });

@@ -11,7 +11,10 @@ use IPC::Shm;
 our %h : shm;
 my $hash = tied %h;
 
-sub dies { my ($code) = @_; return eval { $code->(); 1 } ? '' : $@ }
+sub dies {
+    my ($code) = @_;
+    return eval { $code->(); 1 } ? '' : $@;
+}
 
 $hash->store(short => 1, 0.2);
 $hash->store(long  => 2, 100);
@@ -20,26 +23,26 @@ $hash->store(plain => 4);
 is "@h{qw(short long never plain)}", '1 2 3 4', 'stored with and without a time limit';
 cmp_ok $hash->ttl('short'), '<=', 0.2, 'ttl';
 cmp_ok $hash->ttl('long'),  '>',  95,  '… of one that lasts';
-is $hash->ttl('never'), undef, '… of one that never vanishes';
-is $hash->ttl('plain'), undef, '… nor this one';
-is $hash->ttl('absent'), -1, '… of one that is not there';
-is in_child(sub { exists $h{short} ? 1 : 0 }), 1, 'another process sees it';
+is $hash->ttl('never'),                        undef, '… of one that never vanishes';
+is $hash->ttl('plain'),                        undef, '… nor this one';
+is $hash->ttl('absent'),                       -1,    '… of one that is not there';
+is in_child(sub { exists $h{short} ? 1 : 0 }), 1,     'another process sees it';
 sleep 0.25;
 ok !exists $h{short}, 'vanished: for exists';
-is $h{short}, undef, '… fetch';
+is $h{short},               undef,              '… fetch';
 is join(',', sort keys %h), 'long,never,plain', '… keys';
-is scalar(keys %h), 3, '… count';
-is scalar(%h) ? 1 : 0, 1, '… truth';
+is scalar(keys %h),         3,                  '… count';
+is scalar(%h) ? 1 : 0,      1,                  '… truth';
 my $n = 0;
 while (my ($k) = each %h) { $n++; isnt $k, 'short', '… each' }
 is $n, 3, '… which gives the others';
-ok !exists { %h }->{short}, '… a copy';
+ok !exists {%h}->{short}, '… a copy';
 is(exists((tied %h)->copy->{short}) ? 1 : 0, 0, '… copy');
-is in_child(sub { exists $h{short} ? 1 : 0 }), 0, '… for all';
-is $hash->ttl('short'), -1, '… ttl';
+is in_child(sub { exists $h{short} ? 1 : 0 }), 0,  '… for all';
+is $hash->ttl('short'),                        -1, '… ttl';
 ok !$hash->touch(short => 10), '… and touch comes too late';
-is $hash->add(short => 1), 1, 'an addition begins anew';
-is $hash->ttl('short'), undef, '… and with no time limit';
+is $hash->add(short => 1), 1,     'an addition begins anew';
+is $hash->ttl('short'),    undef, '… and with no time limit';
 $hash->store(short => 1, 0.05);
 sleep 0.06;
 ok $hash->insert(short => 2), 'insert where one has vanished';
@@ -63,20 +66,20 @@ is $hash->ttl('long'), undef, '… never';
 $hash->expire(0.3);
 $h{default} = 1;
 $hash->add(counter => 1);
-$hash->store(own => 1, 100);
+$hash->store(own   => 1, 100);
 $hash->store(stays => 1, undef);
 cmp_ok $hash->ttl($_) // 9, '<=', 0.3, "expire: for $_" for qw(default counter);
-cmp_ok $hash->ttl('own'), '>', 1, '… not with a limit of its own';
+cmp_ok $hash->ttl('own'),   '>',  1,   '… not with a limit of its own';
 is $hash->ttl('stays'), undef, '… nor without one';
 $hash->add(stays => 1);
-is $hash->ttl('stays'), undef, '… and it keeps that';
-is in_child(sub { $h{other} = 1; $hash->ttl('other') <= 0.3 ? 1 : 0 }), 1, 'for all processes';
+is $hash->ttl('stays'),                                                 undef, '… and it keeps that';
+is in_child(sub { $h{other} = 1; $hash->ttl('other') <= 0.3 ? 1 : 0 }), 1,     'for all processes';
 $hash->expire(undef);
 $h{after} = 1;
 is $hash->ttl('after'), undef, 'expire(undef)';
 sleep 0.35;
 ok !exists $h{$_}, "$_ has vanished" for qw(default counter other);
-ok exists $h{$_}, "$_ has not" for qw(own stays after);
+ok exists $h{$_},  "$_ has not"      for qw(own stays after);
 
 # --- sweep, and memory that comes back by itself
 sub used { return IPC::Shm->stats->{bytes_used} }
@@ -84,9 +87,9 @@ sub used { return IPC::Shm->stats->{bytes_used} }
 $hash->store("k$_" => 'x' x 100, 0.2) for 1 .. 2000;
 my $full = used();
 sleep 0.3;
-is scalar(keys %h), 0, 'all have vanished';
-is $hash->sweep, 2000, 'sweep tells how many';
-is $hash->sweep, 0,    '… once';
+is scalar(keys %h), 0,    'all have vanished';
+is $hash->sweep,    2000, 'sweep tells how many';
+is $hash->sweep,    0,    '… once';
 cmp_ok used(), '<', $full - 2000 * 100, '… and their memory is back';
 $hash->store("k$_" => 'x' x 100, 0.2) for 1 .. 2000;
 sleep 0.3;
@@ -97,11 +100,11 @@ is $hash->sweep, 0, 'stores have done it, too';
 %h = ();
 $hash->limit(100);
 $h{"k$_"} = $_ for 1 .. 1000;
-is scalar(keys %h), 100, 'a limit';
-is $h{k1000}, 1000, '… what came last is there';
+is scalar(keys %h), 100,  'a limit';
+is $h{k1000},       1000, '… what came last is there';
 $h{precious} = 1;
 for (1 .. 400) { $h{"n$_"} = $_; my $read = $h{precious} }
-is $h{precious}, 1, '… and what is read all the time';
+is $h{precious},    1,   '… and what is read all the time';
 is scalar(keys %h), 100, '… holds';
 $hash->limit(10);
 is scalar(keys %h), 10, 'a smaller limit, at once';
@@ -110,15 +113,16 @@ $h{"u$_"} = 1 for 1 .. 50;
 is scalar(keys %h), 60, 'no limit any more';
 
 # --- refused
-like dies(sub { $hash->store(a => 1, -1) }),      qr/not negative at \S*expiry\.t line/, 'no negative seconds';
-like dies(sub { $hash->store(a => 1, 'soon') }),  qr/number of seconds, not 'soon' at \S*expiry\.t line/, 'nor words';
-like dies(sub { $hash->expire(0) }),              qr/vanish at once cannot be stored at \S*expiry\.t line/, 'nor at once';
-like dies(sub { $hash->limit($_) }),              qr/limit must be a number of elements.* at \S*expiry\.t line/, "no limit of $_" for 0, -1, 1.5, 'x';
+like dies(sub { $hash->store(a => 1, -1) }),     qr/not negative at \S*expiry\.t line/,                  'no negative seconds';
+like dies(sub { $hash->store(a => 1, 'soon') }), qr/number of seconds, not 'soon' at \S*expiry\.t line/, 'nor words';
+like dies(sub { $hash->expire(0) }), qr/vanish at once cannot be stored at \S*expiry\.t line/, 'nor at once';
+like dies(sub { $hash->limit($_) }), qr/limit must be a number of elements.* at \S*expiry\.t line/, "no limit of $_" for 0, -1, 1.5, 'x';
 our @a : shm;
 our $s : shm;
 for my $name (qw(expire touch ttl sweep limit)) {
     for my $object (tied @a, tied $s) {
-        like dies(sub { $object->$name(1) }), qr/Only the elements of hashes can vanish: there is no $name for arrays and scalars at \S*expiry\.t line/,
+        like dies(sub { $object->$name(1) }),
+            qr/Only the elements of hashes can vanish: there is no $name for arrays and scalars at \S*expiry\.t line/,
             ref($object) . ": no $name";
     }
 }
@@ -132,7 +136,11 @@ like dies(sub { (tied @a)->store(1, 'x', 1) }), qr/Only the elements of hashes c
 $hash->limit(50);
 for my $round (1 .. 10) {
     my @pids = map {
-        child(sub { for (my $i = 0;; $i++) { $hash->store("x" . $i % 200 => $i, 0.001 * rand 5); $hash->sweep if $i % 50 == 0 } })
+        child(
+            sub {
+                for (my $i = 0;; $i++) { $hash->store("x" . $i % 200 => $i, 0.001 * rand 5); $hash->sweep if $i % 50 == 0 }
+            }
+        )
     } 1 .. 2;
     sleep 0.02 + rand 0.02;
     kill KILL => @pids;

@@ -53,9 +53,9 @@ finish(child(sub { $n80{low} = { er => { est => 'low' } } for 1 .. 3 }));    # w
 my $variables = IPC::Shm->stats->{variables};
 
 ask('exhaust');
-is ask('declare n80'), 80, 'without a descriptor, it sees what others have made since';
-is ask('recover'), 'recovered', '(it recovers)';
-is ask('store'), 'stored', 'a store needs no descriptor either';
+is ask('declare n80'), 80,          'without a descriptor, it sees what others have made since';
+is ask('recover'),     'recovered', '(it recovers)';
+is ask('store'),       'stored',    'a store needs no descriptor either';
 is(IPC::Shm->stats->{variables}, $variables, '… and it has not freed what it cannot see');
 is "$n80{deep}{er}{est} $n80{low}{er}{est}", 'deep80 low', '… nor what that refers to';
 ask('release');

@@ -19,9 +19,9 @@ our $n : shm( app::n );
 
 package main;
 is $Other::Package::sessions{a}, 1, 'another package, another name: the same';
-is $lexical{a}, 1, 'a lexical of that name';
+is $lexical{a},                  1, 'a lexical of that name';
 $lexical{b} = 2;
-is $session{b}, 2, '… is the same';
+is $session{b},   2, '… is the same';
 is scalar(@list), 0, 'an array of that name is another variable';
 is((tied $Other::Package::n)->name, '$app::n', 'blanks around a name are none of it');
 
@@ -32,8 +32,16 @@ push @tied, 1;
 is((tied @tied)->name, '@app.queue', 'a name with its sigil');
 tie my $tied, 'IPC::Shm::Tied', 'app.count';
 (tied $tied)->add(5);
-is program(q(use IPC::Shm; package Foo; our $count : shm(app.count); our %x : shm(app.session); print "$count $x{a}")), '5 1', 'another program has them';
-is in_child(sub { my %again : shm(app.session); $again{c} = 3; join '', map { $session{$_} } qw(a b c) }), '123', 'a child, too';
+is program(q(use IPC::Shm; package Foo; our $count : shm(app.count); our %x : shm(app.session); print "$count $x{a}")), '5 1',
+    'another program has them';
+is in_child(
+    sub {
+        my %again : shm(app.session);
+        $again{c} = 3;
+        join '', map { $session{$_} } qw(a b c);
+    }
+    ),
+    '123', 'a child, too';
 is $session{c}, 3, '… and what it stores is there';
 ok exists $IPC::Shm::NAMEVARS{'%app.session'}, 'it is in %NAMEVARS';
 
@@ -46,9 +54,10 @@ for my $bad ('a b', '', '1x', '%h', 'a..b', "a\tb", '$app.session', 'a/b') {
     my $why = dies("tie my \@x, 'IPC::Shm::Tied', q($bad)");
     like $why, qr/is no name for a shared variable.* at \(eval/, "no name: '$bad'";
 }
-like dies(q(tie my %x, 'IPC::Shm::Tied', {})), qr/name of a shared variable must be a string at \(eval/, 'tie with a reference';
-like dies(q(tie my %x, 'IPC::Shm::Tied', undef)), qr/must be a string at \(eval/, 'tie with undef';
-like dies(q(tie my %x, 'IPC::Shm::Tied', 'key', { create => 1 })), qr/at most a name, not 2 arguments at \(eval/, 'tie as for another module';
+like dies(q(tie my %x, 'IPC::Shm::Tied', {})),    qr/name of a shared variable must be a string at \(eval/, 'tie with a reference';
+like dies(q(tie my %x, 'IPC::Shm::Tied', undef)), qr/must be a string at \(eval/,                           'tie with undef';
+like dies(q(tie my %x, 'IPC::Shm::Tied', 'key', { create => 1 })), qr/at most a name, not 2 arguments at \(eval/,
+    'tie as for another module';
 like dies(q(our %y : shm(1x))), qr/is no name for a shared variable/, 'shm with what is no name';
 ok eval { tie my %x, 'IPC::Shm::Tied'; $x{1} = 1; !defined((tied %x)->name) }, 'tie without a name: anonymous, as ever';
 

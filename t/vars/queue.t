@@ -13,7 +13,10 @@ our %done : shm;
 our $worked : shm;
 my ($queue, $done) = (tied @q, tied %done);
 
-sub dies { my ($code) = @_; return eval { $code->(); 1 } ? '' : $@ }
+sub dies {
+    my ($code) = @_;
+    return eval { $code->(); 1 } ? '' : $@;
+}
 
 # --- one process
 @q = (1 .. 5);
@@ -25,13 +28,13 @@ is "@q", '3 4 5', 'what is reserved is not in the array';
 my ($other, $other_ticket) = $queue->reserve(0);
 is $other, 3, 'reserve another';
 my @reserved = $queue->reserved;
-is join(',', map { "$_->{job}:$_->{pid}:$_->{dead}" } @reserved), "2:$$:0,3:$$:0", 'reserved lists them';
+is join(',', map {"$_->{job}:$_->{pid}:$_->{dead}"} @reserved), "2:$$:0,3:$$:0", 'reserved lists them';
 cmp_ok abs($reserved[0]{since} - time), '<', 60, '… since when';
 is $reserved[0]{ticket}, $ticket, '… by which ticket';
 ok $queue->release($ticket), 'release';
 is "@q", '2 4 5', '… is at the head again';
-ok !$queue->release($ticket), '… once';
-ok !$queue->done($ticket),    '… and cannot be done with';
+ok !$queue->release($ticket),    '… once';
+ok !$queue->done($ticket),       '… and cannot be done with';
 ok $queue->done($other_ticket),  'done';
 ok !$queue->done($other_ticket), '… once';
 is scalar($queue->reserved), 0, 'nothing is reserved';
@@ -62,9 +65,12 @@ $queue->done($got[1]);
 # --- done with a sub
 push @q, 'a';
 (undef, $ticket) = $queue->reserve(0);
-like dies(sub {
-    $queue->done($ticket, sub { push @q, 'follows'; die "no\n" })
-}), qr/\Ano\n\z/, 'a sub that dies';
+like dies(
+    sub {
+        $queue->done($ticket, sub { push @q, 'follows'; die "no\n" });
+    }
+    ),
+    qr/\Ano\n\z/, 'a sub that dies';
 is scalar(() = $queue->reserved), 1,  '… leaves it reserved';
 is "@q",                          '', '… and the queue as it was';
 ok $queue->done($ticket, sub { push @q, 'follows'; $done{a} = 1 }), 'done with a sub';
@@ -74,10 +80,10 @@ ok !$queue->done($ticket, sub { $ran = 1 }), 'a ticket that is none any more';
 is $ran, 0, '… does not run it';
 
 # --- refused
-like dies(sub { $queue->done('abc') }), qr/'abc' is not a ticket that reserve\(\) gave at \S*queue\.t line/, 'no ticket';
-like dies(sub { $queue->done }),        qr/done takes a ticket, and perhaps a sub at \S*queue\.t line/,      'none at all';
-like dies(sub { $queue->take(-1) while 1 }), qr/number of seconds, from 0 on at \S*queue\.t line/,               'negative seconds';
-like dies(sub { (tied %done)->reserve }), qr/Only arrays are queues: there is no reserve .*queue\.t line/,  'a hash is no queue';
+like dies(sub { $queue->done('abc') }),      qr/'abc' is not a ticket that reserve\(\) gave at \S*queue\.t line/, 'no ticket';
+like dies(sub { $queue->done }),             qr/done takes a ticket, and perhaps a sub at \S*queue\.t line/,      'none at all';
+like dies(sub { $queue->take(-1) while 1 }), qr/number of seconds, from 0 on at \S*queue\.t line/,                'negative seconds';
+like dies(sub { (tied %done)->reserve }),    qr/Only arrays are queues: there is no reserve .*queue\.t line/,     'a hash is no queue';
 
 # --- waiting
 @q = ();
@@ -90,17 +96,26 @@ like dies(sub { (tied %done)->reserve }), qr/Only arrays are queues: there is no
 }
 
 # --- who dies
-sub stopped { my ($pid) = @_; return until_true(sub { (`ps -o stat= -p $pid` // '') =~ /\AT/ }) }
+sub stopped {
+    my ($pid) = @_;
+    return until_true(sub { (`ps -o stat= -p $pid` // '') =~ /\AT/ });
+}
 @q = (1 .. 4);
 {
-    my $pid = child(sub { my @jobs = map { [ $queue->reserve(0) ] } 1 .. 2; kill STOP => $$; sleep 60 });
+    my $pid = child(
+        sub {
+            my @jobs = map { [ $queue->reserve(0) ] } 1 .. 2;
+            kill STOP => $$;
+            sleep 60;
+        }
+    );
     ok stopped($pid), 'a worker stops with two jobs in hand';
     ($job, $ticket) = $queue->reserve(0);
     is $job, 3, '… they are its own';
     kill KILL => $pid;
     waitpid $pid, 0;
-    is_deeply [ map { "$_->{job}$_->{dead}" } $queue->reserved ], [qw(11 21 30)], 'it is killed: reserved says so';
-    is_deeply [ map { ($queue->reserve(0))[0] } 1 .. 3 ], [ 1, 2, 4 ], '… its jobs come first, in order';
+    is_deeply [ map {"$_->{job}$_->{dead}"} $queue->reserved ], [qw(11 21 30)], 'it is killed: reserved says so';
+    is_deeply [ map { ($queue->reserve(0))[0] } 1 .. 3 ],       [ 1, 2, 4 ],    '… its jobs come first, in order';
     is scalar(() = $queue->reserve(0)), 0, '… once';
     $queue->done($_->{ticket}) for $queue->reserved;
 }
@@ -133,10 +148,12 @@ for my $round (1 .. 12) {
     sleep 0.002 + rand 0.015;
     kill KILL => @pids[ 0, 1 ];
     waitpid $_, 0 for @pids;
-    while (my ($n, $its) = $queue->reserve(0)) { $queue->done($its, sub { $done->insert($n, $$) }) }
+    while (my ($n, $its) = $queue->reserve(0)) {
+        $queue->done($its, sub { $done->insert($n, $$) });
+    }
     my $lost = join ' ', grep { !$done{$_} } 1 .. 300;
-    is $lost, '', "killed at random, $round: no job is lost" or last;
-    is scalar(() = $queue->reserved), 0, '… and none is left';
+    is $lost,                         '', "killed at random, $round: no job is lost" or last;
+    is scalar(() = $queue->reserved), 0,  '… and none is left';
 }
 
 # --- memory

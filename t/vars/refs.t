@@ -103,7 +103,7 @@ is in_child(sub { (ref($h{inner}[0]) eq "W\x{ef}de\x{263a}" ? 'wide' : 'no') . r
     is in_child(sub { my $t = $h{doc}{yes}; ${$t} = 0; JSON::PP->new->canonical->encode({ %{ $h{doc} } }) }), '{"no":false,"yes":true}',
         'a child cannot change a constant that is stored';
     is(JSON::PP->new->canonical->encode({ %{ $h{doc} } }), '{"no":false,"yes":true}', '… it is what it was');
-    is(JSON::PP::encode_json([JSON::PP::true()]), '[true]', '… and so is that of the class');
+    is(JSON::PP::encode_json([ JSON::PP::true() ]),        '[true]',                  '… and so is that of the class');
     delete $h{doc};
 }
 

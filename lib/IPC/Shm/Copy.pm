@@ -41,9 +41,11 @@ sub _copy_of {
 sub _fill {
     my ($work, $object, $copy) = @_;
     my $all = $object->all;
-    if    ($object->isa('IPC::Shm::Hash'))  { $copy->{$_} = _value($work, $all->{$_}) for keys %$all }
-    elsif ($object->isa('IPC::Shm::Array')) { @$copy      = map { _value($work, $_) } @$all }
-    else                                    { $$copy      = _value($work, $all) }
+    if    ($object->isa('IPC::Shm::Hash')) { $copy->{$_} = _value($work, $all->{$_}) for keys %$all }
+    elsif ($object->isa('IPC::Shm::Array')) {
+        @$copy = map { _value($work, $_) } @$all;
+    }
+    else { $$copy = _value($work, $all) }
     return;
 }
 

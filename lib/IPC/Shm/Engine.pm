@@ -7,10 +7,7 @@ our $VERSION = '1.000';
 
 # Where variables are kept. The class of an engine by the namespace it is given.
 
-my @engines = (
-    [ qr{\A(?:rediss?|valkeys?)(?:\+unix)?://}, 'IPC::Shm::Engine::Redis' ],
-    [ qr{\A/},                                  'IPC::Shm::Engine::Memory' ],
-);
+my @engines = ([ qr{\A(?:rediss?|valkeys?)(?:\+unix)?://}, 'IPC::Shm::Engine::Redis' ], [ qr{\A/}, 'IPC::Shm::Engine::Memory' ],);
 
 sub is_url { my ($namespace) = @_; return $namespace =~ m{\A[a-z+]+://} }
 

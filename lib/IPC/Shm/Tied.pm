@@ -8,7 +8,7 @@ use IPC::Shm::Guard;
 use IPC::Shm::Queue;
 
 our $VERSION  = '1.000';
-our @ISA      = qw(IPC::Shm::Elements IPC::Shm::Queue IPC::Shm::Copy);    ## no critic (loaded above)
+our @ISA      = qw(IPC::Shm::Elements IPC::Shm::Queue IPC::Shm::Copy);            ## no critic (loaded above)
 our @CARP_NOT = qw(IPC::Shm IPC::Shm::Elements IPC::Shm::Queue IPC::Shm::Copy);
 
 @IPC::Shm::Scalar::ISA = @IPC::Shm::Array::ISA = @IPC::Shm::Hash::ISA = __PACKAGE__;
