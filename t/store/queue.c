@@ -148,6 +148,7 @@ int main(void)
 {
     store_stats_t stats, before;
     int           i;
+    test_begin();
     store = space_new_with("queue", NULL);
     store_stats(store, &before);
     queue = var_named(store, STORE_ARRAY, "@queue");
