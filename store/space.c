@@ -282,6 +282,24 @@ uint64_t row_free_dead(store_t *space, uint32_t row, const row_dead_t *dead)
     return freed;
 }
 
+uint64_t row_free_claimed(store_t *space, uint32_t row)
+{
+    uint64_t freed = 0, slot;
+    uint32_t part;
+    for (part = 0; part < STORE_PARTS; part++) {
+        pool_t *pool;
+        if (__atomic_load_n(&space->header->parts[row][part], __ATOMIC_ACQUIRE) == 0) break; /* pairs with row_place() */
+        if ((pool = row_open(space, row, part, false, NULL)) == NULL) continue;
+        for (slot = pool_next_held(pool, 0); slot != POOL_NONE; slot = pool_next_held(pool, slot + 1)) {
+            uint64_t owner = pool_owner_word(pool, slot);
+            if ((owner & POOL_I_BUSY) == 0 || !pool_owner_is_dead(pool, owner) || !pool_i_release(pool, slot, owner)) continue;
+            pool_i_announce(pool, slot);
+            freed++;
+        }
+    }
+    return freed;
+}
+
 /* --- opening ------------------------------------------------------------------ */
 
 /* May anybody have put it there, who is neither this user nor root? */

@@ -104,8 +104,8 @@ static inline void *row_ptr(store_t *space, store_link_t link)
 static inline pool_t *row_pool(store_t *space, store_link_t link, uint64_t *index)
 {
     uint32_t slot = row_slot(link), part = row_part(slot);
-    if (row_ptr(space, link) == NULL) return NULL;
     *index = slot - row_base(part);
+    if (row_ptr(space, link) == NULL) return NULL;
     return __atomic_load_n(&space->row[row_of(link)].part[part], __ATOMIC_RELAXED); /* row_ptr() has seen `data` */
 }
 
@@ -155,6 +155,9 @@ typedef struct row_dead {
     void *context;
 } row_dead_t;
 uint64_t row_free_dead(store_t *space, uint32_t row, const row_dead_t *dead);
+
+/* Free the slots that the dead had claimed, and not yet allocated. Returns how many. */
+uint64_t row_free_claimed(store_t *space, uint32_t row);
 
 /* Owner words in records. */
 static inline uint64_t space_me(store_t *space)

@@ -89,6 +89,7 @@ void store_close(store_t *store)
             *link = store->next;
             break;
         }
+    transits_forget(store);
     handles_let_go();
     space_unmap(store);
 }

@@ -280,7 +280,7 @@ uint64_t marks_reap(store_t *space)
 {
     uint64_t freed = 0;
     row_each(space, STORE_ROW_MARKS, mark_reap, &freed);
-    return freed;
+    return freed + row_free_claimed(space, STORE_ROW_MARKS);
 }
 
 /* --- handles ------------------------------------------------------------------------------ */
@@ -497,7 +497,6 @@ static void transit_add(store_var_t *var, uint64_t now)
         transits     = more;
         transit_room = room;
     }
-    store_retain(var->space);
     transits[transit_count++] = one;
 }
 
@@ -516,9 +515,22 @@ static void transit_expire(uint64_t now)
         }
         if (ours) mark_free(one->space, one->mark, &doomed);
         ref_destroy(one->space, &doomed);
-        __atomic_sub_fetch(&one->space->users, 1, __ATOMIC_RELAXED); /* if this was the last, the mapping stays */
     }
     transit_count = kept;
+}
+
+/* A namespace is closed here: those that nobody takes are found by a recovery, when their
+ * time is over. */
+void transits_forget(const store_t *space)
+{
+    size_t i, kept = 0, before = 0;
+    for (i = 0; i < transit_count; i++) {
+        if (transits[i].space == space) continue;
+        if (i < transit_last) before++;
+        transits[kept++] = transits[i];
+    }
+    transit_count = kept;
+    transit_last  = before;
 }
 
 void store_fork_prepare(bool keep)
@@ -559,7 +571,6 @@ void store_fork_parent_pid(int child)
 void store_fork_child(void)
 {
     store_var_t *var;
-    size_t       at;
     for (var = handles; var != NULL; var = var->next) {
         store_mark_t *mark = (store_mark_t *)row_ptr(var->space, var->child_mark);
         var->mark          = var->child_mark;
@@ -571,8 +582,7 @@ void store_fork_child(void)
             STORE_STORE(mark->child, (uint32_t)getpid());
         }
     }
-    for (at = 0; at < transit_count; at++) transits[at].space->users--; /* they are the parent's */
-    transit_count = 0;
+    transit_count = 0; /* they are the parent's */
     __atomic_store_n(&handles_child, handles != NULL, __ATOMIC_RELAXED);
     lock_forget_held();
     handles_let_go();

@@ -106,6 +106,9 @@ void handle_internal(store_var_t *var, store_t *space, const store_ref_t *ref);
 void handles_hold(void);
 void handles_let_go(void);
 
+/* Under handles_hold(): this namespace is about to be unmapped. */
+void transits_forget(const store_t *space);
+
 /* In a child: take the marks that the parent made, if that is still to be done. */
 void handles_adopt(void);
 
