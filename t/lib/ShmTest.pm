@@ -12,7 +12,8 @@ use POSIX ();
 our $dir;
 
 BEGIN {
-    $dir                    = File::Temp::tempdir('ipc-shm-test-XXXXXX', TMPDIR => 1, CLEANUP => 1) . '/namespace';
+    my @where = -w '/dev/shm' ? (DIR => '/dev/shm') : (TMPDIR => 1);    # where namespaces are meant to be
+    $dir                    = File::Temp::tempdir('ipc-shm-test-XXXXXX', @where, CLEANUP => 1) . '/namespace';
     $dir                    = "$ENV{SHM_TEST_SERVER}?prefix=test-$$" if $ENV{SHM_TEST_SERVER};                        # see t/redis/vars.t
     $ENV{IPC_SHM_NAMESPACE} = $dir;
 }
