@@ -366,8 +366,8 @@ static bool shm_is_keys(pTHX)
 /* A hash as a list, or (`keys` that perl has made one operator with it) how many keys it has. */
 static OP *shm_read_hash(pTHX_ int number, SV *hash, SSize_t from)
 {
-    bool       keys = shm_is_keys(aTHX);
-    shm_var_t *var  = (keys && GIMME_V == G_SCALAR) || shm_reads_list(aTHX) ? shm_plain(aTHX_ hash) : NULL;
+    bool       keys  = shm_is_keys(aTHX);
+    shm_var_t *var   = (keys && GIMME_V == G_SCALAR) || shm_reads_list(aTHX) ? shm_plain(aTHX_ hash) : NULL;
     SV        *other = var == NULL && shm_reads_list(aTHX) && !shm_introduces(aTHX) ? shm_other(aTHX_ hash) : NULL;
     if (other != NULL) {
         shm_rewind(aTHX_ hash);
@@ -572,7 +572,8 @@ static OP *shm_read_helem(pTHX)
     SV        *value = NULL;
     shm_var_t *var;
     if ((PL_op->op_flags & OPf_MOD) != 0 && (PL_op->op_private & (SHM_OTHER_ACCESS | OPpDEREF | OPpLVAL_DEFER)) == 0
-        && SHM_UNLIKELY(SvRMAGICAL(PL_stack_sp[-1])) && shm_is_assigned(aTHX) && (var = shm_assigned(aTHX_ PL_stack_sp[-1], PL_stack_sp[0])) != NULL) {
+        && SHM_UNLIKELY(SvRMAGICAL(PL_stack_sp[-1])) && shm_is_assigned(aTHX)
+        && (var = shm_assigned(aTHX_ PL_stack_sp[-1], PL_stack_sp[0])) != NULL) {
         shm_hash_store(aTHX_ var, PL_stack_sp[0], PL_stack_sp[-2], 0);
         PL_stack_sp -= 3;
         return PL_op->op_next->op_next;

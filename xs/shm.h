@@ -41,20 +41,20 @@
 
 /* A handle: one variable, in one interpreter. It belongs to the object behind `tied`. */
 typedef struct shm_var {
-    store_var_t *var;   /* NULL: it is let go */
-    store_t     *store; /* kept open */
-    store_ref_t  id;
-    uint32_t     type;
-    uint32_t     armed;  /* an operator works on it: its changes are one */
-    bool         kept;  /* its container is, see object.c */
-    SV          *object; /* not counted */
-    HV          *stash;  /* of its class, as far as known; not counted */
-    SV          *container; /* the tied variable, not counted; NULL: unknown or gone */
-    HV          *blessed;   /* the class that a stored reference last named; not counted */
-    char        *name;      /* sigil and full name, or NULL: anonymous */
-    void        *perl;      /* the interpreter */
-    SV          *value;     /* scalars: what was fetched last, */
-    uint64_t     serial;    /* and with which serial */
+    store_var_t    *var;   /* NULL: it is let go */
+    store_t        *store; /* kept open */
+    store_ref_t     id;
+    uint32_t        type;
+    uint32_t        armed;        /* an operator works on it: its changes are one */
+    bool            kept;         /* its container is, see object.c */
+    SV             *object;       /* not counted */
+    HV             *stash;        /* of its class, as far as known; not counted */
+    SV             *container;    /* the tied variable, not counted; NULL: unknown or gone */
+    HV             *blessed;      /* the class that a stored reference last named; not counted */
+    char           *name;         /* sigil and full name, or NULL: anonymous */
+    void           *perl;         /* the interpreter */
+    SV             *value;        /* scalars: what was fetched last, */
+    uint64_t        serial;       /* and with which serial */
     struct shm_var *next, **link; /* in the table of handles */
 } shm_var_t;
 
@@ -127,8 +127,8 @@ static inline store_var_t *shm_store_of(pTHX_ shm_var_t *var)
 }
 
 /* Call `operation` until no signal interrupts it. */
-#define SHM_UNINTERRUPTED(var, code, operation)                                                                                       \
-    while (SHM_UNLIKELY(((code) = (operation)) == STORE_INTERRUPTED)) shm_run_handlers(aTHX_ (var))
+#define SHM_UNINTERRUPTED(var, code, operation) \
+    while (SHM_UNLIKELY(((code) = (operation)) == STORE_INTERRUPTED)) shm_run_handlers(aTHX_(var))
 
 /* --- value.c ------------------------------------------------------------------------ */
 
@@ -143,7 +143,7 @@ bool shm_is_constant(pTHX_ SV *reference);
 bool shm_decode(pTHX_ shm_var_t *var, const store_value_t *value, SV *sv);
 
 /* A key as text, good until the end of the statement. To find it may run the user's code. */
-SV *shm_text_key(pTHX_ SV *key);
+SV               *shm_text_key(pTHX_ SV *key);
 static inline SV *shm_key(pTHX_ SV *key)
 {
     return SHM_LIKELY(SvPOK(key) && !SvROK(key) && !SvGMAGICAL(key)) ? key : shm_text_key(aTHX_ key);
@@ -170,8 +170,8 @@ static inline void shm_tend(pTHX)
 
 /* Make a value of the user's ready to be stored: its magic is read, and what it refers to
  * is shared. May run the user's code. Good until the end of the statement. */
-SV *shm_ready_reference(pTHX_ shm_var_t *var, SV *sv);
-void shm_check_value(pTHX_ SV *sv);
+SV               *shm_ready_reference(pTHX_ shm_var_t *var, SV *sv);
+void              shm_check_value(pTHX_ SV *sv);
 static inline SV *shm_ready(pTHX_ shm_var_t *var, SV *sv)
 {
     SvGETMAGIC(sv);
@@ -233,8 +233,8 @@ SV  *shm_sum(pTHX_ SV *value, SV *delta);
  * gets those. Negative offset and length as perl's splice. Returns the new size. */
 typedef struct shm_splice {
     IV      offset, length;
-    bool    to_end;     /* length: up to the end */
-    bool    past;       /* out: the offset was beyond the end */
+    bool    to_end; /* length: up to the end */
+    bool    past;   /* out: the offset was beyond the end */
     SSize_t first, count;
     AV     *removed;
 } shm_splice_t;
@@ -285,21 +285,21 @@ AV *shm_look_slice(pTHX_ shm_var_t *var, SSize_t first, SSize_t count, SV *objec
 
 store_t *shm_space_of(pTHX_ SV *object);
 SV      *shm_space_object(pTHX_ const char *path, const store_options_t *options);
-SV      *shm_space_variable(pTHX_ store_t *store, uint32_t type, SV *name, bool create); /* undef: not there, or the namespace was removed */
-void     shm_space_names(pTHX_ store_t *store); /* pushed onto Perl's stack */
-void     shm_space_list(pTHX_ store_t *store);
-SV      *shm_space_stats(pTHX_ store_t *store);
-SV      *shm_find_name(pTHX_ SV *reference, SV *package);
-void     shm_remove(pTHX_ shm_var_t *var);
-int64_t  shm_timeout(pTHX_ SV *seconds); /* ns; undef or none: for ever */
-SV      *shm_lock(pTHX_ shm_var_t *var, bool write, int64_t timeout_ns);
-bool     shm_wait_change(pTHX_ shm_var_t *var, int64_t timeout_ns);
-IV       shm_splice_argument(pTHX_ SV *sv);
+SV     *shm_space_variable(pTHX_ store_t *store, uint32_t type, SV *name, bool create); /* undef: not there, or the namespace was removed */
+void    shm_space_names(pTHX_ store_t *store);                                          /* pushed onto Perl's stack */
+void    shm_space_list(pTHX_ store_t *store);
+SV     *shm_space_stats(pTHX_ store_t *store);
+SV     *shm_find_name(pTHX_ SV *reference, SV *package);
+void    shm_remove(pTHX_ shm_var_t *var);
+int64_t shm_timeout(pTHX_ SV *seconds); /* ns; undef or none: for ever */
+SV     *shm_lock(pTHX_ shm_var_t *var, bool write, int64_t timeout_ns);
+bool    shm_wait_change(pTHX_ shm_var_t *var, int64_t timeout_ns);
+IV      shm_splice_argument(pTHX_ SV *sv);
 
 /* --- operator.c, process.c ------------------------------------------------------------------- */
 
-void shm_operators_install(pTHX);
-void shm_process_install(pTHX);
+void                shm_operators_install(pTHX);
+void                shm_process_install(pTHX);
 extern __thread OP *shm_command;
 void                shm_batch_forget(void);
 
