@@ -1763,14 +1763,15 @@ uint64_t pool_i_finish_sparse(pool_t *pool, uint64_t slot, uint64_t me)
 }
 
 /* Slots [from, to) are claimed by us: nobody is in their bytes. The marks come before the
- * pages go; who dies in between leaves marks that cost a system call. */
+ * pages go; who dies in between leaves marks that cost a system call. Who claims a slot next
+ * sees its mark, by the store in pool_i_unclaim() that pairs with pool_i_claim(). */
 static uint64_t pool_i_trim_run(pool_t *pool, uint64_t from, uint64_t to)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), data = (uintptr_t)pool->data;
     uintptr_t start = (data + from * pool->elem_size + page - 1) & ~(page - 1), end = (data + to * pool->elem_size) & ~(page - 1);
     uint64_t  slot;
     if (start >= end) return 0;
-    for (slot = from; slot < to; slot++) __atomic_fetch_or(&pool->records[slot].uses, POOL_I_TRIMMED, __ATOMIC_RELEASE);
+    for (slot = from; slot < to; slot++) __atomic_fetch_or(&pool->records[slot].uses, POOL_I_TRIMMED, __ATOMIC_RELAXED);
     return madvise((void *)start, end - start, MADV_REMOVE) == 0 ? end - start : 0;
 }
 

@@ -25,12 +25,12 @@ open my $out, '>', "$folder/config.h"  or die $!;
 while (<$in>) { print {$out} $_ if !/^\s*#\s*define\s+(?:USE_ITHREADS|USE_THREADS|MULTIPLICITY|PERL_IMPLICIT_CONTEXT)\b/ }
 close $out or die $!;
 
-for my $name (qw(Shared Shm)) {
-    ExtUtils::ParseXS->new->process_file(filename => "$name.xs", output => "$folder/$name.c", typemap => [ $core, 'typemap' ]);
+ExtUtils::ParseXS->new->process_file(filename => 'Shared.xs', output => "$folder/Shared.c", typemap => [ $core, 'typemap' ]);
+for my $file ("$folder/Shared.c", sort glob 'xs/*.c') {
     my $command = "$Config{cc} $Config{ccflags} -DVERSION='\"0\"' -DXS_VERSION='\"0\"' -Wall -Werror -fsyntax-only";
     my $check   = "#ifdef MULTIPLICITY\\n#error threads\\n#endif\\n";
     my $output =
-        qx{( printf '#include "EXTERN.h"\\n#include "perl.h"\\n$check' | $command -I$folder -x c - && $command -I. -I$folder $folder/$name.c ) 2>&1};
-    ok $? == 0, "$name.xs" or diag substr $output, 0, 3000;
+        qx{( printf '#include "EXTERN.h"\\n#include "perl.h"\\n$check' | $command -I$folder -x c - && $command -I. -Ixs -I$folder $file ) 2>&1};
+    ok $? == 0, $file =~ s{\Q$folder/\E}{}r =~ s{Shared\.c}{Shared.xs}r or diag substr $output, 0, 3000;
 }
 done_testing;
