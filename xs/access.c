@@ -206,8 +206,12 @@ SV *shm_hash_next(pTHX_ shm_var_t *var, SV *key)
         if ((buffer.space = memory = (char *)malloc(buffer.capacity)) == NULL) shm_fail(aTHX_ var, STORE_E_SYSTEM, "read");
     }
     if (code != STORE_OK) free(memory);
-    if (code == STORE_ABSENT) return &PL_sv_undef;
+    if (code == STORE_ABSENT) {
+        shm_drop_iterated(aTHX_ var);
+        return &PL_sv_undef;
+    }
     if (code != STORE_OK) shm_fail(aTHX_ var, code, "read");
+    shm_keep_iterated(aTHX_ var);
     value = store_text(next.bytes, next.length, next.is_text);
     sv    = sv_2mortal(shm_key_sv(aTHX_ & value));
     free(memory);

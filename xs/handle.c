@@ -268,6 +268,7 @@ SV *shm_reference(pTHX_ shm_var_t *var)
     if (mg != NULL && shm_handle_of(aTHX_ mg->mg_obj) == var) return newRV_inc(container); /* not untied meanwhile */
     container = var->type == STORE_HASH ? (SV *)newHV() : var->type == STORE_ARRAY ? (SV *)newAV() : newSV(0);
     shm_tie(aTHX_ var, container);
+    var->fetched = true;
     return newRV_noinc(container);
 }
 

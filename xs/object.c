@@ -63,3 +63,45 @@ void shm_tend_kept(pTHX)
     }
     if (AvFILLp(list) < 0) shm_kept = 0;
 }
+
+/* --- hashes that are gone through ------------------------------------------------- */
+
+#define SHM_ITERATED 16 /* at most: loops that are left early leave theirs behind */
+
+static AV *shm_iterated_list(pTHX)
+{
+    return get_av("IPC::Shm::Tied::ITERATED", GV_ADD);
+}
+
+static void shm_forget_iterated(pTHX_ SV *reference)
+{
+    bool       foreign;
+    shm_var_t *var = SvROK(reference) ? shm_handle_of_container(aTHX_ SvRV(reference), &foreign) : NULL;
+    if (var != NULL) var->iterated = false;
+    sv_2mortal(reference);
+}
+
+void shm_keep_iterated(pTHX_ shm_var_t *var)
+{
+    AV *list;
+    if (var->iterated || !var->fetched || var->container == NULL) return;
+    list          = shm_iterated_list(aTHX);
+    var->iterated = true;
+    av_push(list, newRV_inc(var->container));
+    if (AvFILLp(list) >= SHM_ITERATED) shm_forget_iterated(aTHX_ av_shift(list));
+}
+
+void shm_drop_iterated(pTHX_ shm_var_t *var)
+{
+    AV     *list = shm_iterated_list(aTHX);
+    SSize_t i;
+    if (!var->iterated) return;
+    for (i = 0; i <= AvFILLp(list); i++) {
+        SV *reference = AvARRAY(list)[i], *last;
+        if (!SvROK(reference) || SvRV(reference) != var->container) continue;
+        last = av_pop(list);
+        if (last != reference) AvARRAY(list)[i] = last;
+        shm_forget_iterated(aTHX_ reference);
+        return;
+    }
+}

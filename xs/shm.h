@@ -47,6 +47,7 @@ typedef struct shm_var {
     uint32_t        type;
     uint32_t        armed;        /* an operator works on it: its changes are one */
     bool            kept;         /* its container is, see object.c */
+    bool            fetched, iterated; /* its container was made for a fetch; is kept while it is gone through */
     SV             *object;       /* not counted */
     HV             *stash;        /* of its class, as far as known; not counted */
     SV             *container;    /* the tied variable, not counted; NULL: unknown or gone */
@@ -157,6 +158,11 @@ SV         *shm_key_sv(pTHX_ const store_value_t *key);
 
 /* An object with a destructor is kept by this process while a stored reference leads to it. */
 void shm_keep(pTHX_ shm_var_t *var, SV *container);
+
+/* `each %{$h{x}}` fetches the same hash again and again: it is kept from the first key to
+ * the last, so that perl does not lose its place. */
+void shm_keep_iterated(pTHX_ shm_var_t *var);
+void shm_drop_iterated(pTHX_ shm_var_t *var);
 
 /* Let go of those that no stored reference leads to any more. */
 extern __thread UV shm_kept;
