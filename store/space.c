@@ -18,7 +18,7 @@
 #define SPACE_PATH     4096
 
 /* Sizes of cells and pages; those up to the block size are used. */
-static const uint32_t space_sizes[] = { 48,  64,  80,  96,  112,  128,  160,  192,  256,  320,  384,
+static const uint32_t space_sizes[] = { 48,  64,  80,  96,   112,  128,  160,  192,  256,  320, 384,
                                         512, 640, 768, 1024, 1280, 1536, 2048, 2560, 3072, 4096 };
 #define SPACE_SIZES ((uint32_t)(sizeof space_sizes / sizeof space_sizes[0]))
 
@@ -27,7 +27,8 @@ bool space_fail(store_error_t *err, int code, int sys_errno, const char *path, c
     if (err == NULL) return false;
     err->code      = code;
     err->sys_errno = sys_errno;
-    snprintf(err->text, sizeof err->text, "%.110s %.90s%s%.28s", path, what, sys_errno != 0 ? ": " : "", sys_errno != 0 ? strerror(sys_errno) : "");
+    snprintf(err->text, sizeof err->text, "%.110s %.90s%s%.28s", path, what, sys_errno != 0 ? ": " : "",
+             sys_errno != 0 ? strerror(sys_errno) : "");
     return false;
 }
 
@@ -68,7 +69,9 @@ pool_t *row_open(store_t *space, uint32_t row, uint32_t part, bool create, store
         space_fail(err, STORE_E_NOSPC, 0, space->path, "has reached its largest size");
         return NULL;
     }
-    if ((pool = __atomic_load_n(&view->part[part], __ATOMIC_ACQUIRE)) != NULL && __atomic_load_n(&view->data[part], __ATOMIC_ACQUIRE) != NULL) return pool;
+    if ((pool = __atomic_load_n(&view->part[part], __ATOMIC_ACQUIRE)) != NULL
+        && __atomic_load_n(&view->data[part], __ATOMIC_ACQUIRE) != NULL)
+        return pool;
     spec = row_spec(space, row, part);
     size = pool_size(&spec);
     if ((place = row_place(space, row, part, size, create)) == 0) {
@@ -213,7 +216,8 @@ bool row_take(store_t *space, store_link_t link, uint64_t from)
     uint64_t index;
     pool_t  *pool = row_pool(space, link, &index);
     if (from == 0) from = POOL_I_NOBODY;
-    return pool != NULL && __atomic_compare_exchange_n(&pool->records[index].owner, &from, pool_i_me(pool), false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+    return pool != NULL
+           && __atomic_compare_exchange_n(&pool->records[index].owner, &from, pool_i_me(pool), false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 void row_give(store_t *space, store_link_t link, uint64_t to)
@@ -369,7 +373,8 @@ static int space_write_header(int fd, const store_options_t *options)
     int             why    = 0;
 
     if (header == NULL) return ENOMEM;
-    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != (ssize_t)sizeof seed) seed = store_clock() * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)getpid();
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != (ssize_t)sizeof seed)
+        seed = store_clock() * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)getpid();
     header->magic      = STORE_MAGIC;
     header->version    = STORE_VERSION;
     header->block_size = options->block_size;
@@ -411,7 +416,8 @@ static bool space_check_header(store_t *space, const store_header_t *header, uin
         return space_fail(err, STORE_E_INVALID, 0, space->path, "is not a namespace of IPC::Shm");
     }
     if (header->version != STORE_VERSION) {
-        snprintf(what, sizeof what, "is incompatible: its format version is %u, this library's %u", (unsigned)header->version, STORE_VERSION);
+        snprintf(what, sizeof what, "is incompatible: its format version is %u, this library's %u", (unsigned)header->version,
+                 STORE_VERSION);
         return space_fail(err, STORE_E_MISMATCH, 0, space->path, what);
     }
     if (header->block_size < 256 || header->block_size > 1u << 30 || header->block_size % 64 != 0)
@@ -428,8 +434,8 @@ static void space_lay_out_rows(store_t *space)
     space->row[STORE_ROW_VARIABLES].size = sizeof(store_record_t);
     space->row[STORE_ROW_MARKS].size     = sizeof(store_mark_t);
     for (i = 0; i < SPACE_SIZES; i++) space->row[STORE_ROW_CELLS + i].size = space_sizes[i];
-    space->rows      = STORE_ROW_CELLS + SPACE_SIZES + 1;
-    space->block_row = space->rows - 1;
+    space->rows                       = STORE_ROW_CELLS + SPACE_SIZES + 1;
+    space->block_row                  = space->rows - 1;
     space->row[space->block_row].size = space->block_size;
 }
 
@@ -462,7 +468,8 @@ static bool space_map(store_t *space, int fd, store_error_t *err)
     memset(&head, 0, sizeof head);
     got = pread(fd, &head, offsetof(store_header_t, parts), 0);
     if (got < 0 || fstat(fd, &st) != 0) return space_fail(err, STORE_E_SYSTEM, errno, space->path, "cannot be read");
-    if (!S_ISREG(st.st_mode) || got < (ssize_t)sizeof(uint64_t)) return space_fail(err, STORE_E_INVALID, 0, space->path, "is not a namespace of IPC::Shm");
+    if (!S_ISREG(st.st_mode) || got < (ssize_t)sizeof(uint64_t))
+        return space_fail(err, STORE_E_INVALID, 0, space->path, "is not a namespace of IPC::Shm");
     if (!space_check_header(space, &head, (uint64_t)st.st_size, err)) return false;
     /* Where address space is scarce (a limit, an emulator), the beginning has to do. */
     do base = mmap(NULL, head.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
@@ -508,7 +515,7 @@ void space_unlink(store_t *space)
 static store_t *space_attach(const char *path, const char *file, bool *again, store_error_t *err)
 {
     store_t *space = NULL;
-    int      fd = open(file, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    int      fd    = open(file, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
     *again = fd < 0 && errno == ENOENT;
     if (fd < 0) {
@@ -521,7 +528,8 @@ static store_t *space_attach(const char *path, const char *file, bool *again, st
         space_unmap(space);
         space = NULL;
     }
-    else if (__atomic_load_n(&space->header->closed, __ATOMIC_ACQUIRE) != 0 || !space_same_file(fd, file)) { /* acquire: store_remove_all() */
+    else if (__atomic_load_n(&space->header->closed, __ATOMIC_ACQUIRE) != 0
+             || !space_same_file(fd, file)) { /* acquire: store_remove_all() */
         space_unlink(space);
         space_unmap(space);
         space  = NULL;

@@ -36,8 +36,8 @@ bool store_is_at(store_t *store, const char *path)
     char        file[4096];
     struct stat st;
     int         saved = errno;
-    bool        same  = snprintf(file, sizeof file, "%s/namespace", path) < (int)sizeof file && stat(file, &st) == 0 && (uint64_t)st.st_ino == store->inode
-                && (uint64_t)st.st_dev == store->device;
+    bool        same  = snprintf(file, sizeof file, "%s/namespace", path) < (int)sizeof file && stat(file, &st) == 0
+                && (uint64_t)st.st_ino == store->inode && (uint64_t)st.st_dev == store->device;
     errno = saved;
     return same;
 }
@@ -103,7 +103,7 @@ const char *store_path(const store_t *store)
 
 static bool names_ref(store_t *store, store_ref_t *ref)
 {
-    uint64_t names = __atomic_load_n(&store->header->names, __ATOMIC_ACQUIRE);
+    uint64_t names  = __atomic_load_n(&store->header->names, __ATOMIC_ACQUIRE);
     ref->slot       = (uint32_t)names - 1;
     ref->generation = (uint32_t)(names >> 32);
     ref->type       = STORE_HASH;
@@ -115,12 +115,12 @@ static bool names_ref(store_t *store, store_ref_t *ref)
  * and then it is nobody's; a death in between is made good by recovery. */
 static bool names_have(store_t *store, store_ref_t *ref, store_error_t *err)
 {
-    uint64_t       none = 0;
-    store_link_t   link;
+    uint64_t     none = 0;
+    store_link_t link;
     if (names_ref(store, ref)) return true;
     if ((link = record_new(store, STORE_HASH, UINT64_C(1) << 32, ref, err)) == 0) return false;
-    if (__atomic_compare_exchange_n(&store->header->names, &none, (uint64_t)ref->generation << 32 | (ref->slot + 1), false, __ATOMIC_ACQ_REL,
-                                    __ATOMIC_ACQUIRE))
+    if (__atomic_compare_exchange_n(&store->header->names, &none, (uint64_t)ref->generation << 32 | (ref->slot + 1), false,
+                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         row_disown(store, link);
     else
         row_free(store, link);
@@ -192,10 +192,10 @@ static store_var_t *names_attach(store_var_t *names, const store_key_t *key, con
 
 store_var_t *store_declare(store_t *store, uint32_t type, const char *name, size_t length, bool create, store_error_t *err)
 {
-    store_ref_t  ref;
-    store_var_t  names, *var = NULL;
-    store_key_t  key;
-    int          code, tries;
+    store_ref_t ref;
+    store_var_t names, *var = NULL;
+    store_key_t key;
+    int         code, tries;
 
     if (length == 0 || length > STORE_NAME_MAX) {
         names_fail(store, create ? STORE_E_ARGUMENT : STORE_ABSENT, err);
@@ -210,7 +210,8 @@ store_var_t *store_declare(store_t *store, uint32_t type, const char *name, size
             break;
         }
         code = names_get(&names, &key, &ref);
-        if (code == STORE_OK) var = names_attach(&names, &key, &ref, type, &code);
+        if (code == STORE_OK)
+            var = names_attach(&names, &key, &ref, type, &code);
         else if (code == STORE_ABSENT && create) {
             if ((var = store_new(store, type, err)) == NULL) return NULL;
             code = names_add(&names, &key, var);
@@ -284,7 +285,7 @@ typedef struct store_removal {
 /* It is removed for those who have it. One that stays locked goes with the last of them. */
 static void remove_variable(store_t *store, store_link_t link, void *context)
 {
-    const store_removal_t *removal = (const store_removal_t *)context;
+    const store_removal_t *removal  = (const store_removal_t *)context;
     int64_t                deadline = store_deadline(removal->patience_ns);
     store_ref_t            ref;
     store_var_t            var;
@@ -374,7 +375,7 @@ void store_stats(store_t *store, store_stats_t *stats)
     snprintf(file, sizeof file, "%s/namespace", store->path);
     if (stat(file, &st) == 0) stats->bytes_reserved = (uint64_t)st.st_blocks * 512;
     stats->bytes_total = stats->bytes_reserved + (statvfs(store->path, &fs) == 0 ? (uint64_t)fs.f_bavail * fs.f_frsize : 0);
-    errno = saved;
+    errno              = saved;
 }
 
 /* The PIDs of those who use a variable, or read-lock it. */
@@ -457,8 +458,10 @@ static void list_count(store_t *store, store_record_t *record, const store_sight
     store_var_t var;
     handle_internal(&var, store, &one->ref);
     var.is_glance = true;
-    one->bytes  = sizeof(store_record_t);
-    one->blocks = one->ref.type == STORE_HASH ? hash_pages(store, record) : one->ref.type == STORE_ARRAY ? array_pages(store, &sight->state) : 0;
+    one->bytes    = sizeof(store_record_t);
+    one->blocks   = one->ref.type == STORE_HASH    ? hash_pages(store, record)
+                    : one->ref.type == STORE_ARRAY ? array_pages(store, &sight->state)
+                                                   : 0;
     if (one->ref.type != STORE_SCALAR) hash_each(&var, sight, list_count_cell, one);
     if (one->ref.type == STORE_ARRAY) array_each(&var, sight, list_count_cell, one);
     if (one->ref.type == STORE_SCALAR) list_count_cell(store, sight->state.root, cell_at(store, sight->state.root), one);

@@ -178,10 +178,10 @@ void ref_destroy(store_t *space, store_doomed_t *doomed)
 bool record_pin(store_t *space, store_link_t link, store_ref_t *ref)
 {
     const store_record_t *record = (const store_record_t *)row_ptr(space, link);
-    ref->slot       = row_slot(link);
-    ref->generation = STORE_LOAD(record->generation);
-    ref->type       = STORE_LOAD(record->type);
-    ref->is_text    = 0;
+    ref->slot                    = row_slot(link);
+    ref->generation              = STORE_LOAD(record->generation);
+    ref->type                    = STORE_LOAD(record->type);
+    ref->is_text                 = 0;
     return ref->generation != 0 && ref->type >= STORE_SCALAR && ref->type <= STORE_HASH && ref_take(space, ref);
 }
 
@@ -258,7 +258,7 @@ bool mark_lives(store_t *space, store_link_t link, store_ref_t *ref)
     if (pool == NULL) return false;
     ref->generation = __atomic_load_n(&mark->generation, __ATOMIC_SEQ_CST);
     ref->slot       = STORE_LOAD(mark->slot);
-    transit = STORE_LOAD(mark->transit);
+    transit         = STORE_LOAD(mark->transit);
     if (transit != 0) return mark_is_in_transit(space, link, mark, transit);
     owner = pool_owner_word(pool, index);
     return owner != 0 && !pool_owner_is_dead(pool, owner);
@@ -266,7 +266,7 @@ bool mark_lives(store_t *space, store_link_t link, store_ref_t *ref)
 
 static void mark_reap(store_t *space, store_link_t link, void *context)
 {
-    uint64_t      *freed = (uint64_t *)context, owner;
+    uint64_t      *freed  = (uint64_t *)context, owner;
     store_doomed_t doomed = 0;
     store_ref_t    ref;
     owner = row_owner(space, link);
@@ -286,8 +286,8 @@ uint64_t marks_reap(store_t *space)
 /* --- handles ------------------------------------------------------------------------------ */
 
 static pthread_mutex_t handles_lock = PTHREAD_MUTEX_INITIALIZER; /* of this list, of the transits, of open namespaces */
-static store_var_t    *handles;       /* all of this process */
-static bool            handles_child; /* this is a child that has marks to take */
+static store_var_t    *handles;                                  /* all of this process */
+static bool            handles_child;                            /* this is a child that has marks to take */
 
 void handles_hold(void)
 {
@@ -387,7 +387,7 @@ store_var_t *store_new(store_t *space, uint32_t type, store_error_t *err)
     }
     if ((var = handle_alloc(space, err)) == NULL) return NULL;
     handles_adopt();
-    link = record_new(space, type, 1, &ref, err);      /* one: kept from being nobody's meanwhile */
+    link = record_new(space, type, 1, &ref, err); /* one: kept from being nobody's meanwhile */
     mark = link != 0 ? mark_new(space, &ref, err) : 0;
     if (mark == 0) {
         if (link != 0) row_free(space, link);
@@ -471,7 +471,8 @@ store_var_t *store_glance(store_t *space, const store_ref_t *ref, store_glance_t
     store_var_t *var = (store_var_t *)(void *)glance;
     handle_fill(var, space, ref, 0);
     var->is_glance = true;
-    if (var->record == NULL || STORE_LOAD(var->record->generation) != ref->generation || STORE_LOAD(var->record->type) != ref->type) return NULL;
+    if (var->record == NULL || STORE_LOAD(var->record->generation) != ref->generation || STORE_LOAD(var->record->type) != ref->type)
+        return NULL;
     return var;
 }
 

@@ -21,23 +21,23 @@ extern "C" {
 #endif
 
 struct store_var {
-    store_t        *space;
-    store_record_t *record;
-    store_ref_t     id;
-    store_link_t    mark; /* 0: a glance, or a child's that could not be had */
-    bool            is_glance;
-    bool            is_internal; /* this library's own, of what is there as long as the namespace */
-    bool            write_held, read_held; /* locks by name */
-    bool            open;                  /* a change is */
-    bool            changed;               /* something was done in it */
-    bool            courteous;             /* somebody waited when we last unlocked: let him go first */
-    bool            is_new_tree;           /* the draft of an array has a tree of its own */
-    bool            adopting;              /* a child that has not taken its mark yet */
-    uint64_t        seen;                  /* the serial of the last look */
-    store_link_t    child_mark;            /* between the halves of a fork */
-    uint64_t        mark_generation;       /* of a mark that is to be taken, and whose it is */
-    uint64_t        mark_owner;
-    struct store_var *next, **link;        /* all handles of this process */
+    store_t          *space;
+    store_record_t   *record;
+    store_ref_t       id;
+    store_link_t      mark; /* 0: a glance, or a child's that could not be had */
+    bool              is_glance;
+    bool              is_internal;           /* this library's own, of what is there as long as the namespace */
+    bool              write_held, read_held; /* locks by name */
+    bool              open;                  /* a change is */
+    bool              changed;               /* something was done in it */
+    bool              courteous;             /* somebody waited when we last unlocked: let him go first */
+    bool              is_new_tree;           /* the draft of an array has a tree of its own */
+    bool              adopting;              /* a child that has not taken its mark yet */
+    uint64_t          seen;                  /* the serial of the last look */
+    store_link_t      child_mark;            /* between the halves of a fork */
+    uint64_t          mark_generation;       /* of a mark that is to be taken, and whose it is */
+    uint64_t          mark_owner;
+    struct store_var *next, **link; /* all handles of this process */
 };
 
 POOL_STATIC_ASSERT(sizeof(struct store_var) <= sizeof(store_glance_t), "a glance holds a handle");

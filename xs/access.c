@@ -74,12 +74,12 @@ void shm_end(pTHX_ shm_var_t *var, int code)
 }
 
 /* One call of store/ that is a change of its own, or part of that of the operator. */
-#define SHM_CHANGE(var, code, operation)                                                                                              \
-    do {                                                                                                                              \
-        if (SHM_UNLIKELY((var)->armed)) shm_begin(aTHX_(var));                                                                        \
-        SHM_UNINTERRUPTED(var, code, operation);                                                                                      \
-        if (SHM_UNLIKELY((code) != STORE_OK)) shm_fail(aTHX_(var), code, "store");                                                     \
-        shm_tend(aTHX);                                                                                                                \
+#define SHM_CHANGE(var, code, operation)                                           \
+    do {                                                                           \
+        if (SHM_UNLIKELY((var)->armed)) shm_begin(aTHX_(var));                     \
+        SHM_UNINTERRUPTED(var, code, operation);                                   \
+        if (SHM_UNLIKELY((code) != STORE_OK)) shm_fail(aTHX_(var), code, "store"); \
+        shm_tend(aTHX);                                                            \
     } while (0)
 
 /* --- looks at one value --------------------------------------------------------------- */
@@ -481,8 +481,10 @@ SV *shm_sum(pTHX_ SV *value, SV *delta)
     sv_setsv(a, SvOK(value) ? value : sv_2mortal(newSViv(0)));
     (void)SvIV(a);
     (void)SvIV(b);
-    if (SvIOK(a) && SvIOK(b) && !SvIsUV(a) && !SvIsUV(b) && !__builtin_add_overflow(SvIVX(a), SvIVX(b), &sum)) return sv_2mortal(newSViv(sum));
-    if (SvIOK(a) && SvIOK(b) && (SvIsUV(a) || SvIVX(a) >= 0) && (SvIsUV(b) || SvIVX(b) >= 0) && !__builtin_add_overflow(SvUVX(a), SvUVX(b), &usum))
+    if (SvIOK(a) && SvIOK(b) && !SvIsUV(a) && !SvIsUV(b) && !__builtin_add_overflow(SvIVX(a), SvIVX(b), &sum))
+        return sv_2mortal(newSViv(sum));
+    if (SvIOK(a) && SvIOK(b) && (SvIsUV(a) || SvIVX(a) >= 0) && (SvIsUV(b) || SvIVX(b) >= 0)
+        && !__builtin_add_overflow(SvUVX(a), SvUVX(b), &usum))
         return sv_2mortal(newSVuv(usum));
     return sv_2mortal(newSVnv(SvNV(a) + SvNV(b)));
 }
@@ -522,7 +524,7 @@ static void shm_vivify(pTHX_ shm_var_t *var, const shm_place_t *place, SV *sv)
     code = shm_get(var, place, &found, NULL);
     if (code == STORE_ABSENT || (code == STORE_OK && found.kind == STORE_UNDEF)) {
         code = place->key != NULL         ? store_hash_put(var->var, place->key, &value, 0)
-             : var->type == STORE_ARRAY   ? store_array_put(var->var, place->index, &value)
+               : var->type == STORE_ARRAY ? store_array_put(var->var, place->index, &value)
                                           : store_scalar_put(var->var, &value);
         shm_end(aTHX_ var, code);
         return;
@@ -568,7 +570,7 @@ static int shm_magic_set(pTHX_ SV *sv, MAGIC *mg)
     shm_place_t place = { NULL, (uint64_t)mg->mg_len };
     if (SHM_UNLIKELY(var == NULL)) return PL_vtbl_packelem.svt_set(aTHX_ sv, mg);
     if (SHM_UNLIKELY(shm_vivifies(aTHX_ sv))) {
-        if (var->type == STORE_ARRAY) shm_check_index(aTHX_ (IV)mg->mg_len);
+        if (var->type == STORE_ARRAY) shm_check_index(aTHX_(IV) mg->mg_len);
         if (var->type == STORE_HASH) {
             key       = shm_store_key(aTHX_ var->store, shm_key(aTHX_(SV *)(void *) mg->mg_ptr));
             place.key = &key;
@@ -604,7 +606,6 @@ static int shm_alias_get(pTHX_ SV *sv, MAGIC *mg)
     return 0;
 }
 static MGVTBL shm_alias_vtbl = { shm_alias_get, shm_magic_set, 0, 0, 0, 0, 0, 0 };
-
 
 void shm_make_alias(pTHX_ SV *sv, SV *object, SV *key, IV index)
 {

@@ -45,18 +45,18 @@ typedef struct shm_var {
     store_t        *store; /* kept open */
     store_ref_t     id;
     uint32_t        type;
-    uint32_t        armed;        /* an operator works on it: its changes are one */
-    bool            kept;         /* its container is, see object.c */
+    uint32_t        armed;             /* an operator works on it: its changes are one */
+    bool            kept;              /* its container is, see object.c */
     bool            fetched, iterated; /* its container was made for a fetch; is kept while it is gone through */
-    SV             *object;       /* not counted */
-    HV             *stash;        /* of its class, as far as known; not counted */
-    SV             *container;    /* the tied variable, not counted; NULL: unknown or gone */
-    HV             *blessed;      /* the class that a stored reference last named; not counted */
-    char           *name;         /* sigil and full name, or NULL: anonymous */
-    void           *perl;         /* the interpreter */
-    SV             *value;        /* scalars: what was fetched last, */
-    uint64_t        serial;       /* and with which serial */
-    struct shm_var *next, **link; /* in the table of handles */
+    SV             *object;            /* not counted */
+    HV             *stash;             /* of its class, as far as known; not counted */
+    SV             *container;         /* the tied variable, not counted; NULL: unknown or gone */
+    HV             *blessed;           /* the class that a stored reference last named; not counted */
+    char           *name;              /* sigil and full name, or NULL: anonymous */
+    void           *perl;              /* the interpreter */
+    SV             *value;             /* scalars: what was fetched last, */
+    uint64_t        serial;            /* and with which serial */
+    struct shm_var *next, **link;      /* in the table of handles */
 } shm_var_t;
 
 /* The interpreter, where there can be several; and whether this thread is one of perl's,

@@ -123,7 +123,7 @@ subtest 'install' => sub {
     my @files = files_in($root);
     for my $file (grep {/\.(?:pm|pod)$/} map {s{^lib/}{}r} grep {m{^lib/}} files_in('.')) {
         is scalar(grep {m{/\Q$file\E$}} @files), 1, $file;
-        my $page = $file =~ s{/}{::}gr =~ s/\.\w+$//r;
+        my $page  = $file =~ s{/}{::}gr =~ s/\.\w+$//r;
         my $pages = $page =~ /::(?:Tool|Internals|Engine::.*)(?:::|\z)/ ? 0 : 1;    # what is inside has none
         is scalar(grep {m{/man3/\Q$page\E\.\w+$}} @files), $pages, "$page: pages of the manual";
     }

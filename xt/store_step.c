@@ -86,7 +86,7 @@ static bool protect_mappings(victim_t *victim)
         if (victim->mappings == MOST_MAPPINGS) return false;
         victim->mapping[victim->mappings].start  = start;
         victim->mapping[victim->mappings].length = end - start;
-        ok = protect(victim, victim->mappings++, PROT_READ);
+        ok                                       = protect(victim, victim->mappings++, PROT_READ);
     }
     fclose(maps);
     return ok && victim->mappings > 0;
@@ -116,7 +116,8 @@ static bool pass_fault(victim_t *victim)
     if (ptrace(PTRACE_GETSIGINFO, victim->pid, 0, &info) != 0) return false;
     if ((i = mapping_of(victim, (unsigned long)info.si_addr)) < 0) return false;
     look_around(victim, (unsigned long)info.si_addr, before);
-    if (!protect(victim, (unsigned)i, PROT_READ | PROT_WRITE) || !step_once(victim->pid, &status) || WSTOPSIG(status) != SIGTRAP) return false;
+    if (!protect(victim, (unsigned)i, PROT_READ | PROT_WRITE) || !step_once(victim->pid, &status) || WSTOPSIG(status) != SIGTRAP)
+        return false;
     look_around(victim, (unsigned long)info.si_addr, after);
     if (memcmp(before, after, AROUND) != 0) victim->stores++;
     return protect(victim, (unsigned)i, PROT_READ);
@@ -249,19 +250,58 @@ static void put_one(world_t *w, int i, uint64_t length)
 
 /* --- what is done ------------------------------------------------------------------------ */
 
-static void p_none(world_t *w) { (void)w; }
-static void p_few(world_t *w) { fill_hash(w, 0, 5, 20); }
-static void p_long(world_t *w) { fill_hash(w, 0, 3, 1200); }
-static void p_8(world_t *w) { fill_hash(w, 0, 8, 10); }
-static void p_16(world_t *w) { fill_hash(w, 0, 16, 10); }
-static void p_64(world_t *w) { fill_hash(w, 0, 64, 10); }
-static void p_256(world_t *w) { fill_hash(w, 0, 256, 10); }
-static void p_1024(world_t *w) { fill_hash(w, 0, 1024, 10); }
-static void p_2048(world_t *w) { fill_hash(w, 0, 2048, 10); }
-static void o_put_new(world_t *w) { put_one(w, 5000, 30); }
-static void o_put_long(world_t *w) { put_one(w, 5000, 1200); }
-static void o_overwrite(world_t *w) { put_one(w, 2, 25); }
-static void o_clear(world_t *w) { MUST(store_hash_clear(w->hash)); }
+static void p_none(world_t *w)
+{
+    (void)w;
+}
+static void p_few(world_t *w)
+{
+    fill_hash(w, 0, 5, 20);
+}
+static void p_long(world_t *w)
+{
+    fill_hash(w, 0, 3, 1200);
+}
+static void p_8(world_t *w)
+{
+    fill_hash(w, 0, 8, 10);
+}
+static void p_16(world_t *w)
+{
+    fill_hash(w, 0, 16, 10);
+}
+static void p_64(world_t *w)
+{
+    fill_hash(w, 0, 64, 10);
+}
+static void p_256(world_t *w)
+{
+    fill_hash(w, 0, 256, 10);
+}
+static void p_1024(world_t *w)
+{
+    fill_hash(w, 0, 1024, 10);
+}
+static void p_2048(world_t *w)
+{
+    fill_hash(w, 0, 2048, 10);
+}
+static void o_put_new(world_t *w)
+{
+    put_one(w, 5000, 30);
+}
+static void o_put_long(world_t *w)
+{
+    put_one(w, 5000, 1200);
+}
+static void o_overwrite(world_t *w)
+{
+    put_one(w, 2, 25);
+}
+static void o_clear(world_t *w)
+{
+    MUST(store_hash_clear(w->hash));
+}
 
 static void o_delete(world_t *w)
 {
@@ -322,7 +362,10 @@ static void o_forget_nested(world_t *w)
     MUST(store_hash_delete(w->hash, &key));
 }
 
-static void o_refer(world_t *w) { MUST(put_ref(w->hash, "other", w->other)); }
+static void o_refer(world_t *w)
+{
+    MUST(put_ref(w->hash, "other", w->other));
+}
 
 static void p_refer(world_t *w)
 {
@@ -330,7 +373,10 @@ static void p_refer(world_t *w)
     o_refer(w);
 }
 
-static void o_refer_elsewhere(world_t *w) { MUST(put_ref(w->hash, "other", w->scalar)); }
+static void o_refer_elsewhere(world_t *w)
+{
+    MUST(put_ref(w->hash, "other", w->scalar));
+}
 
 static void p_expired(world_t *w)
 {
@@ -350,17 +396,32 @@ static void o_sweep(world_t *w)
     MUST(store_hash_sweep(w->hash, &freed));
 }
 
-static void o_limit(world_t *w) { MUST(store_hash_limit(w->hash, 5)); }
+static void o_limit(world_t *w)
+{
+    MUST(store_hash_limit(w->hash, 5));
+}
 static void p_limited(world_t *w)
 {
     fill_hash(w, 0, 5, 20);
     MUST(store_hash_limit(w->hash, 5));
 }
 
-static void p_a5(world_t *w) { fill_array(w, 5); }
-static void p_a16(world_t *w) { fill_array(w, 16); }
-static void p_a1024(world_t *w) { fill_array(w, 1024); }
-static void o_push(world_t *w) { MUST(array_push(w->array, 77)); }
+static void p_a5(world_t *w)
+{
+    fill_array(w, 5);
+}
+static void p_a16(world_t *w)
+{
+    fill_array(w, 16);
+}
+static void p_a1024(world_t *w)
+{
+    fill_array(w, 1024);
+}
+static void o_push(world_t *w)
+{
+    MUST(array_push(w->array, 77));
+}
 
 static void change_array(world_t *w, uint64_t offset, uint64_t length, uint64_t count)
 {
@@ -375,16 +436,46 @@ static uint64_t size_of(world_t *w)
     return size;
 }
 
-static void o_pop(world_t *w) { change_array(w, size_of(w) - 1, 1, 0); }
-static void o_shift(world_t *w) { change_array(w, 0, 1, 0); }
-static void o_unshift(world_t *w) { change_array(w, 0, 0, 2); }
-static void o_insert(world_t *w) { change_array(w, 2, 0, 3); }
-static void o_cut(world_t *w) { change_array(w, 1, 2, 0); }
-static void o_replace(world_t *w) { change_array(w, 1, 2, 2); }
-static void o_resize_up(world_t *w) { MUST(store_array_resize(w->array, 40)); }
-static void o_resize_down(world_t *w) { MUST(store_array_resize(w->array, 2)); }
-static void o_empty(world_t *w) { MUST(store_array_resize(w->array, 0)); }
-static void o_array_delete(world_t *w) { MUST(store_array_delete(w->array, 2)); }
+static void o_pop(world_t *w)
+{
+    change_array(w, size_of(w) - 1, 1, 0);
+}
+static void o_shift(world_t *w)
+{
+    change_array(w, 0, 1, 0);
+}
+static void o_unshift(world_t *w)
+{
+    change_array(w, 0, 0, 2);
+}
+static void o_insert(world_t *w)
+{
+    change_array(w, 2, 0, 3);
+}
+static void o_cut(world_t *w)
+{
+    change_array(w, 1, 2, 0);
+}
+static void o_replace(world_t *w)
+{
+    change_array(w, 1, 2, 2);
+}
+static void o_resize_up(world_t *w)
+{
+    MUST(store_array_resize(w->array, 40));
+}
+static void o_resize_down(world_t *w)
+{
+    MUST(store_array_resize(w->array, 2));
+}
+static void o_empty(world_t *w)
+{
+    MUST(store_array_resize(w->array, 0));
+}
+static void o_array_delete(world_t *w)
+{
+    MUST(store_array_delete(w->array, 2));
+}
 
 static void o_array_put(world_t *w)
 {
@@ -441,10 +532,22 @@ static void put_scalar(world_t *w, uint64_t length)
     MUST(store_scalar_put(w->scalar, &value));
 }
 
-static void p_scalar(world_t *w) { put_scalar(w, 200); }
-static void o_scalar_int(world_t *w) { put_scalar(w, 0); }
-static void o_scalar_text(world_t *w) { put_scalar(w, 300); }
-static void o_scalar_long(world_t *w) { put_scalar(w, 1500); }
+static void p_scalar(world_t *w)
+{
+    put_scalar(w, 200);
+}
+static void o_scalar_int(world_t *w)
+{
+    put_scalar(w, 0);
+}
+static void o_scalar_text(world_t *w)
+{
+    put_scalar(w, 300);
+}
+static void o_scalar_long(world_t *w)
+{
+    put_scalar(w, 1500);
+}
 
 static void o_attach(world_t *w)
 {
@@ -459,7 +562,10 @@ static void o_new(world_t *w)
     store_release(one);
 }
 
-static void o_declare(world_t *w) { store_release(var_named(w->store, STORE_ARRAY, "@new")); }
+static void o_declare(world_t *w)
+{
+    store_release(var_named(w->store, STORE_ARRAY, "@new"));
+}
 static void o_write_lock(world_t *w)
 {
     MUST(store_lock_write(w->hash, STORE_FOREVER, NULL));
@@ -521,7 +627,10 @@ static void p_ring(world_t *w)
     store_release(b);
 }
 
-static void o_recover(world_t *w) { store_recover(w->store); }
+static void o_recover(world_t *w)
+{
+    store_recover(w->store);
+}
 
 static const operation_t operations[] = {
     { "put of a new key", p_few, o_put_new, false },
@@ -615,7 +724,7 @@ static uint64_t digest_value(store_t *store, const store_value_t *value, int dep
 static uint64_t digest(store_t *store, store_var_t *var, int depth)
 {
     store_look_t look;
-    uint64_t     h = 17, i;
+    uint64_t     h    = 17, i;
     int          code = AGAIN(store_look(var, true, &look));
     if (code != STORE_OK) return 0;
     for (i = 0; i < look.count; i++) {
@@ -649,7 +758,7 @@ static void world_make(world_t *w)
 {
     store_options_t options = { 0, 512, false, false }; /* long values are not so long */
     memset(w, 0, sizeof *w);
-    w->store  = space_new_with("world", &options);
+    w->store = space_new_with("world", &options);
     store_release(var_named(w->store, STORE_HASH, "%first"));
     w->hash   = var_new(w->store, STORE_HASH);
     w->array  = var_new(w->store, STORE_ARRAY);
@@ -678,7 +787,9 @@ static bool world_end(world_t *w, bool recover)
     if (recover) store_recover(w->store); /* counts that a death left too large */
     stats = space_stats(w->store);
     clean = stats.variables == 1 && stats.blocks == 0 && stats.attachments == 0;
-    if (!clean) printf("# left: %" PRIu64 " variables, %" PRIu64 " blocks, %" PRIu64 " attachments\n", stats.variables, stats.blocks, stats.attachments);
+    if (!clean)
+        printf("# left: %" PRIu64 " variables, %" PRIu64 " blocks, %" PRIu64 " attachments\n", stats.variables, stats.blocks,
+               stats.attachments);
     store_remove_all(w->store, 0);
     store_close(w->store);
     return clean;
@@ -761,7 +872,7 @@ static void kill_at(const operation_t *operation, unsigned long k, uint64_t befo
     world_t   w;
     victim_t  victim;
     siginfo_t info;
-    uint64_t  first = 0, then;
+    uint64_t  first  = 0, then;
     bool      zombie = k % 2 == 0;
     world_make(&w);
     operation->prepare(&w);

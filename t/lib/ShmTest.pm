@@ -14,7 +14,7 @@ our $dir;
 BEGIN {
     my @where = -w '/dev/shm' ? (DIR => '/dev/shm') : (TMPDIR => 1);    # where namespaces are meant to be
     $dir                    = File::Temp::tempdir('ipc-shm-test-XXXXXX', @where, CLEANUP => 1) . '/namespace';
-    $dir                    = "$ENV{SHM_TEST_SERVER}?prefix=test-$$" if $ENV{SHM_TEST_SERVER};                        # see t/redis/vars.t
+    $dir                    = "$ENV{SHM_TEST_SERVER}?prefix=test-$$" if $ENV{SHM_TEST_SERVER};                   # see t/redis/vars.t
     $ENV{IPC_SHM_NAMESPACE} = $dir;
 }
 

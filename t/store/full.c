@@ -57,8 +57,10 @@ int main(void)
     (void)fill(spare != NULL ? hash : NULL, 10, &wrong);
     ok(!wrong, "short values are refused in the end, too");
     value = store_text(name, 20, false);
-    ok(store_scalar_put(spare, &value) == STORE_E_NOSPC || store_scalar_get(spare, &got, NULL) == STORE_MORE, "so are others, or they are stored");
-    ok(store_array_splice(array, 0, 100, NULL, 0) == STORE_OK && store_array_size(array, &size) == STORE_OK && size == 1900, "shift needs no room");
+    ok(store_scalar_put(spare, &value) == STORE_E_NOSPC || store_scalar_get(spare, &got, NULL) == STORE_MORE,
+       "so are others, or they are stored");
+    ok(store_array_splice(array, 0, 100, NULL, 0) == STORE_OK && store_array_size(array, &size) == STORE_OK && size == 1900,
+       "shift needs no room");
     MUST(store_array_resize(array, 1000));
     key = key_number(store, name, 7);
     ok(store_hash_delete(hash, &key) == STORE_OK, "delete needs no room");

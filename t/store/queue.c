@@ -79,7 +79,7 @@ static void alone(void)
 {
     store_reservation_t one = { store_me(store), 5, 0 }, two = one;
     store_value_t       value = store_int(7), got;
-    pile_t              pile = { { { 0, 0, 0 } }, 0 };
+    pile_t              pile  = { { { 0, 0, 0 } }, 0 };
     store_look_t        look;
     uint64_t            size;
     ok(store_queue_keep(queue, &one, &value) == STORE_E_ARGUMENT, "outside of a change nothing is reserved");

@@ -6,17 +6,18 @@
 #define THREADS 4
 #define EACH    ROUNDS(4000)
 
-static store_t *store;
+static store_t     *store;
 static store_var_t *shared_hash, *shared_array, *shared_scalar;
 
 static void *work(void *argument)
 {
-    store_error_t  err;
-    store_var_t   *hash = store_clone(shared_hash, &err), *array = store_clone(shared_array, &err), *scalar = store_clone(shared_scalar, &err);
+    store_error_t err;
+    store_var_t  *hash = store_clone(shared_hash, &err), *array = store_clone(shared_array, &err),
+                *scalar = store_clone(shared_scalar, &err);
     char           name[32], text[200];
     store_buffer_t buffer = { text, sizeof text };
     store_value_t  value;
-    int64_t        me = *(const int *)argument, i;
+    int64_t        me    = *(const int *)argument, i;
     bool           right = hash != NULL && array != NULL && scalar != NULL;
     for (i = 0; right && i < EACH; i++) {
         store_key_t  key = key_number(store, name, i % 100 * THREADS + me);
@@ -60,7 +61,7 @@ int main(void)
     store_stats_t before, after;
     store_value_t zero = store_int(0), sum;
     test_begin();
-    store         = space_new("threads");
+    store = space_new("threads");
     store_release(var_named(store, STORE_HASH, "%first"));
     before        = space_stats(store);
     shared_hash   = var_new(store, STORE_HASH);

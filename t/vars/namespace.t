@@ -139,6 +139,7 @@ SKIP: {
         close $f;
         return;
     }
+
     sub find {
         my ($file, $bytes) = @_;
         open my $f, '<', $file or die $!;

@@ -44,8 +44,9 @@ sub _fill {
     if    ($object->isa('IPC::Shm::Hash')) { $copy->{$_} = _value($work, $all->{$_}) for keys %$all }
     elsif ($object->isa('IPC::Shm::Array')) {
         @$copy = map { _value($work, $_) } @$all;
+    } else {
+        $$copy = _value($work, $all);
     }
-    else { $$copy = _value($work, $all) }
     return;
 }
 

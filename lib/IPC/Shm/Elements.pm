@@ -33,7 +33,8 @@ sub _check {
     my $places = _places($self);
     return if $given == $places + $more;
     my $what = $self->isa('IPC::Shm::Array') ? 'an index' : 'a key';
-    Carp::croak("$name takes " . ($places ? "$what and " : '') . ($more == 2 ? 'an old and a new value' : $name eq 'update' ? 'a sub' : 'a value'));
+    Carp::croak(
+        "$name takes " . ($places ? "$what and " : '') . ($more == 2 ? 'an old and a new value' : $name eq 'update' ? 'a sub' : 'a value'));
     return;
 }
 
@@ -68,10 +69,10 @@ sub _is_same {
 
 sub _replace {
     my ($self, @place) = @_;
-    my ($old,  $new)   = splice @place, -2;
+    my ($old, $new) = splice @place, -2;
     my $change = $self->_one_change;
-    if   (defined $old) { return !!0 if !_is_same(scalar $self->FETCH(@place), $old) }
-    else                { return !!0 if _exists($self, @place) }
+    if (defined $old) { return !!0 if !_is_same(scalar $self->FETCH(@place), $old) }
+    else              { return !!0 if _exists($self, @place) }
     $self->_keep_expiry(@place, $new);
     $change->commit;
     return 1;
