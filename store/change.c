@@ -236,7 +236,7 @@ bool store_is_unchanged(const store_var_t *var, uint64_t serial)
 {
     const store_record_t *record = var->record;
     if (__atomic_load_n(&record->serial, __ATOMIC_ACQUIRE) != serial || var->open || var->adopting) return false;
-    return (__atomic_load_n(&record->exclusive, __ATOMIC_ACQUIRE) == 0 || var->write_held)
+    return (!lock_is_exclusive(record) || var->write_held)
            && STORE_LOAD(record->generation) == var->id.generation;
 }
 
@@ -257,14 +257,14 @@ int look_begin(store_var_t *var, store_sight_t *sight)
         return STORE_OK;
     }
     for (;;) {
-        uint64_t exclusive;
+        bool exclusive;
         sight->retired = __atomic_load_n(&record->retired, __ATOMIC_ACQUIRE);
         sight->serial  = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE); /* pairs with change_publish() */
         change_copy_state(&sight->state, &record->state[sight->serial & 1]);
-        exclusive = __atomic_load_n(&record->exclusive, __ATOMIC_ACQUIRE); /* pairs with store_lock_write() */
+        exclusive = lock_is_exclusive(record);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (POOL_UNLIKELY(STORE_LOAD(record->serial) != sight->serial)) continue;
-        if (POOL_UNLIKELY(exclusive != 0 && !var->write_held)) {
+        if (POOL_UNLIKELY(exclusive && !var->write_held)) {
             int code = lock_await_readable(var, STORE_FOREVER);
             if (code != STORE_OK) return code;
             continue;

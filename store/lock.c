@@ -357,12 +357,7 @@ int lock_await_readable(store_var_t *var, int64_t deadline_ns)
 {
     int code = POOL_FULL;
     while (code == POOL_FULL) {
-        if (__atomic_load_n(&var->record->exclusive, __ATOMIC_SEQ_CST) == 0) return STORE_OK;
-        if (pool_lock_try(&var->record->lock, space_me(var->space))) { /* nobody has it: it is a mistake */
-            __atomic_store_n(&var->record->exclusive, 0, __ATOMIC_SEQ_CST);
-            pool_lock_release(&var->record->lock);
-            return STORE_OK;
-        }
+        if (!lock_is_exclusive(var->record)) return STORE_OK;
         code = lock_await_free(var, deadline_ns);
     }
     return code;

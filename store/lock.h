@@ -39,6 +39,14 @@ void lock_leave(store_var_t *var);
 /* Become the writer if nobody is and nobody reads; dead writers are replaced. */
 bool lock_try(store_var_t *var);
 
+/* Has somebody the write lock by name? What `exclusive` says of another than the holder is left
+ * from a dead one: an heir that is stopped before it sets it back keeps nobody from reading. */
+static inline bool lock_is_exclusive(const store_record_t *record)
+{
+    uint64_t owner = __atomic_load_n(&record->exclusive, __ATOMIC_SEQ_CST); /* pairs with store_lock_write() */
+    return POOL_UNLIKELY(owner != 0) && __atomic_load_n(&record->lock.holder, __ATOMIC_SEQ_CST) == owner;
+}
+
 /* Wait, as a reader, until nobody else has the write lock by name. */
 int lock_await_readable(store_var_t *var, int64_t deadline_ns);
 
