@@ -526,7 +526,8 @@ static store_t *space_attach(const char *path, const char *file, bool *again, st
     if ((space = (store_t *)calloc(1, sizeof *space)) == NULL || (space->path = strdup(path)) == NULL || !space_map(space, fd, err)) {
         if (space == NULL || space->path == NULL) space_fail(err, STORE_E_SYSTEM, ENOMEM, path, "cannot be opened");
         space_unmap(space);
-        space = NULL;
+        space  = NULL;
+        *again = !space_same_file(fd, file); /* it was removed before we had all of it */
     }
     else if (__atomic_load_n(&space->header->closed, __ATOMIC_ACQUIRE) != 0
              || !space_same_file(fd, file)) { /* acquire: store_remove_all() */
