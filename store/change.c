@@ -236,8 +236,7 @@ bool store_is_unchanged(const store_var_t *var, uint64_t serial)
 {
     const store_record_t *record = var->record;
     if (__atomic_load_n(&record->serial, __ATOMIC_ACQUIRE) != serial || var->open || var->adopting) return false;
-    return (!lock_is_exclusive(record) || var->write_held)
-           && STORE_LOAD(record->generation) == var->id.generation;
+    return (!lock_is_exclusive(record) || var->write_held) && STORE_LOAD(record->generation) == var->id.generation;
 }
 
 int look_lock(store_var_t *var, bool *own)
