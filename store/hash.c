@@ -405,6 +405,7 @@ void hash_unlink(store_t *space, store_record_t *record, store_link_t link, cons
     uint32_t      steps;
     for (steps = 0; place != NULL && *place != 0 && steps < HASH_TOO_LONG; steps++) {
         store_cell_t *other;
+        /* cppcheck-suppress uninitvar; it is a word of the shared memory */
         if (*place == link) {
             hash_link(place, cell->next);
             return;
