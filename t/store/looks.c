@@ -194,7 +194,7 @@ static int find_on(void)
         int           code  = STORE_OK;
         uint64_t      count;
         if (fresh == NULL) return 16;
-        for (seen = 0; code == STORE_OK;) {
+        for (seen = 0; code == STORE_OK && !__atomic_load_n(&progress[0], __ATOMIC_RELAXED);) {
             store_key_t key;
             if ((code = AGAIN(store_hash_count(fresh, &count))) != STORE_OK) break;
             if ((int64_t)count > seen) seen = (int64_t)count;
@@ -202,7 +202,6 @@ static int find_on(void)
             i   = (int64_t)dice((uint64_t)seen);
             key = key_number(store, name, i);
             if ((code = AGAIN(store_hash_get(fresh, &key, &value, NULL))) == STORE_ABSENT) return 17;
-            if (__atomic_load_n(&progress[0], __ATOMIC_RELAXED)) break;
         }
         if (code != STORE_OK && code != STORE_E_REMOVED) return 18;
         store_release(fresh);
