@@ -2843,7 +2843,7 @@ static bool pool_i_may_follow(const char *path)
 static bool pool_i_is_own(int fd)
 {
     struct stat st;
-    return fstat(fd, &st) == 0 && st.st_uid == geteuid() && st.st_nlink == 1;
+    return fstat(fd, &st) == 0 && st.st_uid == geteuid() && st.st_nlink <= 1;
 }
 
 /* Open the file, creating it where the caller gave a geometry. */
