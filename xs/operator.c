@@ -567,15 +567,57 @@ static shm_var_t *shm_assigned(pTHX_ SV *hash, SV *key)
     return shm_of_magic(aTHX_ mg);
 }
 
+/* `$h{x} = "$y z";`: the element is followed by what joins the strings, which assigns, too. `last`:
+ * the last of the strings. Nothing of the user's may run between: it might change the key. */
+#ifdef OPpMULTICONCAT_APPEND
+static bool shm_is_joined(pTHX_ SV **last)
+{
+    const OP *next = PL_op->op_next;
+    SSize_t   count;
+    if (next == NULL || next->op_type != OP_MULTICONCAT || next->op_ppaddr != PL_ppaddr[OP_MULTICONCAT]
+        || (next->op_flags & OPf_STACKED) == 0 || (next->op_private & OPpMULTICONCAT_APPEND) != 0 || !shm_is_dropped(next) || TAINTING_get)
+        return false;
+    for (count = cUNOP_AUXx(next)->op_aux[PERL_MULTICONCAT_IX_NARGS].ssize; count > 0; count--, last--)
+        if (!SvOK(*last) || SvROK(*last) || SvGMAGICAL(*last)) return false;
+    return true;
+}
+#else
+static bool shm_is_joined(pTHX_ SV **last)
+{
+    PERL_UNUSED_CONTEXT;
+    PERL_UNUSED_VAR(last);
+    return false;
+}
+#endif
+
+/* The next operator is given a plain scalar to assign to, which is then stored. */
+static OP *shm_store_joined(pTHX_ shm_var_t *var, SV *key)
+{
+    SV *joined = sv_newmortal();
+    OP *next;
+    dSP;
+    XPUSHs(joined);
+    PUTBACK;
+    PL_op = PL_op->op_next;
+    next  = PL_op->op_ppaddr(aTHX);
+    PL_stack_sp--;
+    shm_hash_store(aTHX_ var, key, joined, 0);
+    return next;
+}
+
 static OP *shm_read_helem(pTHX)
 {
-    SV        *value = NULL;
+    SV        *value = NULL, *key;
     shm_var_t *var;
+    bool       assigned;
     if ((PL_op->op_flags & OPf_MOD) != 0 && (PL_op->op_private & (SHM_OTHER_ACCESS | OPpDEREF | OPpLVAL_DEFER)) == 0
-        && SHM_UNLIKELY(SvRMAGICAL(PL_stack_sp[-1])) && shm_is_assigned(aTHX)
+        && SHM_UNLIKELY(SvRMAGICAL(PL_stack_sp[-1])) && ((assigned = shm_is_assigned(aTHX)) || shm_is_joined(aTHX_ PL_stack_sp - 2))
         && (var = shm_assigned(aTHX_ PL_stack_sp[-1], PL_stack_sp[0])) != NULL) {
-        shm_hash_store(aTHX_ var, PL_stack_sp[0], PL_stack_sp[-2], 0);
-        PL_stack_sp -= 3;
+        key = *PL_stack_sp;
+        PL_stack_sp -= 2;
+        if (!assigned) return shm_store_joined(aTHX_ var, key);
+        shm_hash_store(aTHX_ var, key, *PL_stack_sp, 0);
+        PL_stack_sp--;
         return PL_op->op_next->op_next;
     }
     if ((PL_op->op_flags & OPf_MOD) == 0 && (PL_op->op_private & (SHM_OTHER_ACCESS | OPpDEREF)) == 0
@@ -667,10 +709,13 @@ static OP *shm_read_multideref(pTHX)
     U8             how   = PL_op->op_private;
     SV            *value = NULL, *key;
     shm_var_t     *var;
+    bool           assigned;
 
     if ((PL_op->op_flags & OPf_MOD) != 0
-        && (how & (SHM_OTHER_ACCESS | OPpMULTIDEREF_DELETE | OPpMULTIDEREF_EXISTS | OPpDEREF | OPpLVAL_DEFER)) == 0 && shm_is_assigned(aTHX)
+        && (how & (SHM_OTHER_ACCESS | OPpMULTIDEREF_DELETE | OPpMULTIDEREF_EXISTS | OPpDEREF | OPpLVAL_DEFER)) == 0
+        && ((assigned = shm_is_assigned(aTHX)) || shm_is_joined(aTHX_ PL_stack_sp))
         && (var = shm_multideref_assigned(aTHX_ item, &key)) != NULL) {
+        if (!assigned) return shm_store_joined(aTHX_ var, key);
         shm_hash_store(aTHX_ var, key, *PL_stack_sp, 0);
         PL_stack_sp--;
         return PL_op->op_next->op_next;
