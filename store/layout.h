@@ -101,9 +101,9 @@ POOL_STATIC_ASSERT(offsetof(store_header_t, parts) == 128, "the table of parts b
  * is the writer's draft of s + 1. Readers that find the serial two further look again. */
 typedef struct store_state {
     store_link_t root;   /* scalars: the cell; arrays: the page of links        */
-    uint32_t     tier;   /* scalars without a cell: the kind; arrays: of `root` */
+    uint32_t     tier;   /* scalars without a cell: kind and length; arrays: of `root` */
     uint64_t     first;  /* scalars without a cell: 8 bytes; arrays: position of element 0 */
-    uint64_t     length; /* elements                                             */
+    uint64_t     length; /* scalars without a cell: 8 bytes more; else: elements */
     uint32_t     pad;
     uint32_t     flags; /* STORE_FLAG_REMOVED                                  */
 } store_state_t;

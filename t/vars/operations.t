@@ -911,3 +911,11 @@ our @g=(3,1,2); $_*=10 for reverse sort @a=@g; (@a,@g)
 @a=([1],{x=>1}); for (reverse @a) { $_=ref } @a
 %%
 %h=(a=>1); keys(%h)=100; my $n=keys %h; my $m=scalar keys %h; sub count :lvalue { keys %h } count()=5; ($n,$m,0+count())
+%%
+my ($k,$i,$r)=("a",3,\%h); for my $turn (1,2) { $h{$k}="v".$i; $r->{$k."b"}="$i-$k"; $h{c}="x$h{a}y$i"; $h{e}.="e$_" for 1,2 } map { "$_$h{$_}" } sort keys %h
+%%
+my $i=4; my $z=($h{d}="q".$i); my @x=map { $h{m}="m$_" } 1,2; $h{f}="u".undef().$i; ($z,@x,@h{qw(d f m)})
+%%
+{ package Joins; use overload q("")=>sub { $main::key="later"; "j" } } our $key="now"; my $o=bless [],"Joins"; $h{$key}="a$o"; $h{"k$_"}=$_.$_ for 1,2; map { "$_$h{$_}" } sort keys %h
+%%
+sub joined { $h{last}="l$_[0]" } (joined(1), joined(2), scalar(joined(3)), do { joined(4); $h{last} })
