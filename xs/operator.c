@@ -150,11 +150,31 @@ static bool shm_is_magical(const SV *sv)
     return sv != NULL && SvTYPE(sv) >= SVt_PVMG && SHM_UNLIKELY(SvMAGICAL(sv));
 }
 
+/* `%h = (…)`, or `@a = (…)`, of an engine in Perl, in one go, where there is nothing else to it. */
+static bool shm_change_whole(pTHX)
+{
+    SSize_t first = *PL_markstack_ptr + 1, from = PL_markstack_ptr[-1] + 1;
+    SV     *container = PL_stack_base[first], *object;
+    bool    is_hash   = container != NULL && SvTYPE(container) == SVt_PVHV;
+    if (&PL_stack_base[first] != PL_stack_sp || GIMME_V != G_VOID || !shm_is_magical(container)) return false;
+    if ((!is_hash && SvTYPE(container) != SVt_PVAV) || (PL_op->op_private & OPpLVAL_INTRO) != 0) return false;
+    object = shm_of(aTHX_ container) == NULL ? shm_engine_object(aTHX_ container) : NULL;
+    if (object == NULL || mg_find(container, PERL_MAGIC_arylen_p) != NULL) return false; /* each() on an array: perl resets it */
+    shm_fetch_right(aTHX);
+    if (is_hash) shm_text_right(aTHX);
+    if (!shm_engine_assign(aTHX_ object, from, first, is_hash)) return false;
+    if (is_hash) hv_iterinit((HV *)container);
+    PL_markstack_ptr -= 2;
+    PL_stack_sp = PL_stack_base + from - 1;
+    return true;
+}
+
 static OP *shm_change_list(pTHX)
 {
     SSize_t     first = *PL_markstack_ptr + 1, i;
     shm_work_t *work  = NULL;
     OP         *next;
+    if (shm_change_whole(aTHX)) return PL_op->op_next;
     for (i = first; &PL_stack_base[i] <= PL_stack_sp; i++) {
         shm_var_t *var   = shm_is_magical(PL_stack_base[i]) ? shm_of(aTHX_ PL_stack_base[i]) : NULL;
         SV        *other = var == NULL && shm_is_magical(PL_stack_base[i]) ? shm_engine_object(aTHX_ PL_stack_base[i]) : NULL;

@@ -319,6 +319,7 @@ void shm_engine_tune_socket(int fd, int milliseconds);
 SV  *shm_engine_object(pTHX_ SV *sv);
 bool shm_engine_begin(pTHX_ SV *object); /* false: a change is open already */
 void shm_engine_end(pTHX_ SV *object, bool done);
+bool shm_engine_assign(pTHX_ SV *object, SSize_t from, SSize_t to, bool is_hash); /* false: not done */
 AV  *shm_engine_look(pTHX_ SV *object, const char *how, AV *keys);
 
 #endif /* XS_SHM_H */

@@ -159,6 +159,38 @@ is $engine->stats->{variables}, 4, 'what nothing leads to is gone (%mine is stil
     is "@$a", '4 6 more 2', '… of what is in it';
 }
 
+# Whole contents, in pieces for the server.
+{
+    my @kinds = (undef, 0, -7, 1.5, 1e30, '', "b\0\xff", "\x{263a}", 18446744073709551615, "12", !!1, !!0, '-0', 'x' x 1000);
+    my %large = map { (("$_" . ($_ % 3 ? '' : "\x{e9}") . ($_ % 5 ? '' : "\x{263a}")) => $kinds[ $_ % @kinds ]) } 1 .. 9001;
+    my $texts = sub {
+        join '|', map { IPC::Shm::Engine::Redis::Value::encode($_) } @_;
+    };
+    %$h = %large;
+    is scalar(%$h) ? scalar keys %$h : 0, 9001, 'a list assignment of 9,001 pairs';
+    is_deeply {
+        map { $_ => $texts->($h->{$_}) } keys %$h
+    }, { map { $_ => $texts->($large{$_}) } keys %large }, '… of each kind of value';
+    is_deeply $h, tied(%$h)->all, '… by elements as together';
+    my @pairs = (a => 1, b => 2, a => 3);
+    %$h = @pairs;
+    is_deeply [ $h->{a}, scalar keys %$h, tied(%$h)->SCALAR ], [ 3, 2, 2 ], 'a key that comes twice counts once';
+    my $upgraded = "\x{e9}";
+    utf8::upgrade($upgraded);
+    %$h = ($upgraded => 1);
+    is $h->{"\x{e9}"}, 1, 'keys are characters, however perl keeps them';
+    @$a = map { $kinds[ $_ % @kinds ] } 1 .. 9001;
+    is $texts->(@$a), $texts->(map { $kinds[ $_ % @kinds ] } 1 .. 9001), '… of 9,001 elements';
+    is @$a,           9001,                                              '… which are counted';
+    tied(@$a)->begin;
+    @$a = (1) x 4500;
+    delete $a->[3];
+    $#$a = 4600;
+    tied(@$a)->commit;
+    is join(',', scalar @$a, map { exists $a->[$_] ? 1 : 0 } 2 .. 4, 4499, 4500), '4601,1,0,1,1,0', '… with holes';
+    (%$h, @$a) = ();
+}
+
 # Changes by others.
 {
     my $object = tied %$h;

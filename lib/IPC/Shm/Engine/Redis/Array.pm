@@ -11,6 +11,8 @@ our @CARP_NOT = @IPC::Shm::Engine::Redis::Connection::CARP_NOT;
 # Element i is the field first + i. This process takes the first index for what it was when
 # it saw the array last, and asks again where it was wrong.
 
+*packed = \&IPC::Shm::Engine::Redis::Value::packed;
+
 sub TIEARRAY { my ($class, $object) = @_; return $object || IPC::Shm::Engine::Redis::_anonymous(2) }
 
 # An open change works on a list of elements, [text, value] or undef: a new one after
@@ -32,13 +34,13 @@ sub _publish {
     my ($self, $batch) = @_;
     my $list = $batch->{list};
     if (!$list) { $self->_alter('queue', 'done', $batch->{done}) if defined $batch->{done}; return }
-    my @set    = map  { defined $list->[$_] ? ($_, $list->[$_][0]) : () } 0 .. $#$list;
     my $refers = grep { defined && ref $_->[1] } @$list;
     $self->_alter(
         'assign',
         scalar @$list,
         $batch->{serial} // '',
-        ($refers ? 1 : 0) . (defined $batch->{done} ? " $batch->{done}" : ''), @set
+        ($refers ? 1 : 0) . (defined $batch->{done} ? " $batch->{done}" : ''),
+        packed(map { $_ && $_->[0] } @$list)
     );
     my %old = %{ $self->{kids} };
     %{ $self->{kids} } = ();
@@ -148,7 +150,7 @@ sub EXTEND {return}
 sub CLEAR {
     my ($self) = @_;
     if ($self->{batch}) { $self->{batch}{list} = []; delete $self->{batch}{serial}; return }
-    $self->_alter('assign', 0, '', 0);
+    $self->_alter('assign', 0, '', 0, packed());
     $self->{first} = 0;
     my %old = %{ $self->{kids} };
     %{ $self->{kids} } = ();
@@ -344,6 +346,10 @@ IPC::Shm::Engine::Redis::Array - a shared variable on Redis
 =head1 DESCRIPTION
 
 The methods that perl calls (L<perltie>), and those of L<IPC::Shm::Engine>.
+
+=head2 packed
+
+That of L<IPC::Shm::Engine::Redis::Value>.
 
 =head2 add, all
 

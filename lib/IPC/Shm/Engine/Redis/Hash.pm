@@ -10,6 +10,7 @@ our @ISA      = qw(IPC::Shm::Engine::Redis::Variable IPC::Shm::Hash);    ## no c
 our @CARP_NOT = @IPC::Shm::Engine::Redis::Connection::CARP_NOT;
 
 *key        = \&IPC::Shm::Engine::Redis::Value::key;
+*packed     = \&IPC::Shm::Engine::Redis::Value::packed;
 *decode_key = \&IPC::Shm::Engine::Redis::Value::decode_key;
 
 sub TIEHASH { my ($class, $object) = @_; return $object || IPC::Shm::Engine::Redis::_anonymous(3) }
@@ -23,7 +24,7 @@ sub _publish {
     my @set = map { ($_, $set->{$_}[0]) } keys %$set;
     if ($batch->{cleared}) {
         my $refers = grep { ref $_->[1] } values %$set;
-        $self->_alter('assign', scalar keys %$set, '', $refers ? 1 : 0, @set);
+        $self->_alter('assign', scalar @set, '', $refers ? 1 : 0, packed(@set));
         my %old = %{ $self->{kids} };
         %{ $self->{kids} } = ();
         $self->_stored($_, @{ $set->{$_} }) for $refers ? keys %$set : ();
@@ -119,7 +120,7 @@ sub DELETE {
 sub CLEAR {
     my ($self) = @_;
     if ($self->{batch}) { @{ $self->{batch} }{qw(cleared set gone)} = (1, {}, {}); return }
-    $self->_alter('assign', 0, '', 0);
+    $self->_alter('assign', 0, '', 0, packed());
     my %old = %{ $self->{kids} };
     %{ $self->{kids} } = ();
     return;
@@ -220,7 +221,7 @@ IPC::Shm::Engine::Redis::Hash - a shared variable on Redis
 
 The methods that perl calls (L<perltie>), and those of L<IPC::Shm::Engine>.
 
-=head2 key, decode_key
+=head2 key, decode_key, packed
 
 Those of L<IPC::Shm::Engine::Redis::Value>.
 

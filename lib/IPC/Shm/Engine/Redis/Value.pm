@@ -72,6 +72,13 @@ sub decode_key {
     return $key;
 }
 
+# Texts as one argument for a script (MessagePack), undef for those that are not there. The server's client
+# handles each argument by itself, which is slow; xs/engine.c does the same for whole lists.
+sub packed {
+    my (@texts) = @_;
+    return pack('CN', 0xdd, scalar @texts) . join '', map { defined $_ ? pack('CN/a*', 0xdb, $_) : "\xc0" } @texts;
+}
+
 1;
 
 __END__
@@ -87,6 +94,10 @@ IPC::Shm::Engine::Redis::Value - how values and keys are written in Redis
 =head2 encode, decode, key, decode_key
 
 From a value or a key of a hash to the bytes that are stored, and back. References are the affair of the variable.
+
+=head2 packed
+
+Texts as one argument for a script.
 
 =head2 is_bool, HAS_BOOL
 

@@ -438,6 +438,18 @@ sub _begin_operator {
     return 1;
 }
 
+# The whole content anew, from the operator (xs/engine.c): plain values alone, packed. False: within an open
+# change it is done one by one.
+sub _assign_packed {
+    my ($self, $packed) = @_;
+    return 0 if $self->{batch};
+    $self->_alter('assign', unpack('xN', $packed), '', 0, $packed);
+    $self->{first} = 0;
+    my %old = %{ $self->{kids} };
+    %{ $self->{kids} } = ();
+    return 1;
+}
+
 sub abort {
     my ($self) = @_;
     my $batch = delete $self->{batch} or return 0;

@@ -1,21 +1,24 @@
 #!lua
--- The whole content anew: ARGV[4]: the number of elements, ARGV[5]: '' or the serial that it
--- must still have, ARGV[6]: 1 if there are references, and perhaps the ticket of a job that is done; fields and values follow.
+-- The whole content anew: ARGV[4]: how many texts ARGV[7] has, a MessagePack array; those of a hash are
+-- fields and values, those of an array values, nil where there is none. ARGV[5]: '' or the serial that it must
+-- still have, ARGV[6]: 1 if there are references, and perhaps the ticket of a job that is done.
 local m = call('HMGET', key, '!s', '!w', '!R', '!k', '!W', '!t', '!n', '!a', '!N', '!u', '!h', '!H')
 if not m[1] then return 'REMOVED' end
 local L = library()
 local why = L.blocked(m)
 if why then return why end
 if ARGV[5] ~= '' and ARGV[5] ~= m[1] then return 'CHANGED' end
+local n, texts = tonumber(ARGV[4]), cmsgpack.unpack(ARGV[7])
+local step = m[6] == '2' and 1 or 2
 local gone, come = m[4] and L.references(key) or {}, 0
 local ticket = string.match(ARGV[6], ' (.+)')
 if string.sub(ARGV[6], 1, 1) == '1' then
-    for i = 8, #ARGV, 2 do
-        local id = L.target(ARGV[i])
+    for i = step, n, step do
+        local id = L.target(texts[i])
         if id and call('EXISTS', P .. 'v:' .. id) == 0 then return 'GONE' end
     end
-    for i = 8, #ARGV, 2 do
-        local id = L.target(ARGV[i])
+    for i = step, n, step do
+        local id = L.target(texts[i])
         if id then
             L.refer(id)
             come = come + 1
@@ -29,8 +32,8 @@ if ticket then
     call('HDEL', key .. ':j', ticket)
     call('HDEL', key .. ':o', ticket)
 end
-local writer, readers = call('HMGET', key, '!w', '!R'), nil
-local keep = { '!s', m[1] + 1, '!t', m[6], '!l', ARGV[4] }
+local writer = call('HMGET', key, '!w', '!R')
+local keep = { '!s', m[1] + 1, '!t', m[6] }
 local function kept(name, value)
     if value then
         keep[#keep + 1] = name
@@ -50,8 +53,29 @@ kept('!W', m[5])
 if m[4] and m[6] == '2' then come = come + #L.references(key .. ':j') end
 if come > 0 then kept('!k', come) end
 call('UNLINK', key)
+-- What becomes large is a table from the start (a text that is long makes it so): to fill
+-- a small hash, which is a list for Redis, goes with the square of its size.
+if n > 100 then call('HSET', key, '!', string.rep(' ', 100)) end
 call('HSET', key, unpack(keep))
-for i = 7, #ARGV, 1000 do call('HSET', key, unpack(ARGV, i, math.min(i + 999, #ARGV))) end
+if n > 100 then call('HDEL', key, '!') end
+if step == 1 then
+    local some, k = {}, 0
+    for i = 1, n do
+        if texts[i] then
+            some[k + 1], some[k + 2] = string.format('%d', i - 1), texts[i]
+            k = k + 2
+        end
+        if k == 4000 or (i == n and k > 0) then
+            call('HSET', key, unpack(some, 1, k))
+            k = 0
+        end
+    end
+else
+    local elements = 0
+    for i = 1, n, 4000 do elements = elements + call('HSET', key, unpack(texts, i, math.min(i + 3999, n))) end
+    n = elements
+end
+call('HSET', key, '!l', n)
 L.let_go(gone)
 if m[5] then L.notify() end
 return { m[1] + 1 }
