@@ -34,7 +34,7 @@ static void scalar_pack(store_state_t *draft, const store_value_t *value)
 static int scalar_unpack(const store_state_t *state, store_value_t *value, const store_buffer_t *buffer)
 {
     uint64_t words[2] = { state->first, state->length };
-    uint32_t kind     = state->tier & ((1u << SCALAR_LENGTH_BIT) - 1), length = state->tier >> SCALAR_LENGTH_BIT;
+    uint32_t kind = state->tier & ((1u << SCALAR_LENGTH_BIT) - 1), length = state->tier >> SCALAR_LENGTH_BIT;
     if (kind > STORE_TEXT || length > SCALAR_SHORT) return STORE_E_DAMAGED;
     *value = store_none(kind);
     if (kind < STORE_BYTES) {
