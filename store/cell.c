@@ -67,6 +67,20 @@ static void cell_advance(cell_cursor_t *cursor, uint64_t bytes)
     cursor->left -= bytes;
 }
 
+static uint64_t cell_skip_head(const store_cell_t *cell)
+{
+    return (STORE_LOAD(cell->flags) & STORE_CELL_EXPIRES) != 0 ? 8 : 0;
+}
+
+/* Where its key begins, if that and `length` bytes lie in one piece, as nearly always; else NULL. */
+static inline const uint8_t *cell_body(store_t *space, store_link_t link, const store_cell_t *cell, uint64_t length)
+{
+    uint64_t head = cell_skip_head(cell);
+    return POOL_LIKELY(!cell_is_long(cell) && head + length <= row_size(space, link) - sizeof(store_cell_t))
+               ? (const uint8_t *)(cell + 1) + head
+               : NULL;
+}
+
 /* Copy the next bytes out (to NULL: skip them). False: torn. */
 static bool cell_read(cell_cursor_t *cursor, void *to, uint64_t length)
 {
@@ -180,11 +194,6 @@ store_link_t cell_make(store_t *space, const store_key_t *key, const store_value
 
 /* --- reading ---------------------------------------------------------------- */
 
-static uint64_t cell_skip_head(const store_cell_t *cell)
-{
-    return (STORE_LOAD(cell->flags) & STORE_CELL_EXPIRES) != 0 ? 8 : 0;
-}
-
 uint64_t cell_expires(store_t *space, store_link_t link, const store_cell_t *cell)
 {
     cell_cursor_t cursor;
@@ -215,20 +224,33 @@ static void cell_give_number(store_value_t *value, const uint8_t number[sizeof(s
     value->number.ref.is_text    = ref.is_text;
 }
 
+/* A plain text in one piece: what most values are. */
+static int cell_plain_text(const uint8_t *text, uint64_t length, store_value_t *value, const store_buffer_t *buffer)
+{
+    value->length = length;
+    if (buffer == NULL || buffer->capacity < length) return STORE_MORE;
+    store_copy_out(buffer->space, text, length);
+    return STORE_OK;
+}
+
 int cell_value(store_t *space, store_link_t link, const store_cell_t *cell, store_value_t *value, const store_buffer_t *buffer)
 {
-    uint8_t       number[sizeof(store_stored_ref_t)] = { 0 };
-    uint64_t      length                             = STORE_LOAD(cell->value_length), digits;
-    cell_cursor_t cursor;
+    const uint8_t *body;
+    uint64_t       key_length                         = STORE_LOAD(cell->key_length);
+    uint8_t        number[sizeof(store_stored_ref_t)] = { 0 };
+    uint64_t       length                             = STORE_LOAD(cell->value_length), digits;
+    cell_cursor_t  cursor;
 
     value->kind   = STORE_LOAD(cell->kind);
     value->length = 0;
     value->text   = buffer != NULL ? buffer->space : NULL;
     if (value->kind >= STORE_KINDS) return STORE_E_DAMAGED;
+    if ((value->kind == STORE_BYTES || value->kind == STORE_TEXT) && (body = cell_body(space, link, cell, key_length + length)) != NULL)
+        return cell_plain_text(body + key_length, length, value, buffer);
     digits = cell_number(value, number);
     if (length < digits || length > space->size) return STORE_E_DAMAGED;
     cell_open(&cursor, space, link, (store_cell_t *)cell);
-    if (!cell_read(&cursor, NULL, cell_skip_head(cell) + STORE_LOAD(cell->key_length))) return STORE_E_DAMAGED;
+    if (!cell_read(&cursor, NULL, cell_skip_head(cell) + key_length)) return STORE_E_DAMAGED;
     if (digits > 0) {
         if (!cell_read(&cursor, number, digits)) return STORE_E_DAMAGED;
         cell_give_number(value, number);
@@ -269,13 +291,15 @@ static int cell_compare_bytes(cell_cursor_t *cursor, const char *bytes, uint64_t
 
 int cell_compare(store_t *space, store_link_t link, const store_cell_t *cell, const store_key_t *key)
 {
-    uint32_t      hash = STORE_LOAD(cell->hash), length = STORE_LOAD(cell->key_length);
-    bool          is_text = (STORE_LOAD(cell->flags) & STORE_CELL_KEY_TEXT) != 0;
-    cell_cursor_t cursor;
+    uint32_t       hash = STORE_LOAD(cell->hash), length = STORE_LOAD(cell->key_length);
+    bool           is_text = (STORE_LOAD(cell->flags) & STORE_CELL_KEY_TEXT) != 0;
+    const uint8_t *body;
+    cell_cursor_t  cursor;
 
     if (hash != key->hash) return hash < key->hash ? -1 : 1;
     if (length != key->length) return length < key->length ? -1 : 1;
     if (is_text != key->is_text) return is_text ? 1 : -1;
+    if ((body = cell_body(space, link, cell, length)) != NULL) return memcmp(body, key->bytes, length);
     cell_open(&cursor, space, link, (store_cell_t *)cell);
     if (!cell_read(&cursor, NULL, cell_skip_head(cell))) return -1;
     return cell_compare_bytes(&cursor, key->bytes, key->length);

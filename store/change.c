@@ -189,13 +189,15 @@ static void change_keep_cell(store_t *space, store_record_t *record, store_link_
     __atomic_store_n(&record->todo, STORE_LOAD(cell->todo), __ATOMIC_RELEASE);
 }
 
-static void change_settle_cell(store_t *space, store_record_t *record, store_link_t link, store_cell_t *cell, store_doomed_t *doomed)
+/* *kept: the cell that stayed last; what it replaced is behind it in its chain, and next on the list. */
+static void change_settle_cell(store_t *space, store_record_t *record, store_link_t link, store_cell_t **kept, store_doomed_t *doomed)
 {
-    uint64_t serial = record->serial, until = STORE_LOAD(cell->until);
-    bool     undone = STORE_LOAD(cell->from) > serial;
+    store_cell_t *cell   = cell_at(space, link);
+    uint64_t      serial = record->serial, until = STORE_LOAD(cell->until);
+    bool          undone = STORE_LOAD(cell->from) > serial;
     if (undone || (until != 0 && until <= serial)) {
         if (change_is_keyed(record, cell))
-            hash_unlink(space, record, link, cell);
+            hash_unlink(space, record, link, cell, *kept);
         else if (record->type == STORE_ARRAY)
             array_unlink(space, record, link, cell);
         change_remove_cell(space, record, link, cell, doomed);
@@ -204,28 +206,30 @@ static void change_settle_cell(store_t *space, store_record_t *record, store_lin
         STORE_STORE(cell->until, 0);
         __atomic_store_n(&record->todo, STORE_LOAD(cell->todo), __ATOMIC_RELEASE);
     }
-    else
+    else {
         change_keep_cell(space, record, link, cell);
+        *kept = cell;
+    }
 }
 
 /* Newest first, so that undoing a second change of one element comes before the first.
  * The number of steps is bounded: the list may be damaged. */
 void change_settle(store_t *space, store_record_t *record, store_doomed_t *doomed)
 {
-    store_link_t link;
-    uint64_t     steps;
+    store_cell_t *kept = NULL;
+    store_link_t  link;
+    uint64_t      steps;
     store_assert_locked(space, record);
     if (record->intent != STORE_INTENT_NONE) {
         if (record->type == STORE_HASH) hash_finish_page(space, record);
         if (record->type == STORE_ARRAY) array_finish_page(space, record);
     }
     for (steps = 0; (link = STORE_LOAD(record->todo)) != 0; steps++) {
-        store_cell_t *cell = cell_at(space, link);
-        if (cell == NULL || steps > STORE_SLOTS) {
+        if (cell_at(space, link) == NULL || steps > STORE_SLOTS) {
             STORE_STORE(record->todo, 0);
             break;
         }
-        change_settle_cell(space, record, link, cell, doomed);
+        change_settle_cell(space, record, link, &kept, doomed);
     }
 }
 

@@ -399,10 +399,15 @@ void hash_finish_page(store_t *space, store_record_t *record)
 
 /* --- changing ------------------------------------------------------------------------------ */
 
-void hash_unlink(store_t *space, store_record_t *record, store_link_t link, const store_cell_t *cell)
+void hash_unlink(store_t *space, store_record_t *record, store_link_t link, const store_cell_t *cell, store_cell_t *before)
 {
-    store_link_t *place = hash_head_for(space, record, hash_table(record), cell->hash);
+    store_link_t *place;
     uint32_t      steps;
+    if (before != NULL && before->next == link) {
+        hash_link(&before->next, cell->next);
+        return;
+    }
+    place = hash_head_for(space, record, hash_table(record), cell->hash);
     for (steps = 0; place != NULL && *place != 0 && steps < HASH_TOO_LONG; steps++) {
         store_cell_t *other;
         /* cppcheck-suppress uninitvar; it is a word of the shared memory */
@@ -460,8 +465,8 @@ static void hash_end_link(store_var_t *var, store_link_t link)
 
 static void hash_make_room(store_var_t *var);
 
-/* The new cell is not on any list yet; it is linked where it belongs, and the version
- * before it ends. */
+/* The version that is there ends; the new cell, which is not on any list yet, is linked in front
+ * of it. In this order the new one comes before it on the list: see change_settle_cell(). */
 static int hash_insert(store_var_t *var, store_link_t link, const store_key_t *key)
 {
     store_cell_t  *cell  = cell_at(var->space, link);
@@ -469,11 +474,11 @@ static int hash_insert(store_var_t *var, store_link_t link, const store_key_t *k
     store_link_t   old, *place = hash_place(var, key, &old);
 
     if (place == NULL || cell == NULL) return STORE_E_DAMAGED;
+    if (old != 0) hash_end_link(var, old);
     STORE_STORE(cell->next, *place);
     change_add(var, link, cell);
     hash_link(place, link);
     if (hash_counts(var)) STORE_STORE(draft->length, draft->length + 1);
-    if (old != 0) hash_end_link(var, old);
     if ((cell->flags & STORE_CELL_EXPIRES) != 0) STORE_STORE(var->record->timed, 1);
     if (!hash_counts(var)) return STORE_OK;
     hash_make_room(var);

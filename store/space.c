@@ -118,8 +118,9 @@ static store_link_t row_take_any(store_t *space, uint32_t row, bool create, bool
     store_row_view_t *view = &space->row[row];
     uint32_t          hint = create ? 0 : STORE_LOAD(view->hint), part;
     for (part = hint; part < STORE_PARTS; part++) {
-        pool_t  *pool = row_open(space, row, part, create && !*full, err);
+        pool_t  *pool = __atomic_load_n(&view->part[part], __ATOMIC_ACQUIRE);
         uint64_t slot;
+        if (POOL_UNLIKELY(pool == NULL)) pool = row_open(space, row, part, create && !*full, err);
         if (pool == NULL) {
             *full = *full || (create && err->code == STORE_E_NOSPC);
             return 0;

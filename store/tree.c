@@ -1,40 +1,11 @@
 /* tree.c - rows of links in pages: see tree.h. */
 #include "tree.h"
 
-#define TREE_BITS 10u
-#define TREE_FAN  (1u << TREE_BITS)
-
-uint32_t tree_depth(uint32_t tier)
-{
-    return tier == 6 ? 2 : tier == 5 ? 1 : 0;
-}
-
-static uint32_t tree_page_bytes(uint32_t tier)
-{
-    return (uint32_t)sizeof(store_link_t) * (uint32_t)(tier >= 4 ? TREE_FAN : tree_capacity(tier));
-}
-
 uint32_t tree_tier_for(uint64_t links)
 {
     uint32_t tier = 0;
     while (tier < TREE_TIERS && tree_capacity(tier) < links) tier++;
     return tier;
-}
-
-/* A page that links may lie in, or NULL. */
-static store_link_t *tree_page(store_t *space, store_link_t page, uint32_t bytes)
-{
-    if (page == 0 || row_of(page) < STORE_ROW_CELLS || row_size(space, page) < bytes) return NULL;
-    return (store_link_t *)row_ptr(space, page);
-}
-
-store_link_t *tree_slot(store_t *space, const store_tree_t *tree, uint64_t index, uint32_t level)
-{
-    uint32_t      depth = tree_depth(tree->tier), bytes = tree_page_bytes(tree->tier);
-    store_link_t *page = tree_page(space, tree->root, bytes);
-    for (; page != NULL && depth > level; depth--)
-        page = tree_page(space, __atomic_load_n(&page[index >> depth * TREE_BITS & (TREE_FAN - 1)], __ATOMIC_ACQUIRE), bytes);
-    return page != NULL ? &page[index >> level * TREE_BITS & (bytes / sizeof(store_link_t) - 1)] : NULL;
 }
 
 /* A link out of a page that was freed and used again could lead to memory that was never

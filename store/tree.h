@@ -34,12 +34,37 @@ static inline uint64_t tree_capacity(uint32_t tier)
 /* The least tier with so much place; TREE_TIERS: none has. */
 uint32_t tree_tier_for(uint64_t links);
 
+#define TREE_BITS 10u /* of a page below others */
+#define TREE_FAN  (1u << TREE_BITS)
+
 /* Levels of pages above the page of a link. */
-uint32_t tree_depth(uint32_t tier);
+static inline uint32_t tree_depth(uint32_t tier)
+{
+    return tier < 5 ? 0 : tier == 5 ? 1 : 2;
+}
+
+static inline uint32_t tree_page_bytes(uint32_t tier)
+{
+    return (uint32_t)sizeof(store_link_t) * (uint32_t)(tier >= 4 ? TREE_FAN : tree_capacity(tier));
+}
+
+/* A page that links may lie in, or NULL. */
+static inline store_link_t *tree_page(store_t *space, store_link_t page, uint32_t bytes)
+{
+    if (page == 0 || row_of(page) < STORE_ROW_CELLS || row_size(space, page) < bytes) return NULL;
+    return (store_link_t *)row_ptr(space, page);
+}
 
 /* The place of what leads to `index` (< capacity) in the page of that level (0: of the
  * link itself), or NULL: the page is not there (or damaged). */
-store_link_t *tree_slot(store_t *space, const store_tree_t *tree, uint64_t index, uint32_t level);
+static inline store_link_t *tree_slot(store_t *space, const store_tree_t *tree, uint64_t index, uint32_t level)
+{
+    uint32_t      depth = tree_depth(tree->tier), bytes = tree_page_bytes(tree->tier);
+    store_link_t *page = tree_page(space, tree->root, bytes);
+    for (; page != NULL && depth > level; depth--)
+        page = tree_page(space, __atomic_load_n(&page[index >> depth * TREE_BITS & (TREE_FAN - 1)], __ATOMIC_ACQUIRE), bytes);
+    return page != NULL ? &page[index >> level * TREE_BITS & (bytes / sizeof(store_link_t) - 1)] : NULL;
+}
 
 static inline store_link_t *tree_at(store_t *space, const store_tree_t *tree, uint64_t index)
 {

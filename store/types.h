@@ -15,8 +15,9 @@
 extern "C" {
 #endif
 
-/* Take a cell out of its chain; it may not be in it any more. */
-void               hash_unlink(store_t *space, store_record_t *record, store_link_t link, const store_cell_t *cell);
+/* Take a cell out of its chain; it may not be in it any more. `before` (or NULL): a cell that is
+ * in a chain, perhaps the one that leads to it. */
+void               hash_unlink(store_t *space, store_record_t *record, store_link_t link, const store_cell_t *cell, store_cell_t *before);
 /* Shared memory may say anything: is the window of an array in its ring? */
 static inline bool array_is_sound(const store_state_t *state)
 {
