@@ -46,13 +46,13 @@ while (time < $end) {
     $old++ if $s->{n} != $n;
     $reads++;
     if ($reads % 50 == 0) {
-        sleep 0.001 while $s->{n} < $n && time < $stored + 10;
+        sleep 0.001 while $s->{n} < $n && time < $stored + 60;
         my $age = time - $stored;
         $oldest = $age if $age > $oldest;
     }
 }
 cmp_ok $old,    '>',  0,   'with `stale` some are';
-cmp_ok $oldest, '<',  5,   sprintf '… for a while only (%.2f seconds at most)', $oldest;
+cmp_ok $oldest, '<',  30,  sprintf '… for a while only (%.2f seconds at most)', $oldest;
 cmp_ok $oldest, '<=', 0.6, '… the one that was promised' if $ENV{AUTOMATED_TESTING};
 $s->{own} = 1;
 is $s->{own}, 1, 'what this process stores it sees at once';

@@ -4,6 +4,7 @@ use lib 't/lib';
 use ShmTest;
 use Test::More;
 use Cwd         ();
+use Fcntl       qw(LOCK_EX);
 use File::Temp  ();
 use Time::HiRes qw(time);
 use IPC::Shm;
@@ -42,6 +43,10 @@ is in_space("$top/modes2", 'use IPC::Shm; our $x : shm; print $x, IPC::Shm->stat
     'who attaches takes the block size that is there';
 like program('use IPC::Shm; IPC::Shm::Tied->Mode(077777)'), qr/Mode takes permission bits.* at program/, 'a Mode that is none is refused';
 like program('use IPC::Shm; IPC::Shm::Tied->Size(1)'),      qr/Size takes .* at program/,                'a Size that is none is refused';
+
+# These are in /dev/shm, under names that are fixed: another run of this test may be at it.
+my $everybodys;
+if (open my $shm, '<', '/dev/shm') { flock $shm, LOCK_EX; $everybodys = $shm }
 SKIP: {
     local $ENV{IPC_SHM_NAMESPACE};
     my $default = "/dev/shm/ipc-shm-$>";
@@ -61,6 +66,7 @@ SKIP: {
         'use POSIX (); local $ENV{IPC_SHM_NAMESPACE}; delete $ENV{IPC_SHM_NAMESPACE}; require IPC::Shm; require attributes; mkdir "/dev/shm/ipc-shm-54321", 0700; $> = 54321; eval q{use IPC::Shm; our $x : shm; 1} or print $@; $> = 0; rmdir "/dev/shm/ipc-shm-54321"';
     like program($program), qr/is refused as a namespace: it belongs to another user/, 'one that belongs to somebody else is refused';
 }
+undef $everybodys;
 {
     open my $file, '>', "$top/file" or die $!;
     like in_space("$top/file", 'use IPC::Shm; our $x : shm'), qr/it is not a directory/, 'a file is no namespace';
