@@ -6,46 +6,22 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Apart qw(crowd);
 use Turns qw(turns table verdict);
-use Time::HiRes 'time';
 use Data::Pool::Shared;
 
 my $turns   = shift // 5;
 my $seconds = shift // 0.5;
 
-# Each worker counts its rounds in a slot of its own; the gate starts and stops all.
-my $control = Data::Pool::Shared::I64->new(undef, 64);
-my ($gate, $ready) = @{ $control->alloc_n(2) };
-
 # Rounds a second of `workers` processes, each repeating `round` on the pool.
 sub throughput {
     my ($workers, $round) = @_;
-    my @counts = @{ $control->alloc_n($workers) };
-    $control->set_n([ $gate, $ready ], 0);
-    my @pids;
-    for my $count (@counts) {
-        my $pid = fork // die "fork: $!\n";
-        push @pids, $pid;
-        next if $pid;
-        my $rounds = 0;
-        $control->incr($ready);
-        $control->wait($gate, 0);
-        until ($control->get($gate) == 2) { $round->() for 1 .. 200; $rounds += 200 }
-        $control->set($count, $rounds);
-        exec '/bin/true';    # no destructors, no END blocks
-    }
-    select undef, undef, undef, 0.005 while $control->get($ready) < $workers;
-    my $start = time;
-    $control->set($gate, 1);
-    $control->wake($gate);
-    select undef, undef, undef, $seconds;
-    $control->set($gate, 2);
-    my $elapsed = time - $start;
-    waitpid $_, 0 for @pids;
-    my $total = 0;
-    $total += $_ for @{ $control->get_n(\@counts) };
-    $control->free_n(\@counts);
-    return $total / $elapsed;
+    return crowd(
+        $workers, $seconds,
+        sub {
+            return sub { $round->() for 1 .. 200; return 200 }
+        }
+    );
 }
 
 my $ints = Data::Pool::Shared::I64->new(undef, 64);

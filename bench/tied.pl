@@ -12,13 +12,13 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Apart      qw(cpu_ns disk);
 use Turns      qw(progress turns table verdict);
-use File::Find ();
 use File::Temp ();
 use List::Util qw(sum shuffle);
 use Tie::Hash;
 use Tie::Scalar;
-use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC CLOCK_PROCESS_CPUTIME_ID);
+use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC);
 use IPC::Shm;
 
 my $turns = shift // 7;
@@ -75,22 +75,6 @@ sub memory {
     return [ 'loaded', $taken[0], $bytes ], [ 1_000_000 * $scale . ' overwrites', $taken[1], $bytes ];
 }
 
-sub disk {
-    my ($where) = @_;
-    my $bytes = 0;
-    File::Find::find(sub { $bytes += (lstat)[12] * 512 }, $where);
-    return $bytes;
-}
-
-# Nanoseconds of this process an operation: `code` gets a list of keys, `rounds`
-# times. Processor time: others take turns of milliseconds on a busy machine.
-sub of_loop {
-    my ($code, $list, $rounds) = @_;
-    my $start = clock_gettime(CLOCK_PROCESS_CPUTIME_ID);
-    $code->($list) for 1 .. $rounds;
-    return (clock_gettime(CLOCK_PROCESS_CPUTIME_ID) - $start) * 1e9 / (@$list * $rounds);
-}
-
 # Tied hashes of each size, by name and size; how often a turn goes through the list.
 my (%hash, %rounds);
 
@@ -123,7 +107,7 @@ for my $name (keys %hash) {
         my $list   = $rounds{$name} ? $drawn{$size} : [ @{ $drawn{$size} }[ 0 .. 499 * $scale ] ];
         my $rounds = $rounds{$name} || 1;
         $loop{"$name fetch $size"} = sub {
-            return of_loop(
+            return cpu_ns(
                 sub {
                     my $x;
                     for my $k (@{ $_[0] }) { $x = $hash->{$k} }
@@ -134,7 +118,7 @@ for my $name (keys %hash) {
         };
         my $i = 1_000_000;
         $loop{"$name store $size"} = sub {
-            return of_loop(
+            return cpu_ns(
                 sub {
                     for my $k (@{ $_[0] }) { $hash->{$k} = 'v' . ++$i }
                 },
@@ -151,7 +135,7 @@ if ($have{'Hash::SharedMem'}) {
         my $handle = tied(%{ $hash{'Hash::SharedMem'}{$size} });
         my $i      = 1_000_000;
         $loop{"shash_get $size"} = sub {
-            return of_loop(
+            return cpu_ns(
                 sub {
                     my $x;
                     for my $k (@{ $_[0] }) { $x = Hash::SharedMem::shash_get($handle, $k) }
@@ -161,7 +145,7 @@ if ($have{'Hash::SharedMem'}) {
             );
         };
         $loop{"shash_set $size"} = sub {
-            return of_loop(
+            return cpu_ns(
                 sub {
                     for my $k (@{ $_[0] }) { Hash::SharedMem::shash_set($handle, $k, 'v' . ++$i) }
                 },
@@ -176,7 +160,7 @@ if ($have{'Cache::FastMmap'}) {
     my $i     = 1_000_000;
     $cache->set($_ => 'value000') for @{ $keys{100} };
     $loop{'Cache::FastMmap fetch 100'} = sub {
-        return of_loop(
+        return cpu_ns(
             sub {
                 my $x;
                 for my $k (@{ $_[0] }) { $x = $cache->get($k) }
@@ -186,7 +170,7 @@ if ($have{'Cache::FastMmap'}) {
         );
     };
     $loop{'Cache::FastMmap store 100'} = sub {
-        return of_loop(
+        return cpu_ns(
             sub {
                 for my $k (@{ $_[0] }) { $cache->set($k, 'v' . ++$i) }
             },
@@ -202,7 +186,7 @@ for my $class (qw(IPC::Shm::Tied Tie::StdScalar)) {
     tie(my $scalar, $class);
     $scalar = 'value000';
     $loop{"$name scalar fetch"} = sub {
-        return of_loop(
+        return cpu_ns(
             sub {
                 my $x;
                 for my $k (@{ $_[0] }) { $x = $scalar }
@@ -212,7 +196,7 @@ for my $class (qw(IPC::Shm::Tied Tie::StdScalar)) {
         );
     };
     $loop{"$name scalar store"} = sub {
-        return of_loop(
+        return cpu_ns(
             sub {
                 for my $k (@{ $_[0] }) { $scalar = 'v' . ++$i }
             },
@@ -231,14 +215,14 @@ for my $class (qw(IPC::Shm::Tied Tie::StdScalar)) {
         my ($push, $shift) = (0, 0);
         my @some = @{ $drawn{100} }[ 0 .. 999 ];
         for (1 .. 100 * $scale) {
-            $push += of_loop(
+            $push += cpu_ns(
                 sub {
                     for my $k (@{ $_[0] }) { push @queue, $k }
                 },
                 \@some,
                 1
             );
-            $shift += of_loop(
+            $shift += cpu_ns(
                 sub {
                     my $x;
                     for my $k (@{ $_[0] }) { $x = shift @queue }
@@ -261,7 +245,7 @@ for my $class (qw(IPC::Shm::Tied Tie::StdHash)) {
     my $name = $class =~ s/::Tied//r;
     $loop{"$name load"} = sub {
         my $hash = tied_hash($class);
-        return of_loop(
+        return cpu_ns(
             sub {
                 my $i = 1_000_000;
                 for my $k (@{ $_[0] }) { $hash->{$k} = 'v' . ++$i }
@@ -274,7 +258,7 @@ for my $class (qw(IPC::Shm::Tied Tie::StdHash)) {
         my $hash = tied_hash($class);
         my $i    = 1_000_000;
         my @list = map { $_ => 'v' . ++$i } @key;
-        return of_loop(sub { %$hash = @list }, \@key, 1);
+        return cpu_ns(sub { %$hash = @list }, \@key, 1);
     };
 }
 
@@ -324,7 +308,7 @@ my %empty = (
     },
 );
 for my $name (keys %empty) {
-    $loop{$name} = sub { return of_loop($empty{$name}, $drawn{100}, 4) };
+    $loop{$name} = sub { return cpu_ns($empty{$name}, $drawn{100}, 4) };
 }
 $loop{'clock'} = sub {
     my @took;

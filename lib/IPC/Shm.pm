@@ -684,7 +684,7 @@ one string a record take less.
 Hold no lock longer than needed: a write lock keeps readers waiting, too. C<(tied %h)-E<gt>copy> or C<my %copy = %h> give
 one moment's content to work on.
 
-F<bench/tied.pl> measures time on your machine, beside other modules.
+F<bench/tied.pl> and F<bench/many.pl> measure time on your machine, beside other modules.
 
 =head1 LOCKING SEVERAL VARIABLES
 
