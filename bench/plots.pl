@@ -111,7 +111,7 @@ sub legend {
     for my $who (@shown) {
         my $title = $title{$who} // $who;
         push @svg, mark($who, $x, 54), text($x + 12, 58, $title);
-        $x += 34 + 6.3 * length $title;
+        $x += 44 + 6.3 * length $title;
     }
     return @svg;
 }
