@@ -24,10 +24,10 @@ our @EXPORT = qw(
     in_child wait_until perl perl_command unshare_command compile
 );
 
-my $HUNG = 60;    # seconds after which a test is taken to hang
+my $HUNG = 240;    # seconds after which a test is taken to hang
 my $MAIN = $$;
 my ($folder, $watched);
-my %children;     # who is to be ended with the test; the object while it is used
+my %children;      # who is to be ended with the test; the object while it is used
 
 # name, class, what follows the capacity, and two values to store
 sub classes {
