@@ -272,9 +272,9 @@ static void array_copy_run(store_var_t *var, store_link_t *to, const store_link_
 {
     uint64_t i;
     if (!careful)
-        memcpy(to, from, count * sizeof *to);
+        store_copy_in(to, from, count * sizeof *to);
     else
-        for (i = 0; i < count; i++) to[i] = version_at(var->space, from[i], change_serial(var)) != 0 ? from[i] : 0;
+        for (i = 0; i < count; i++) STORE_STORE(to[i], version_at(var->space, from[i], change_serial(var)) != 0 ? from[i] : 0);
 }
 
 /* Copy links of the draft at `from` to the new tree at `to`. */

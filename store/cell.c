@@ -280,7 +280,7 @@ static int cell_compare_bytes(cell_cursor_t *cursor, const char *bytes, uint64_t
         uint64_t piece = cell_piece(cursor, length);
         int      order;
         if (piece == 0) return -1;
-        order = memcmp(cursor->at, bytes, piece);
+        order = store_compare(cursor->at, bytes, piece);
         if (order != 0) return order;
         cell_advance(cursor, piece);
         bytes += piece;
@@ -299,7 +299,7 @@ int cell_compare(store_t *space, store_link_t link, const store_cell_t *cell, co
     if (hash != key->hash) return hash < key->hash ? -1 : 1;
     if (length != key->length) return length < key->length ? -1 : 1;
     if (is_text != key->is_text) return is_text ? 1 : -1;
-    if ((body = cell_body(space, link, cell, length)) != NULL) return memcmp(body, key->bytes, length);
+    if ((body = cell_body(space, link, cell, length)) != NULL) return store_compare(body, key->bytes, length);
     cell_open(&cursor, space, link, (store_cell_t *)cell);
     if (!cell_read(&cursor, NULL, cell_skip_head(cell))) return -1;
     return cell_compare_bytes(&cursor, key->bytes, key->length);

@@ -18,10 +18,11 @@
 extern "C" {
 #endif
 
-/* Copy to and from shared memory that another process may be writing or reading. The
- * bytes may be torn, which is found out afterwards; under the thread sanitizer they are
- * read and written one by one as atomics, so that it knows that this is meant. */
-#ifdef __SANITIZE_THREAD__
+/* Copy to and from shared memory that another process may be writing or reading, and
+ * compare with it. The bytes may be torn, which is found out afterwards; under the thread
+ * sanitizer they are read and written one by one as atomics, so that it knows that this is
+ * meant. */
+#ifdef POOL_I_TSAN
 static inline void store_copy_out(void *to, const void *from, size_t length)
 {
     size_t i;
@@ -32,6 +33,15 @@ static inline void store_copy_in(void *to, const void *from, size_t length)
     size_t i;
     for (i = 0; i < length; i++) __atomic_store_n((uint8_t *)to + i, ((const uint8_t *)from)[i], __ATOMIC_RELAXED);
 }
+static inline int store_compare(const void *shared, const void *with, size_t length)
+{
+    size_t i;
+    for (i = 0; i < length; i++) {
+        uint8_t a = __atomic_load_n((const uint8_t *)shared + i, __ATOMIC_RELAXED), b = ((const uint8_t *)with)[i];
+        if (a != b) return a < b ? -1 : 1;
+    }
+    return 0;
+}
 #else
 static inline void store_copy_out(void *to, const void *from, size_t length)
 {
@@ -40,6 +50,10 @@ static inline void store_copy_out(void *to, const void *from, size_t length)
 static inline void store_copy_in(void *to, const void *from, size_t length)
 {
     memcpy(to, from, length);
+}
+static inline int store_compare(const void *shared, const void *with, size_t length)
+{
+    return memcmp(shared, with, length);
 }
 #endif
 

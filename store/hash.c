@@ -321,11 +321,11 @@ static void hash_grow_root(store_t *space, store_record_t *record, store_table_t
 
     if (page == 0) return;
     if (tier == 0 || above)
-        links[0] = table.is.root;
+        STORE_STORE(links[0], table.is.root);
     else
         for (i = 0; i < hash_buckets(table); i++) {
             const store_link_t *head = hash_head(space, record, table, i);
-            links[i]                 = head != NULL ? *head : 0;
+            STORE_STORE(links[i], head != NULL ? *head : 0);
         }
     change_intend(record, STORE_INTENT_ROOT, page, old);
     hash_set_table(record, hash_table_of(page, tier + 1, hash_buckets(table)));

@@ -137,7 +137,7 @@ static int look_finish(store_var_t *var, look_copy_t *copy, store_look_t *look)
             copy->items[i].text = copy->text + (uintptr_t)copy->items[i].text;
     look->count  = count;
     look->keys   = copy->with_keys ? rows : NULL;
-    look->values = copy->with_values ? rows + (copy->with_keys ? 1 : 0) : NULL;
+    look->values = copy->with_values && rows != NULL ? rows + (copy->with_keys ? 1 : 0) : NULL; /* nothing there: no row */
     look->stride = both ? 2 : 1;
     look->memory = copy->text;
     look->items  = rows;

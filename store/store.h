@@ -118,7 +118,7 @@ uint64_t store_recover(store_t *store);
 /* Is anything there that store_recover() would free for a dead process? Cheap. */
 bool store_has_dead(store_t *store);
 
-typedef struct store_stats {
+typedef struct {
     uint64_t variables, named, attachments, blocks;
     uint64_t block_size, bytes_used, bytes_reserved, bytes_total;
 } store_stats_t;
@@ -278,7 +278,7 @@ int store_scalar_put(store_var_t *var, const store_value_t *value);
 /* --- hashes -------------------------------------------------------------------- */
 
 /* A key: bytes, or (is_text) characters in UTF-8 that bytes cannot say. */
-typedef struct store_key {
+typedef struct {
     const char *bytes;
     uint32_t    length;
     uint32_t    hash;
@@ -364,7 +364,7 @@ bool     store_owner_is_dead(store_t *store, uint64_t owner);
 
 /* The content of one moment, in memory of this process. `items` are keys and values
  * (hash: key, value; array and scalar: value; kind STORE_KINDS: no element). */
-typedef struct store_look {
+typedef struct {
     uint64_t       count; /* of elements                                       */
     uint64_t       serial;
     store_value_t *keys; /* hashes: BYTES or TEXT; else NULL                    */
@@ -381,7 +381,7 @@ void store_look_free(store_look_t *look);
 
 /* Go from value to value ($h{k}{f}) without handles: a glance is good for reading calls
  * until store_glance_end(). STORE_E_REMOVED from any of them: start over. */
-typedef struct store_glance {
+typedef struct {
     uint64_t reserved[20];
 } store_glance_t;
 

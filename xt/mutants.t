@@ -21,7 +21,7 @@ my @mutants = (
         q{stat->state == 'X' || stat->state == 'x' || (stat->state == 'Z' && stat->threads <= 1)},
         q{stat->state == 'X'}, 'alloc'
     ],
-    [ 'a slot is not cleared', '        memset(data, 0, pool->elem_size);', '        (void)data;', 'alloc that searches' ],
+    [ 'a slot is not cleared', '        pool_i_clear(data, pool->elem_size);', '        (void)data;', 'alloc that searches' ],
     [
         'a slot is free for a moment while it is handed on',
         'if (__atomic_compare_exchange_n(word, &owner, heir, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) return true;',

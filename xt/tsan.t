@@ -1,6 +1,7 @@
-# ThreadSanitizer over the C tests: threads stand for processes in threads.c
-# (slots of plain bytes change hands between them), and each child of the other
-# tests is watched, too.
+# ThreadSanitizer over the C tests: threads stand for processes in t/c/threads.c
+# (slots of plain bytes change hands between them) and in t/store/readers.c (cells are
+# read while they are freed and used again), and each child of the other tests is
+# watched, too.
 use strict;
 use warnings;
 
@@ -13,8 +14,9 @@ $ENV{TSAN_OPTIONS} = 'halt_on_error=1:exitcode=66:die_after_fork=0';
 
 my @compilers = grep { system("command -v $_ >/dev/null 2>&1") == 0 } qw(clang gcc);
 my $suite;
+my @flags = qw(-O1 -fsanitize=thread -DTEST_PART=10);
 for my $compiler (@compilers) {
-    $suite = CTest->new(cc => [$compiler], cflags => [qw(-O1 -fsanitize=thread -DTEST_PART=10)]);
+    $suite = CTest->new(cc => [$compiler], cflags => [@flags]);
     last if !$suite->{unusable};
 }
 plan skip_all => 'neither clang nor gcc is installed' if !$suite;
@@ -51,4 +53,7 @@ like(qx{$program 2>&1}, qr/data race/, 'a race on plain bytes of a slot is seen'
 is($? >> 8, 66, '... and ends the program');
 
 $suite->run($_) for CTest::sources();
+
+my $store = CTest->new(cc => $suite->{cc}, cflags => [ @flags, '-DSTORE_ASSERT' ], library => [ sort glob 'store/*.c' ]);
+$store->run($_) for CTest::sources('t/store');
 done_testing;

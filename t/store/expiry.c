@@ -69,9 +69,9 @@ static void in_passing(void)
     store_var_t  *hash = var_new(store, STORE_HASH);
     store_stats_t early, late;
     int64_t       i;
-    for (i = 0; i < 2000; i++) MUST(put_for(hash, i, 1));
+    for (i = 0; i < 2000; i++) MUST(put_for(hash, i, 500));
     early = space_stats(store);
-    nap_ms(20);
+    nap_ms(520);
     for (i = 0; i < 6000; i++) MUST(put_for(hash, 10000 + i % 100, 60000));
     late = space_stats(store);
     ok(late.blocks < early.blocks / 2, "stores free what has vanished (%" PRIu64 " blocks, before %" PRIu64 ")", late.blocks, early.blocks);

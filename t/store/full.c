@@ -23,7 +23,7 @@ static int64_t fill(store_var_t *hash, uint64_t length, bool *wrong)
 
 int main(void)
 {
-    const char   *path;
+    char          path[400];
     store_var_t  *hash, *array, *spare;
     store_value_t value = store_int(5), got;
     uint64_t      count, size;
@@ -33,7 +33,7 @@ int main(void)
     store_key_t   key;
     store_error_t err;
     test_begin();
-    path = strdup(space_path("full"));
+    snprintf(path, sizeof path, "%s", space_path("full"));
     mkdir(path, 0700);
     if (mount("none", path, "tmpfs", 0, "size=6m") != 0) {
         test_skip("cannot mount a filesystem", "a full filesystem");
