@@ -70,7 +70,7 @@ store_link_t version_at(store_t *space, store_link_t newest, uint64_t serial)
 /* Release: the cell is whole, and what is behind it. */
 static inline void array_link(store_link_t *place, store_link_t link)
 {
-    __atomic_store_n(place, link, __ATOMIC_RELEASE);
+    __atomic_store_n(place, link, __ATOMIC_RELEASE); /* pairs with array_version() */
 }
 
 /* --- reading ------------------------------------------------------------------------ */
@@ -82,7 +82,7 @@ static store_link_t array_version(store_var_t *var, const store_sight_t *sight, 
     store_tree_t        tree   = array_tree(&sight->state);
     tree_guard_t        guard  = { &var->record->retired, sight->retired };
     const store_link_t *place  = tree_find(var->space, &tree, array_place(&sight->state, position), var->open ? NULL : &guard);
-    store_link_t        newest = place != NULL ? __atomic_load_n(place, __ATOMIC_ACQUIRE) : 0;
+    store_link_t        newest = place != NULL ? __atomic_load_n(place, __ATOMIC_ACQUIRE) : 0; /* pairs with array_link() */
     if (newest == 0 || (!var->open && !look_holds(var, sight))) return 0;
     return version_at(var->space, newest, sight->serial);
 }

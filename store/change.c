@@ -165,7 +165,7 @@ static void change_remove_cell(store_t *space, store_record_t *record, store_lin
     store_link_t next = STORE_LOAD(cell->todo);
     change_retire(record);
     cell_adopt(space, link);
-    __atomic_store_n(&record->todo, next, __ATOMIC_RELEASE);
+    __atomic_store_n(&record->todo, next, __ATOMIC_RELEASE); /* pairs with lock_inherit() */
     ref_drop_cell(space, link, doomed);
     cell_free(space, link);
 }
@@ -186,7 +186,7 @@ static void change_keep_cell(store_t *space, store_record_t *record, store_link_
     }
     ref_shade_cell(space, link);
     cell_disown(space, link);
-    __atomic_store_n(&record->todo, STORE_LOAD(cell->todo), __ATOMIC_RELEASE);
+    __atomic_store_n(&record->todo, STORE_LOAD(cell->todo), __ATOMIC_RELEASE); /* pairs with lock_inherit() */
 }
 
 /* *kept: the cell that stayed last; what it replaced is behind it in its chain, and next on the list. */
@@ -204,7 +204,7 @@ static void change_settle_cell(store_t *space, store_record_t *record, store_lin
     }
     else if (until > serial) { /* it was to end, and does not */
         STORE_STORE(cell->until, 0);
-        __atomic_store_n(&record->todo, STORE_LOAD(cell->todo), __ATOMIC_RELEASE);
+        __atomic_store_n(&record->todo, STORE_LOAD(cell->todo), __ATOMIC_RELEASE); /* pairs with lock_inherit() */
     }
     else {
         change_keep_cell(space, record, link, cell);

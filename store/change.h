@@ -68,11 +68,11 @@ static inline void change_intend(store_record_t *record, uint32_t intent, store_
 {
     STORE_STORE(record->intent_page, page);
     STORE_STORE(record->intent_place, place);
-    __atomic_store_n(&record->intent, intent, __ATOMIC_RELEASE);
+    __atomic_store_n(&record->intent, intent, __ATOMIC_RELEASE); /* pairs with lock_inherit() */
 }
 static inline void change_intended(store_record_t *record)
 {
-    __atomic_store_n(&record->intent, STORE_INTENT_NONE, __ATOMIC_RELEASE);
+    __atomic_store_n(&record->intent, STORE_INTENT_NONE, __ATOMIC_RELEASE); /* pairs with lock_inherit() */
 }
 
 /* --- looks ---------------------------------------------------------------------- */

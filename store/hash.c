@@ -91,7 +91,7 @@ static inline store_table_t hash_table(const store_record_t *record)
 /* Release: what the table leads to is whole. */
 static inline void hash_set_table(store_record_t *record, store_table_t table)
 {
-    __atomic_store_n(&record->table.word, table.word, __ATOMIC_RELEASE);
+    __atomic_store_n(&record->table.word, table.word, __ATOMIC_RELEASE); /* pairs with hash_table() */
 }
 
 /* Bits of the hash that say the bucket, before those were split that are split already. */
@@ -126,7 +126,7 @@ static inline store_link_t hash_follow(const store_link_t *place)
 
 static inline void hash_link(store_link_t *place, store_link_t link)
 {
-    __atomic_store_n(place, link, __ATOMIC_RELEASE);
+    __atomic_store_n(place, link, __ATOMIC_RELEASE); /* pairs with hash_follow() */
 }
 
 /* The first cell of a chain, for readers. A chain without buckets begins in the word that was

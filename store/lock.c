@@ -52,7 +52,7 @@ static bool lock_has_readers(const store_var_t *var)
 {
     store_record_t *record = var->record;
     store_assert_locked(var->space, record);
-    if (__atomic_load_n(&record->readers, __ATOMIC_SEQ_CST) == 0) return false;
+    if (__atomic_load_n(&record->readers, __ATOMIC_SEQ_CST) == 0) return false; /* pairs with store_lock_read() */
     if (lock_find_reader(var, 0) != 0) return true;
     if (var->read_held) return false; /* it stands for our own */
     lock_mark_readers(record, 0);
@@ -175,7 +175,7 @@ bool lock_inherit(store_t *space, store_record_t *record, store_doomed_t *doomed
 bool lock_is_settled(store_t *space, store_record_t *record)
 {
     if (!pool_lock_try(&record->lock, space_me(space))) return false;
-    __atomic_store_n(&record->settling, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&record->settling, 0, __ATOMIC_SEQ_CST); /* pairs with recover_lock() */
     pool_lock_release(&record->lock);
     return true;
 }
@@ -209,7 +209,7 @@ static int lock_sleep_pending(store_var_t *var, uint64_t me, int64_t deadline_ns
     int          code = POOL_FULL;
     while (code == POOL_FULL) {
         uint32_t seen = pool_lock_announce(lock, POOL_LOCK_WAIT_FREE);
-        if (__atomic_load_n(&lock->holder, __ATOMIC_SEQ_CST) != (me | LOCK_PENDING)) return POOL_FULL;
+        if (__atomic_load_n(&lock->holder, __ATOMIC_SEQ_CST) != (me | LOCK_PENDING)) return POOL_FULL; /* pairs with lock_step_in() */
         if (lock_find_reader(var, 0) == 0) return lock_swap(lock, me | LOCK_PENDING, me) ? (int)STORE_OK : (int)POOL_FULL;
         code = lock_is_circle(var, since) ? (int)STORE_E_DEADLOCK : pool_lock_sleep(lock, seen, deadline_ns, POOL_LOCK_WAIT_FREE);
     }

@@ -75,7 +75,7 @@ static void recover_look_at_row(recovery_t *recovery, uint32_t row)
     for (part = 0; part < STORE_PARTS; part++) {
         pool_t  *pool;
         uint64_t slot;
-        if (__atomic_load_n(&recovery->space->header->parts[row][part], __ATOMIC_ACQUIRE) == 0) break;
+        if (__atomic_load_n(&recovery->space->header->parts[row][part], __ATOMIC_ACQUIRE) == 0) break; /* pairs with row_place() */
         if ((pool = row_open(recovery->space, row, part, false, NULL)) == NULL) {
             recovery->failed = true;
             continue;
@@ -89,7 +89,7 @@ static void recover_look_at_row(recovery_t *recovery, uint32_t row)
 
 static bool recover_is_names(store_t *space, store_link_t link)
 {
-    return (uint32_t)__atomic_load_n(&space->header->names, __ATOMIC_ACQUIRE) == row_slot(link) + 1;
+    return (uint32_t)__atomic_load_n(&space->header->names, __ATOMIC_ACQUIRE) == row_slot(link) + 1; /* pairs with names_have() */
 }
 
 /* A change that a dead writer left open is settled. Where a live process is at that, cells of
@@ -103,7 +103,7 @@ static void recover_lock(recovery_t *recovery, store_link_t link, store_record_t
         pool_lock_release(&record->lock);
         recovery->freed++;
     }
-    else if (__atomic_load_n(&record->settling, __ATOMIC_SEQ_CST) != 0 && !lock_is_settled(space, record))
+    else if (__atomic_load_n(&record->settling, __ATOMIC_SEQ_CST) != 0 && !lock_is_settled(space, record)) /* pairs with lock_inherit() */
         recovery->unsettled = true; /* the next recovery frees them */
     record_unpin(space, &ref);
 }
@@ -236,12 +236,13 @@ static void search_shaded(store_t *space, store_link_t link, void *context)
     search_t       *search = (search_t *)context;
     store_record_t *record = (store_record_t *)row_ptr(space, link);
     store_ref_t     ref    = { row_slot(link), STORE_LOAD(record->generation), 0, 0 };
-    if (__atomic_load_n(&record->epoch, __ATOMIC_SEQ_CST) == search->epoch && ref.generation != 0) search_reach(search, &ref);
+    if (__atomic_load_n(&record->epoch, __ATOMIC_SEQ_CST) == search->epoch && ref.generation != 0)
+        search_reach(search, &ref); /* pairs with ref_shade() */
 }
 
 static void search_roots(search_t *search)
 {
-    uint64_t    names = __atomic_load_n(&search->space->header->names, __ATOMIC_ACQUIRE);
+    uint64_t    names = __atomic_load_n(&search->space->header->names, __ATOMIC_ACQUIRE); /* pairs with names_have() */
     store_ref_t ref   = { (uint32_t)names - 1, (uint32_t)(names >> 32), STORE_HASH, 0 };
     uint32_t    row;
     if (names != 0) search_reach(search, &ref);
@@ -258,7 +259,7 @@ static void search_sweep(store_t *space, store_link_t link, void *context)
     store_record_t *record = (store_record_t *)row_ptr(space, link);
     uint32_t        slot   = row_slot(link);
     store_doomed_t  doomed = 0;
-    uint64_t        count  = __atomic_load_n(&record->count, __ATOMIC_SEQ_CST);
+    uint64_t        count  = __atomic_load_n(&record->count, __ATOMIC_SEQ_CST); /* pairs with mark_make() */
     if (slot >= search->capacity || (search->reached[slot / 8] >> slot % 8 & 1) != 0 || row_owner(space, link) != POOL_I_NOBODY) return;
     if (__atomic_load_n(&record->epoch, __ATOMIC_SEQ_CST) == search->epoch) return;
     if (!__atomic_compare_exchange_n(&record->count, &count, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED) || !row_take(space, link, 0))
@@ -272,7 +273,8 @@ static void search_capacity(store_t *space, search_t *search)
 {
     uint32_t part;
     for (part = 0; part < STORE_PARTS; part++)
-        if (__atomic_load_n(&space->header->parts[STORE_ROW_VARIABLES][part], __ATOMIC_ACQUIRE) != 0) search->capacity = row_base(part + 1);
+        if (__atomic_load_n(&space->header->parts[STORE_ROW_VARIABLES][part], __ATOMIC_ACQUIRE) != 0)
+            search->capacity = row_base(part + 1); /* pairs with row_place() */
 }
 
 /* Until nothing new is reached: each round looks at the roots again. */
@@ -285,7 +287,7 @@ static uint64_t search_garbage(store_t *space)
     search_capacity(space, &search);
     search.reached = (uint8_t *)calloc(search.capacity / 8 + 1, 1);
     if (search.reached == NULL) return 0;
-    search.epoch = __atomic_add_fetch(&space->header->epoch, 1, __ATOMIC_SEQ_CST);
+    search.epoch = __atomic_add_fetch(&space->header->epoch, 1, __ATOMIC_SEQ_CST); /* pairs with ref_shade() */
     while (more && !search.failed) {
         search_roots(&search);
         more = search.height > 0;

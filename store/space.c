@@ -118,7 +118,7 @@ static store_link_t row_take_any(store_t *space, uint32_t row, bool create, bool
     store_row_view_t *view = &space->row[row];
     uint32_t          hint = create ? 0 : STORE_LOAD(view->hint), part;
     for (part = hint; part < STORE_PARTS; part++) {
-        pool_t  *pool = __atomic_load_n(&view->part[part], __ATOMIC_ACQUIRE);
+        pool_t  *pool = __atomic_load_n(&view->part[part], __ATOMIC_ACQUIRE); /* pairs with row_open() */
         uint64_t slot;
         if (POOL_UNLIKELY(pool == NULL)) pool = row_open(space, row, part, create && !*full, err);
         if (pool == NULL) {
@@ -146,7 +146,8 @@ static bool row_trim_all(store_t *space)
     if (STORE_LOAD(space->frees) == 0 && now - STORE_LOAD(space->trimmed) < ROW_TRIM_NS) return false;
     STORE_STORE(space->frees, 0);
     for (row = 0; row < space->rows; row++)
-        for (part = 0; part < STORE_PARTS && __atomic_load_n(&space->header->parts[row][part], __ATOMIC_ACQUIRE) != 0; part++) {
+        for (part = 0; part < STORE_PARTS && __atomic_load_n(&space->header->parts[row][part], __ATOMIC_ACQUIRE) != 0;
+             part++) { /* pairs with row_place() */
             pool_t *pool = row_open(space, row, part, false, NULL);
             if (pool != NULL) freed += pool_trim(pool);
         }

@@ -121,7 +121,7 @@ static inline bool row_set_owner(store_t *space, store_link_t link, bool mine)
     uint64_t index;
     pool_t  *pool = row_pool(space, link, &index);
     if (pool == NULL) return false;
-    __atomic_store_n(&pool->records[index].owner, mine ? pool_i_me(pool) : POOL_I_NOBODY, __ATOMIC_RELEASE);
+    __atomic_store_n(&pool->records[index].owner, mine ? pool_i_me(pool) : POOL_I_NOBODY, __ATOMIC_RELEASE); /* pairs with row_owner() */
     return true;
 }
 static inline bool row_adopt(store_t *space, store_link_t link)

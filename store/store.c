@@ -80,7 +80,7 @@ void store_close(store_t *store)
     store_t **link;
     if (store == NULL) return;
     handles_hold();
-    if (__atomic_sub_fetch(&store->users, 1, __ATOMIC_ACQ_REL) > 0) {
+    if (__atomic_sub_fetch(&store->users, 1, __ATOMIC_ACQ_REL) > 0) { /* pairs with other threads' store_close() */
         handles_let_go();
         return;
     }
@@ -103,7 +103,7 @@ const char *store_path(const store_t *store)
 
 static bool names_ref(store_t *store, store_ref_t *ref)
 {
-    uint64_t names  = __atomic_load_n(&store->header->names, __ATOMIC_ACQUIRE);
+    uint64_t names  = __atomic_load_n(&store->header->names, __ATOMIC_ACQUIRE); /* pairs with names_have() */
     ref->slot       = (uint32_t)names - 1;
     ref->generation = (uint32_t)(names >> 32);
     ref->type       = STORE_HASH;
@@ -120,7 +120,7 @@ static bool names_have(store_t *store, store_ref_t *ref, store_error_t *err)
     if (names_ref(store, ref)) return true;
     if ((link = record_new(store, STORE_HASH, UINT64_C(1) << 32, ref, err)) == 0) return false;
     if (__atomic_compare_exchange_n(&store->header->names, &none, (uint64_t)ref->generation << 32 | (ref->slot + 1), false,
-                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) /* pairs with names_ref() */
         row_disown(store, link);
     else
         row_free(store, link);
@@ -308,7 +308,7 @@ int store_remove_all(store_t *store, int64_t patience_ns)
 {
     store_removal_t removal = { patience_ns };
     handles_adopt();
-    __atomic_store_n(&store->header->closed, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&store->header->closed, 1, __ATOMIC_RELEASE); /* pairs with store_is_closed() */
     space_unlink(store);
     row_each(store, STORE_ROW_VARIABLES, remove_variable, &removal);
     return STORE_OK;
@@ -322,7 +322,7 @@ static void store_row_stats(store_t *store, uint32_t row, uint64_t *used, store_
     *used = 0;
     for (part = 0; part < STORE_PARTS; part++) {
         pool_t *pool;
-        if (__atomic_load_n(&store->header->parts[row][part], __ATOMIC_ACQUIRE) == 0) break;
+        if (__atomic_load_n(&store->header->parts[row][part], __ATOMIC_ACQUIRE) == 0) break; /* pairs with row_place() */
         if ((pool = row_open(store, row, part, false, NULL)) != NULL) *used += pool_used(pool);
     }
     stats->bytes_used += *used * store->row[row].size;
@@ -470,7 +470,7 @@ static void list_count(store_t *store, store_record_t *record, const store_sight
 static void list_look(const store_record_t *record, store_sight_t *sight)
 {
     sight->retired = STORE_LOAD(record->retired);
-    sight->serial  = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE);
+    sight->serial  = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE); /* pairs with change_publish() */
     change_copy_state(&sight->state, &record->state[sight->serial & 1]);
 }
 
@@ -516,7 +516,8 @@ int store_list(store_t *store, store_visit_fn *visit, void *context)
     listing.visit   = visit;
     listing.context = context;
     for (part = 0; part < STORE_PARTS; part++)
-        if (__atomic_load_n(&store->header->parts[STORE_ROW_VARIABLES][part], __ATOMIC_ACQUIRE) != 0) listing.capacity = row_base(part + 1);
+        if (__atomic_load_n(&store->header->parts[STORE_ROW_VARIABLES][part], __ATOMIC_ACQUIRE) != 0)
+            listing.capacity = row_base(part + 1); /* pairs with row_place() */
     listing.entry = (list_entry_t *)calloc(listing.capacity + 1, sizeof *listing.entry);
     if (listing.entry == NULL) return STORE_E_SYSTEM;
     row_each(store, STORE_ROW_MARKS, list_mark, &listing);

@@ -39,7 +39,7 @@ store_link_t *tree_make(store_t *space, const store_tree_t *tree, uint64_t index
         if (*at == 0) {
             store_link_t made = tree_new(space, tree->tier, err);
             if (made == 0) return NULL;
-            __atomic_store_n(at, made, __ATOMIC_RELEASE);
+            __atomic_store_n(at, made, __ATOMIC_RELEASE); /* pairs with tree_slot() */
         }
         page = tree_page(space, *at, bytes);
     }

@@ -62,7 +62,8 @@ static inline store_link_t *tree_slot(store_t *space, const store_tree_t *tree, 
     uint32_t      depth = tree_depth(tree->tier), bytes = tree_page_bytes(tree->tier);
     store_link_t *page = tree_page(space, tree->root, bytes);
     for (; page != NULL && depth > level; depth--)
-        page = tree_page(space, __atomic_load_n(&page[index >> depth * TREE_BITS & (TREE_FAN - 1)], __ATOMIC_ACQUIRE), bytes);
+        page = tree_page(space, __atomic_load_n(&page[index >> depth * TREE_BITS & (TREE_FAN - 1)], __ATOMIC_ACQUIRE),
+                         bytes); /* pairs with tree_make() */
     return page != NULL ? &page[index >> level * TREE_BITS & (bytes / sizeof(store_link_t) - 1)] : NULL;
 }
 

@@ -26,7 +26,8 @@ static void count_down(store_t *space, uint32_t slot, uint64_t one, store_doomed
     count = STORE_LOAD(record->count);
     do {
         if (one == COUNT_REF ? count < COUNT_REF : (uint32_t)count == 0) return; /* damaged, or it is being destroyed */
-    } while (!__atomic_compare_exchange_n(&record->count, &count, count - one, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    } while (!__atomic_compare_exchange_n(&record->count, &count, count - one, false, __ATOMIC_ACQ_REL,
+                                          __ATOMIC_RELAXED)); /* pairs with count_up() */
     if (count == one && row_take(space, link, 0)) ref_doom(space, link, doomed);
 }
 
@@ -38,7 +39,8 @@ static bool count_up(store_t *space, const store_ref_t *ref, uint64_t one, store
     count = STORE_LOAD(record->count);
     do {
         if (count == 0) return false;
-    } while (!__atomic_compare_exchange_n(&record->count, &count, count + one, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+    } while (!__atomic_compare_exchange_n(&record->count, &count, count + one, false, __ATOMIC_ACQ_REL,
+                                          __ATOMIC_RELAXED)); /* pairs with count_down() */
     if (STORE_LOAD(record->generation) == ref->generation) return true;
     count_down(space, ref->slot, one, doomed);
     return false;
@@ -86,7 +88,8 @@ bool ref_count_cell(store_t *space, store_link_t link)
     store_ref_t   ref;
     if (cell == NULL || !cell_ref(space, link, cell, &ref) || !ref_take(space, &ref)) return false;
     STORE_STORE(cell->todo, link);
-    __atomic_store_n(&cell->flags, (uint8_t)(cell->flags | STORE_CELL_COUNTED), __ATOMIC_RELEASE);
+    __atomic_store_n(&cell->flags, (uint8_t)(cell->flags | STORE_CELL_COUNTED),
+                     __ATOMIC_RELEASE); /* pairs with ref_drop_piece(), of an heir */
     return true;
 }
 
@@ -98,7 +101,7 @@ static void ref_shade(store_t *space, const store_ref_t *ref)
     store_record_t *record = record_at(space, ref->slot);
     uint64_t        epoch, had;
     if (record == NULL || STORE_LOAD(record->generation) != ref->generation) return;
-    epoch = __atomic_load_n(&space->header->epoch, __ATOMIC_SEQ_CST);
+    epoch = __atomic_load_n(&space->header->epoch, __ATOMIC_SEQ_CST); /* pairs with search_garbage() */
     had   = STORE_LOAD(record->epoch);
     while (had < epoch && !__atomic_compare_exchange_n(&record->epoch, &had, epoch, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {}
 }
@@ -126,7 +129,7 @@ void cell_destroy(store_t *space, store_record_t *record, store_link_t *head, st
         STORE_STORE(*head, 0);
         return;
     }
-    __atomic_store_n(head, STORE_LOAD(cell->next), __ATOMIC_RELEASE);
+    __atomic_store_n(head, STORE_LOAD(cell->next), __ATOMIC_RELEASE); /* pairs with hash_follow() */
     ref_drop_cell(space, link, doomed);
     cell_free(space, link);
 }
@@ -207,8 +210,9 @@ static store_link_t mark_make(store_t *space, const store_ref_t *ref, uint64_t t
     if (mark == NULL) return 0;
     STORE_STORE(mark->transit, transit);
     STORE_STORE(mark->slot, ref->slot);
-    __atomic_store_n(&mark->generation, ref->generation, __ATOMIC_SEQ_CST); /* seen by a search for garbage that misses what leads to it */
-    ref_shade(space, ref); /* before the count: a search that did not see the mark sees that, or that the count moved */
+    __atomic_store_n(&mark->generation, ref->generation,
+                     __ATOMIC_SEQ_CST); /* pairs with mark_lives(): seen by a search that misses what leads to it */
+    ref_shade(space, ref);              /* before the count: a search that did not see the mark sees that, or that the count moved */
     ok = count_up(space, ref, COUNT_HANDLE, &doomed);
     ref_destroy(space, &doomed);
     if (!ok) {
@@ -232,7 +236,7 @@ static void mark_uncount(store_t *space, store_link_t link, store_doomed_t *doom
     store_mark_t         *mark   = (store_mark_t *)row_ptr(space, link);
     const store_record_t *record = mark != NULL ? record_at(space, STORE_LOAD(mark->slot)) : NULL;
     if (record == NULL || STORE_LOAD(mark->state) != STORE_MARK_COUNTED) return;
-    __atomic_store_n(&mark->state, STORE_MARK_NONE, __ATOMIC_RELEASE);
+    __atomic_store_n(&mark->state, STORE_MARK_NONE, __ATOMIC_RELEASE); /* pairs with mark_reap() */
     if (STORE_LOAD(record->generation) == STORE_LOAD(mark->generation)) count_down(space, mark->slot, COUNT_HANDLE, doomed);
 }
 
@@ -256,7 +260,7 @@ bool mark_lives(store_t *space, store_link_t link, store_ref_t *ref)
     uint64_t            index, owner, transit;
     pool_t             *pool = row_pool(space, link, &index);
     if (pool == NULL) return false;
-    ref->generation = __atomic_load_n(&mark->generation, __ATOMIC_SEQ_CST);
+    ref->generation = __atomic_load_n(&mark->generation, __ATOMIC_SEQ_CST); /* pairs with mark_make() */
     ref->slot       = STORE_LOAD(mark->slot);
     transit         = STORE_LOAD(mark->transit);
     if (transit != 0) return mark_is_in_transit(space, link, mark, transit);
@@ -368,7 +372,7 @@ store_link_t record_new(store_t *space, uint32_t type, uint64_t count, store_ref
     ref->is_text    = 0;
     if (ref->generation == 0) ref->generation = UINT32_MAX;
     STORE_STORE(record->type, type);
-    STORE_STORE(record->epoch, __atomic_load_n(&space->header->epoch, __ATOMIC_SEQ_CST));
+    STORE_STORE(record->epoch, __atomic_load_n(&space->header->epoch, __ATOMIC_SEQ_CST)); /* pairs with record_pin() */
     STORE_STORE(record->count, count);
     __atomic_store_n(&record->generation, ref->generation, __ATOMIC_RELEASE);
     return link;
@@ -457,7 +461,7 @@ uint64_t store_references(const store_var_t *var)
 bool store_is_removed(const store_var_t *var)
 {
     const store_record_t *record = var->record;
-    uint64_t              serial = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE);
+    uint64_t              serial = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE); /* pairs with change_publish() */
     return STORE_LOAD(record->generation) != var->id.generation || (STORE_LOAD(record->state[serial & 1].flags) & STORE_FLAG_REMOVED) != 0;
 }
 

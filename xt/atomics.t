@@ -1,4 +1,4 @@
-# Each atomic of the headers that is not relaxed names the one it pairs with, in a
+# Each atomic of the headers and of store/ that is not relaxed names the one it pairs with, in a
 # comment: of its function, above it, or at the head of its section.
 use strict;
 use warnings;
@@ -6,7 +6,7 @@ use warnings;
 use Test::More;
 
 my $ORDER   = qr/__ATOMIC_(?:ACQUIRE|RELEASE|ACQ_REL|SEQ_CST)/;
-my $PARTNER = qr/\bpair(?:s|ing)? with\b|\b(?:pool|shm)_\w+\(\)/;    # "pairs with …", "as in pool_x()", "see pool_x()"
+my $PARTNER = qr/\bpair(?:s|ing)? with\b|\b[a-z]+_\w+\(\)/;       # "pairs with …", "as in pool_x()", "see pool_x()"
 
 sub comments { my ($text) = @_; return join ' ', $text =~ m{/\*.*?\*/}gs }
 
@@ -47,7 +47,7 @@ sub silent {
 }
 
 my ($atomics, $checked) = (0, 0);
-for my $file (sort glob '*.h') {
+for my $file (sort(glob '*.h'), sort glob 'store/*.[ch]') {
     my @functions = functions($file);
     my $in_file   = do { local (@ARGV, $/) = $file; <> };
     my $inside    = join '', map { $_->{text} } @functions;
