@@ -591,6 +591,7 @@ static U32 shm_magic_size(pTHX_ SV *sv, MAGIC *mg)
 {
     shm_var_t *var = SvTYPE(sv) == SVt_PVAV ? shm_of_magic(aTHX_ mg) : NULL;
     if (SHM_UNLIKELY(var == NULL)) return PL_vtbl_pack.svt_len(aTHX_ sv, mg);
+    shm_meet(aTHX);
     return (U32)(shm_array_size(aTHX_ var) - 1);
 }
 
@@ -619,7 +620,9 @@ void shm_make_alias(pTHX_ SV *sv, SV *object, SV *key, IV index)
 /* A temporary `element` for an access to the tied container gets its magic. */
 static int shm_magic_copy(pTHX_ SV *container, MAGIC *mg, SV *element, const char *key, I32 length)
 {
-    bool keyed = SvTYPE(container) == SVt_PVHV ? length == HEf_SVKEY && key != NULL : key == NULL;
+    bool keyed;
+    shm_meet(aTHX);
+    keyed = SvTYPE(container) == SVt_PVHV ? length == HEf_SVKEY && key != NULL : key == NULL;
     if (keyed && mg->mg_obj != NULL)
         sv_magicext(element, mg->mg_obj, PERL_MAGIC_tiedelem, &shm_element_vtbl, key, length);
     else

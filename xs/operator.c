@@ -811,30 +811,65 @@ static OP *shm_exec_operator(pTHX)
 
 /* --- installing -------------------------------------------------------------------------------- */
 
+/* THE TABLE: each operator, how it learns of shared variables, and what is lost without.
+ *
+ * `met`: not replaced. The container's magic swaps the function of the one operator that comes
+ * to it (shm_meet()); code that meets no shared variable never runs ours. An element is read
+ * by calls that can as well be made by perl itself, so the first run needs nothing.
+ * Otherwise: replaced for the process, because its first run must be whole already, and when
+ * the magic is asked perl is in the middle of it. */
 static const struct {
     int       number;
+    bool      met;
     shm_pp_t *ours;
 } shm_operators[] = {
-    { OP_AASSIGN, shm_change_list },    { OP_SORT, shm_change_sort },
-    { OP_REVERSE, shm_change_reverse }, { OP_SPLIT, shm_change_split },
-    { OP_DELETE, shm_change_delete },   { OP_PADAV, shm_read_padav },
-    { OP_PADHV, shm_read_padhv },       { OP_RV2AV, shm_read_rv2av },
-    { OP_RV2HV, shm_read_rv2hv },       { OP_KEYS, shm_read_keys },
-    { OP_VALUES, shm_read_values },     { OP_HSLICE, shm_read_hslice },
-    { OP_ASLICE, shm_read_aslice },     { OP_AVALUES, shm_read_avalues },
-    { OP_KVHSLICE, shm_read_kvhslice }, { OP_KVASLICE, shm_read_kvaslice },
-    { OP_FORK, shm_fork_operator },     { OP_OPEN, shm_open_operator },
-    { OP_EXEC, shm_exec_operator },     { OP_TIE, shm_tie_operator },
-    { OP_HELEM, shm_read_helem },       { OP_MULTIDEREF, shm_read_multideref },
+    { OP_HELEM, true, shm_read_helem }, /* speed: no temporary with magic, key and entry */
+    { OP_MULTIDEREF, true, shm_read_multideref }, /* the same; chains without handles */
+    { OP_AASSIGN, false, shm_change_list }, /* one change; undone if it dies */
+    { OP_SORT, false, shm_change_sort }, /* the same, in place */
+    { OP_REVERSE, false, shm_change_reverse }, /* the same */
+    { OP_SPLIT, false, shm_change_split }, /* the same, to an array */
+    { OP_DELETE, false, shm_change_delete }, /* the same, of slices */
+    { OP_PADAV, false, shm_read_padav }, /* elements of one moment */
+    { OP_RV2AV, false, shm_read_rv2av }, /* the same */
+    { OP_PADHV, false, shm_read_padhv }, /* the same; the number of keys */
+    { OP_RV2HV, false, shm_read_rv2hv }, /* the same */
+    { OP_KEYS, false, shm_read_keys }, /* the same */
+    { OP_VALUES, false, shm_read_values }, /* the same */
+    { OP_AVALUES, false, shm_read_avalues }, /* the same */
+    { OP_HSLICE, false, shm_read_hslice }, /* the same */
+    { OP_ASLICE, false, shm_read_aslice }, /* the same */
+    { OP_KVHSLICE, false, shm_read_kvhslice }, /* the same */
+    { OP_KVASLICE, false, shm_read_kvaslice }, /* the same */
+    { OP_FORK, false, shm_fork_operator }, /* a child that dies at once leaves its marks to be found */
+    { OP_OPEN, false, shm_open_operator }, /* a child for a command takes no marks */
+    { OP_EXEC, false, shm_exec_operator }, /* the marks of this process go, and come back if it fails */
+    { OP_TIE, false, shm_tie_operator }, /* the short way for what is tied by hand */
 };
 
-/* Code that was compiled before this module was loaded has the old operators. */
+/* Ours, by number; all NULL while no operator is to be touched. */
+static shm_pp_t *shm_ours[MAXO];
+
+/* The operator that is at work has come to a shared variable. Threads share the code: each
+ * would write the same, and either function does for any of them. */
+void shm_meet(pTHX)
+{
+    OP       *op = PL_op;
+    shm_pp_t *ours;
+    if (op == NULL || op->op_type >= MAXO || (ours = shm_ours[op->op_type]) == NULL) return;
+    if (op->op_ppaddr == shm_pp[op->op_type]) __atomic_store_n(&op->op_ppaddr, ours, __ATOMIC_RELAXED);
+}
+
+/* Code that was compiled before this module was loaded has the old operators. What is not found
+ * here (the code of s///e, of formats, what is running) learns of them when it meets a
+ * shared variable: from its second run on it is like the rest. */
 static void shm_patch_ops(OP *op)
 {
     OP    *kid;
     size_t i;
     for (i = 0; i < sizeof shm_operators / sizeof *shm_operators; i++)
-        if (op->op_type == shm_operators[i].number && op->op_ppaddr == shm_pp[op->op_type]) op->op_ppaddr = shm_operators[i].ours;
+        if (op->op_type == shm_operators[i].number && !shm_operators[i].met && op->op_ppaddr == shm_pp[op->op_type])
+            op->op_ppaddr = shm_operators[i].ours;
     if ((op->op_flags & OPf_KIDS) == 0) return;
     for (kid = cUNOPx(op)->op_first; kid != NULL; kid = OpSIBLING(kid)) shm_patch_ops(kid);
 }
@@ -853,10 +888,17 @@ static void shm_patch_compiled(pTHX)
 void shm_operators_install(pTHX)
 {
     size_t i;
-    if (shm_pp[OP_AASSIGN] != NULL) return;
+    if (shm_operators_installed()) return;
     for (i = 0; i < sizeof shm_operators / sizeof *shm_operators; i++) {
-        shm_pp[shm_operators[i].number]    = PL_ppaddr[shm_operators[i].number];
-        PL_ppaddr[shm_operators[i].number] = shm_operators[i].ours;
+        int number       = shm_operators[i].number;
+        shm_pp[number]   = PL_ppaddr[number];
+        shm_ours[number] = shm_operators[i].ours;
+        if (!shm_operators[i].met) PL_ppaddr[number] = shm_operators[i].ours;
     }
     shm_patch_compiled(aTHX);
+}
+
+bool shm_operators_installed(void)
+{
+    return shm_pp[OP_AASSIGN] != NULL;
 }

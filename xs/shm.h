@@ -305,6 +305,8 @@ IV      shm_splice_argument(pTHX_ SV *sv);
 /* --- operator.c, process.c ------------------------------------------------------------------- */
 
 void                shm_operators_install(pTHX);
+bool                shm_operators_installed(void);
+void                shm_meet(pTHX); /* the operator that is at work has come to a shared variable */
 void                shm_process_install(pTHX);
 extern __thread OP *shm_command;
 void                shm_batch_forget(void);

@@ -4,7 +4,6 @@ MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Engine::Memory
 
 BOOT:
     shm_magic_prepare();
-    shm_operators_install(aTHX);
     shm_process_install(aTHX);
 
 SV *
@@ -81,6 +80,18 @@ _cleanup(space, seconds)
     store_remove_all(space, (int64_t)(seconds * 1e9));
 
 MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm
+
+void
+_wrap_operators()
+  CODE:
+    shm_operators_install(aTHX);
+
+bool
+_has_operators()
+  CODE:
+    RETVAL = shm_operators_installed();
+  OUTPUT:
+    RETVAL
 
 SV *
 _find_name(reference, package)

@@ -24,8 +24,21 @@ sub import {
     my ($class, @options) = @_;
     Carp::croak("The options of $class are pairs of name and value") if @options % 2;
     my %option = @options;
-    for my $name (sort keys %option) { Carp::croak("Unknown option '$name' of $class") if $name ne 'namespace' }
+    for my $name (sort keys %option) { Carp::croak("Unknown option '$name' of $class") if $name !~ /\A(?:namespace|operators)\z/ }
     _set_namespace($option{namespace}) if exists $option{namespace};
+    _choose_operators($option{operators});
+    return;
+}
+
+# Are perl's operators wrapped? Who says so first says it for the whole process.
+my $operators;
+
+sub _choose_operators {
+    my ($wanted) = @_;
+    Carp::croak('The operators are wrapped already: operators => 0 must come first, or IPC_SHM_PLAIN_OPERATORS be set')
+        if defined $wanted && !$wanted && $operators;
+    $operators //= $wanted // !$ENV{IPC_SHM_PLAIN_OPERATORS};
+    _wrap_operators() if $operators;
     return;
 }
 
@@ -107,6 +120,7 @@ sub _from_callers_line {
 # just then: there will be a new one.
 sub _new {
     my ($type, $name) = @_;
+    _choose_operators() unless defined $operators;
     for (1 .. 1000) {
         my $object = _from_callers_line(sub { scalar _engine()->variable($type, $name, 1) });
         return $object if defined $object;

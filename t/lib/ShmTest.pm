@@ -21,11 +21,15 @@ BEGIN {
 sub import {
     no strict 'refs';    ## no critic (a small exporter)
     my $caller = caller;
-    *{"${caller}::$_"} = \&$_ for qw(program child finish in_child until_true namespace_dir);
+    *{"${caller}::$_"} = \&$_ for qw(program child finish in_child until_true namespace_dir has_batches);
     return;
 }
 
 sub namespace_dir { return $dir }
+
+# Are perl's operators wrapped? Without, what an operator does to many elements is not one
+# change, and exec keeps what its process held.
+sub has_batches { return IPC::Shm::_has_operators() }
 
 # Run another program on the namespace; returns what it prints, errors too.
 sub program {

@@ -1,0 +1,124 @@
+use strict;
+use warnings;
+use Config;
+use lib 't/lib';
+use ShmTest;
+use Test::More;
+use File::Temp ();
+use IPC::Shm;
+
+# IPC::Shm is a guest in the program: what it does to perl's operators, where, and how
+# it is switched off.
+
+sub run_perl {
+    my ($switches, $code) = @_;
+    local $ENV{PERL5LIB} = join ':', grep { !ref } @INC;
+    open my $out, '-|', "$^X $switches -e '$code' 2>&1" or die "cannot run: $!";
+    local $/ = undef;
+    my $text = <$out>;
+    close $out;
+    return $text . ($? ? "status $?" : '');
+}
+
+is run_perl('-W -MIPC::Shm', 'print 1'), '1', 'perl -W has nothing to say of it';
+is run_perl('-W -MIPC::Shm',
+    'use attributes; our $x : shm = 5; sub f : lvalue { $x } f() = 6; print $x, " ", attributes::get(\&f); attributes->import(main => \&f, "method"); print " ", join ",", sort(attributes::get(\&f))'
+    ),
+    '6 lvalue lvalue,method', 'attributes does for others what it did';
+
+# Code that nobody finds by walking over what was compiled: with and without a first run on
+# a shared variable.
+my $early = <<'CODE';
+our (%h, @a, $n);
+sub early { (my $t = 'x') =~ s/x/%h = map { ($_ => 1) } 1 .. 50; 'y'/e; return }
+sub block { 'x' =~ /x(?{ @a = (1 .. 50) })/; return }
+sub serials { my ($t, $code) = @_; my $before = $t->serial; $code->(); return $t->serial - $before }
+CODE
+SKIP: {
+    skip 'operators are not wrapped', 2 if !has_batches();
+    my $late = <<'CODE';
+require IPC::Shm; IPC::Shm->import; eval 'our %h : shm; our @a : shm; 1' or die $@;
+early(); block();
+print serials(tied %h, \&early), ' ', serials(tied @a, \&block);
+CODE
+    is program("no strict;\n$early$late"), '1 1', 'code in s///e and in a regex, compiled before: one change, from its second run on';
+    is program("no strict; use IPC::Shm; BEGIN { eval 'our %h : shm; our \@a : shm; 1' or die \$@ }\n$early print serials(tied %h, \\&early), ' ', serials(tied \@a, \\&block);"),
+        '1 1', '… compiled after: from the first';
+}
+
+# The switch.
+my $counts = 'our %fresh : shm; %fresh = (a => 1, b => 2); print +(tied %fresh)->serial > 1 ? "each" : "one", " $fresh{a}$fresh{b}"; (tied %fresh)->remove';
+{
+    local $ENV{IPC_SHM_PLAIN_OPERATORS} = '';
+    is program("use IPC::Shm; $counts"),                    'one 12',  'a list assignment is one change';
+    is program("use IPC::Shm operators => 0; $counts"),     'each 12', 'with operators => 0 perl does it in its own way';
+    is program("require IPC::Shm; eval q($counts); die \$@ if \$@"), 'one 12', 'without import: as with it';
+    like program('use IPC::Shm; use IPC::Shm operators => 0;'), qr/must come first, or IPC_SHM_PLAIN_OPERATORS be set at program line 1/,
+        'it has to be said first';
+    is program('use IPC::Shm operators => 0; use IPC::Shm; print IPC::Shm::_has_operators() ? 1 : 0'), 0, '… and then holds for all';
+    $ENV{IPC_SHM_PLAIN_OPERATORS} = 1;
+    is program("use IPC::Shm; $counts"), 'each 12', 'the same with IPC_SHM_PLAIN_OPERATORS';
+}
+
+# A program that embeds perl, twice one after the other, with the library unloaded at the end
+# of each as DynaLoader may do: compiled code of the second one goes through the operators
+# that the first one has wrapped.
+SKIP: {
+    my $folder = File::Temp::tempdir(CLEANUP => 1);
+    open my $file, '>', "$folder/embed.c" or die "embed.c: $!";
+    print {$file} <<'C';
+#include <EXTERN.h>
+#include <perl.h>
+EXTERN_C void boot_DynaLoader(pTHX_ CV *cv);
+static void xs_init(pTHX) { newXS("DynaLoader::boot_DynaLoader", boot_DynaLoader, __FILE__); }
+int main(int argc, char **argv, char **env)
+{
+    int i, code = 0;
+    PERL_SYS_INIT3(&argc, &argv, &env);
+    for (i = 0; i < 2; i++) {
+        PerlInterpreter *my_perl = perl_alloc();
+        perl_construct(my_perl);
+        PL_exit_flags |= PERL_EXIT_DESTRUCT_END;
+        code |= perl_parse(my_perl, xs_init, argc, argv, NULL) || perl_run(my_perl);
+        perl_destruct(my_perl);
+        perl_free(my_perl);
+    }
+    PERL_SYS_TERM();
+    return code;
+}
+C
+    close $file or die "embed.c: $!";
+    my $flags = qx{$^X -MExtUtils::Embed -e ccopts -e ldopts 2>/dev/null};
+    $flags =~ tr/\n/ /;
+    system "$Config{cc} -w -o $folder/embed $folder/embed.c $flags >/dev/null 2>&1";
+    skip 'perl cannot be embedded here (no libperl)', 1 if $? || !$flags;
+    local $ENV{PERL5LIB} = join ':', grep { !ref } @INC;
+    my $code =
+        'our %e : shm; $e{n}++; our @e : shm = (3, 1, 2); @e = sort @e; print "$e{n} @e\n"; DynaLoader::dl_unload_file($_) for @DynaLoader::dl_librefs; my %c = (a => 1); my @l = %c; print "@l\n"; $! = 0';
+    $code =~ s/'/'\\''/g;
+    is qx{$folder/embed -MIPC::Shm -e '$code' 2>&1} . "status $?", "1 1 2 3\na 1\n2 1 2 3\na 1\nstatus 0",
+        'two interpreters in one program, the library unloaded in between';
+}
+
+# Modules that put hands on variables or operators themselves.
+my %with = (
+    'Devel::NYTProf'     => [ '-d:NYTProf', '' ],
+    'Devel::Cover'       => [ '-MDevel::Cover=-silent,1,-db,FOLDER/cover', '' ],
+    'Moose'              => [ '', 'package Thing; use Moose; has list => (is => "rw"); package main; ' ],
+    'Coro'               => [ '', 'use Coro; my $other = async { our %m : shm; $m{coro} = 1; cede; $m{coro}++ }; $other->join; ' ],
+    'Future::AsyncAwait' => [ '', 'use Future; use Future::AsyncAwait; my $f = Future->new; async sub go { our %m : shm; await $f; $m{async} = 1 } my $g = go(); $f->done; $g->get; ' ],
+);
+for my $module (sort keys %with) {
+    (my $path = "$module.pm") =~ s{::}{/}g;
+SKIP: {
+        skip "$module is not installed", 1 if !grep { !ref && -e "$_/$path" } @INC;
+        my $folder = File::Temp::tempdir(CLEANUP => 1);
+        local $ENV{NYTPROF} = "file=$folder/out";
+        my ($switches, $code) = @{ $with{$module} };
+        $switches =~ s/FOLDER/$folder/;
+        my $text = run_perl("$switches -MIPC::Shm",
+            $code . 'our %m : shm; our @m : shm; %m = (a => 1, b => { c => 2 }); @m = (3, 1, 2); @m = sort @m; $_ *= 2 for reverse @m; my @k = sort keys %m; print "@m @k $m{a} $m{b}{c}\n"');
+        like $text, qr/^2 4 6 a b 1 2\n/m, "with $module";
+    }
+}
+done_testing;
