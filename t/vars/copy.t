@@ -67,7 +67,7 @@ is_deeply((tied $s)->copy, { a => [1] }, '… deeply');
 my $object = bless \my %of_class, 'My::Class';
 tie %of_class, 'IPC::Shm::Tied';
 $of_class{x} = 1;
-is ref((tied %of_class)->copy), 'My::Class', 'a blessed variable';
+is ref((tied %of_class)->copy), has_batches() ? 'My::Class' : 'HASH', 'a blessed variable; its class is not known where tie is not wrapped';
 
 {
     my $chain;
@@ -105,29 +105,32 @@ SKIP: {
 }
 
 # --- of one moment, also while the writer is killed
-%h = (inner => { map { $_ => 0 } 1 .. 20 }, map { $_ => 0 } 1 .. 20);
-my ($mixed, %seen) = (0);
-for my $round (1 .. 5) {
-    my $pid = child(
-        sub {
-            for (my $i = $round * 1e6;; $i++) {
-                %h = (inner => $h{inner}, map { $_ => $i } 1 .. 20);
-                %{ $h{inner} } = map { $_ => $i } 1 .. 20;
+SKIP: {
+    skip 'operators are not wrapped', 2 if !has_batches();
+    %h = (inner => { map { $_ => 0 } 1 .. 20 }, map { $_ => 0 } 1 .. 20);
+    my ($mixed, %seen) = (0);
+    for my $round (1 .. 5) {
+        my $pid = child(
+            sub {
+                for (my $i = $round * 1e6;; $i++) {
+                    %h = (inner => $h{inner}, map { $_ => $i } 1 .. 20);
+                    %{ $h{inner} } = map { $_ => $i } 1 .. 20;
+                }
             }
+        );
+        for my $n (1 .. 300) {
+            kill KILL => $pid if $n == 200;
+            my $now   = (tied %h)->copy;
+            my %inner = map { $_ => 1 } values %{ delete $now->{inner} };
+            my %outer = map { $_ => 1 } values %$now;
+            $mixed++ if keys %inner != 1 || keys %outer != 1;
+            $seen{$_}++ for keys %outer;
         }
-    );
-    for my $n (1 .. 300) {
-        kill KILL => $pid if $n == 200;
-        my $now   = (tied %h)->copy;
-        my %inner = map { $_ => 1 } values %{ delete $now->{inner} };
-        my %outer = map { $_ => 1 } values %$now;
-        $mixed++ if keys %inner != 1 || keys %outer != 1;
-        $seen{$_}++ for keys %outer;
+        waitpid $pid, 0;
     }
-    waitpid $pid, 0;
+    is $mixed, 0, 'each variable is of one moment';
+    cmp_ok scalar(keys %seen), '>', 5, '… of which there were many';
 }
-is $mixed, 0, 'each variable is of one moment';
-cmp_ok scalar(keys %seen), '>', 5, '… of which there were many';
 
 IPC::Shm->cleanup;
 done_testing;

@@ -10,7 +10,10 @@ my $perl = join ' ', $^X, map {"'-I$_'"} grep { !ref } @INC;
 
 like `$perl eg/shm/jobs.pl 60 15 2>&1`, qr/\A240 jobs, 15 kills: 0 lost, 0 wrong, 240 in the ledger\n/,
     'the job queue loses none, whatever is killed';
-like `$perl eg/shm/config.pl 3 2>&1`, qr/\A3 of 3 workers run version 20\n\z/, 'the configuration reaches all workers, whole';
+SKIP: {
+    skip 'operators are not wrapped: a list assignment is not one change', 1 if !has_batches();
+    like `$perl eg/shm/config.pl 3 2>&1`, qr/\A3 of 3 workers run version 20\n\z/, 'the configuration reaches all workers, whole';
+}
 
 # The store of sessions has what Plack::Middleware::Session asks for.
 SKIP: {

@@ -21,7 +21,8 @@ sub run_perl {
 }
 
 is run_perl('-W -MIPC::Shm', 'print 1'), '1', 'perl -W has nothing to say of it';
-is run_perl('-W -MIPC::Shm',
+is run_perl(
+    '-W -MIPC::Shm',
     'use attributes; our $x : shm = 5; sub f : lvalue { $x } f() = 6; print $x, " ", attributes::get(\&f); attributes->import(main => \&f, "method"); print " ", join ",", sort(attributes::get(\&f))'
     ),
     '6 lvalue lvalue,method', 'attributes does for others what it did';
@@ -42,17 +43,20 @@ early(); block();
 print serials(tied %h, \&early), ' ', serials(tied @a, \&block);
 CODE
     is program("no strict;\n$early$late"), '1 1', 'code in s///e and in a regex, compiled before: one change, from its second run on';
-    is program("no strict; use IPC::Shm; BEGIN { eval 'our %h : shm; our \@a : shm; 1' or die \$@ }\n$early print serials(tied %h, \\&early), ' ', serials(tied \@a, \\&block);"),
+    is program(
+        "no strict; use IPC::Shm; BEGIN { eval 'our %h : shm; our \@a : shm; 1' or die \$@ }\n$early print serials(tied %h, \\&early), ' ', serials(tied \@a, \\&block);"
+        ),
         '1 1', '… compiled after: from the first';
 }
 
 # The switch.
-my $counts = 'our %fresh : shm; %fresh = (a => 1, b => 2); print +(tied %fresh)->serial > 1 ? "each" : "one", " $fresh{a}$fresh{b}"; (tied %fresh)->remove';
+my $counts =
+    'our %fresh : shm; %fresh = (a => 1, b => 2); print +(tied %fresh)->serial > 1 ? "each" : "one", " $fresh{a}$fresh{b}"; (tied %fresh)->remove';
 {
     local $ENV{IPC_SHM_PLAIN_OPERATORS} = '';
-    is program("use IPC::Shm; $counts"),                    'one 12',  'a list assignment is one change';
-    is program("use IPC::Shm operators => 0; $counts"),     'each 12', 'with operators => 0 perl does it in its own way';
-    is program("require IPC::Shm; eval q($counts); die \$@ if \$@"), 'one 12', 'without import: as with it';
+    is program("use IPC::Shm; $counts"),                             'one 12',  'a list assignment is one change';
+    is program("use IPC::Shm operators => 0; $counts"),              'each 12', 'with operators => 0 perl does it in its own way';
+    is program("require IPC::Shm; eval q($counts); die \$@ if \$@"), 'one 12',  'without import: as with it';
     like program('use IPC::Shm; use IPC::Shm operators => 0;'), qr/must come first, or IPC_SHM_PLAIN_OPERATORS be set at program line 1/,
         'it has to be said first';
     is program('use IPC::Shm operators => 0; use IPC::Shm; print IPC::Shm::_has_operators() ? 1 : 0'), 0, '… and then holds for all';
@@ -102,22 +106,28 @@ C
 
 # Modules that put hands on variables or operators themselves.
 my %with = (
-    'Devel::NYTProf'     => [ '-d:NYTProf', '' ],
+    'Devel::NYTProf'     => [ '-d:NYTProf',                                '' ],
     'Devel::Cover'       => [ '-MDevel::Cover=-silent,1,-db,FOLDER/cover', '' ],
     'Moose'              => [ '', 'package Thing; use Moose; has list => (is => "rw"); package main; ' ],
     'Coro'               => [ '', 'use Coro; my $other = async { our %m : shm; $m{coro} = 1; cede; $m{coro}++ }; $other->join; ' ],
-    'Future::AsyncAwait' => [ '', 'use Future; use Future::AsyncAwait; my $f = Future->new; async sub go { our %m : shm; await $f; $m{async} = 1 } my $g = go(); $f->done; $g->get; ' ],
+    'Future::AsyncAwait' => [
+        '',
+        'use Future; use Future::AsyncAwait; my $f = Future->new; async sub go { our %m : shm; await $f; $m{async} = 1 } my $g = go(); $f->done; $g->get; '
+    ],
 );
 for my $module (sort keys %with) {
     (my $path = "$module.pm") =~ s{::}{/}g;
-SKIP: {
+    SKIP: {
         skip "$module is not installed", 1 if !grep { !ref && -e "$_/$path" } @INC;
         my $folder = File::Temp::tempdir(CLEANUP => 1);
         local $ENV{NYTPROF} = "file=$folder/out";
         my ($switches, $code) = @{ $with{$module} };
         $switches =~ s/FOLDER/$folder/;
-        my $text = run_perl("$switches -MIPC::Shm",
-            $code . 'our %m : shm; our @m : shm; %m = (a => 1, b => { c => 2 }); @m = (3, 1, 2); @m = sort @m; $_ *= 2 for reverse @m; my @k = sort keys %m; print "@m @k $m{a} $m{b}{c}\n"');
+        my $text = run_perl(
+            "$switches -MIPC::Shm",
+            $code
+                . 'our %m : shm; our @m : shm; %m = (a => 1, b => { c => 2 }); @m = (3, 1, 2); @m = sort @m; $_ *= 2 for reverse @m; my @k = sort keys %m; print "@m @k $m{a} $m{b}{c}\n"'
+        );
         like $text, qr/^2 4 6 a b 1 2\n/m, "with $module";
     }
 }
