@@ -823,28 +823,28 @@ static const struct {
     bool      met;
     shm_pp_t *ours;
 } shm_operators[] = {
-    { OP_HELEM, true, shm_read_helem }, /* speed: no temporary with magic, key and entry */
+    { OP_HELEM, true, shm_read_helem },           /* speed: no temporary with magic, key and entry */
     { OP_MULTIDEREF, true, shm_read_multideref }, /* the same; chains without handles */
-    { OP_AASSIGN, false, shm_change_list }, /* one change; undone if it dies */
-    { OP_SORT, false, shm_change_sort }, /* the same, in place */
-    { OP_REVERSE, false, shm_change_reverse }, /* the same */
-    { OP_SPLIT, false, shm_change_split }, /* the same, to an array */
-    { OP_DELETE, false, shm_change_delete }, /* the same, of slices */
-    { OP_PADAV, false, shm_read_padav }, /* elements of one moment */
-    { OP_RV2AV, false, shm_read_rv2av }, /* the same */
-    { OP_PADHV, false, shm_read_padhv }, /* the same; the number of keys */
-    { OP_RV2HV, false, shm_read_rv2hv }, /* the same */
-    { OP_KEYS, false, shm_read_keys }, /* the same */
-    { OP_VALUES, false, shm_read_values }, /* the same */
-    { OP_AVALUES, false, shm_read_avalues }, /* the same */
-    { OP_HSLICE, false, shm_read_hslice }, /* the same */
-    { OP_ASLICE, false, shm_read_aslice }, /* the same */
-    { OP_KVHSLICE, false, shm_read_kvhslice }, /* the same */
-    { OP_KVASLICE, false, shm_read_kvaslice }, /* the same */
-    { OP_FORK, false, shm_fork_operator }, /* a child that dies at once leaves its marks to be found */
-    { OP_OPEN, false, shm_open_operator }, /* a child for a command takes no marks */
-    { OP_EXEC, false, shm_exec_operator }, /* the marks of this process go, and come back if it fails */
-    { OP_TIE, false, shm_tie_operator }, /* the short way for what is tied by hand */
+    { OP_AASSIGN, false, shm_change_list },       /* one change; undone if it dies */
+    { OP_SORT, false, shm_change_sort },          /* the same, in place */
+    { OP_REVERSE, false, shm_change_reverse },    /* the same */
+    { OP_SPLIT, false, shm_change_split },        /* the same, to an array */
+    { OP_DELETE, false, shm_change_delete },      /* the same, of slices */
+    { OP_PADAV, false, shm_read_padav },          /* elements of one moment */
+    { OP_RV2AV, false, shm_read_rv2av },          /* the same */
+    { OP_PADHV, false, shm_read_padhv },          /* the same; the number of keys */
+    { OP_RV2HV, false, shm_read_rv2hv },          /* the same */
+    { OP_KEYS, false, shm_read_keys },            /* the same */
+    { OP_VALUES, false, shm_read_values },        /* the same */
+    { OP_AVALUES, false, shm_read_avalues },      /* the same */
+    { OP_HSLICE, false, shm_read_hslice },        /* the same */
+    { OP_ASLICE, false, shm_read_aslice },        /* the same */
+    { OP_KVHSLICE, false, shm_read_kvhslice },    /* the same */
+    { OP_KVASLICE, false, shm_read_kvaslice },    /* the same */
+    { OP_FORK, false, shm_fork_operator },        /* a child that dies at once leaves its marks to be found */
+    { OP_OPEN, false, shm_open_operator },        /* a child for a command takes no marks */
+    { OP_EXEC, false, shm_exec_operator },        /* the marks of this process go, and come back if it fails */
+    { OP_TIE, false, shm_tie_operator },          /* the short way for what is tied by hand */
 };
 
 /* Ours, by number; all NULL while no operator is to be touched. */
