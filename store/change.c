@@ -53,7 +53,7 @@ static void change_close(store_var_t *var)
     change_settle(var->space, var->record, &doomed);
     var->open = false;
     if (!var->write_held) {
-        var->courteous = lock_is_waited_for(var->record);
+        if (POOL_UNLIKELY(lock_is_waited_for(var->record))) var->courteous = ++var->kept_waiting % 64 == 0;
         lock_leave(var);
     }
     else {

@@ -257,7 +257,7 @@ static int lock_enter_slowly(store_var_t *var, uint64_t me, int64_t deadline_ns)
     uint64_t     since;
 
     for (i = 0; i < POOL_LOCK_SPINS && code == POOL_FULL; i++) {
-        if (pool_lock_try(lock, me))
+        if (STORE_LOAD(lock->holder) == 0 && pool_lock_try(lock, me))
             code = STORE_OK;
         else
             pool_lock_pause();

@@ -30,7 +30,8 @@ struct store_var {
     bool              write_held, read_held; /* locks by name */
     bool              open;                  /* a change is */
     bool              changed;               /* something was done in it */
-    bool              courteous;             /* somebody waited when we last unlocked: let him go first */
+    uint32_t          kept_waiting;          /* changes that ended while somebody waited: now and then he goes first */
+    bool              courteous;             /* let who waits go first, next time */
     bool              is_new_tree;           /* the draft of an array has a tree of its own */
     bool              adopting;              /* a child that has not taken its mark yet */
     uint64_t          seen;                  /* the serial of the last look */
