@@ -261,7 +261,7 @@ int main(void)
     before = space_stats(store);
     end    = store_deadline((given != NULL ? atoi(given) : 2) * 1000 * MS);
     for (i = 0; i < WORKERS; i++) pid[i] = worker(++seed);
-    while (store_deadline(0) < end) {
+    while (store_deadline(0) < end || kills < 6) {
         int victim = (int)dice(WORKERS);
         nap_ms((long)dice(8));
         if (dice(4) == 0) {

@@ -16,18 +16,18 @@ sub dies {
     return eval { $code->(); 1 } ? '' : $@;
 }
 
-$hash->store(short => 1, 0.2);
+$hash->store(short => 1, 1);
 $hash->store(long  => 2, 100);
 $hash->store(never => 3, undef);
 $hash->store(plain => 4);
 is "@h{qw(short long never plain)}", '1 2 3 4', 'stored with and without a time limit';
-cmp_ok $hash->ttl('short'), '<=', 0.2, 'ttl';
-cmp_ok $hash->ttl('long'),  '>',  95,  '… of one that lasts';
+cmp_ok $hash->ttl('short'), '<=', 1,  'ttl';
+cmp_ok $hash->ttl('long'),  '>',  95, '… of one that lasts';
 is $hash->ttl('never'),                        undef, '… of one that never vanishes';
 is $hash->ttl('plain'),                        undef, '… nor this one';
 is $hash->ttl('absent'),                       -1,    '… of one that is not there';
 is in_child(sub { exists $h{short} ? 1 : 0 }), 1,     'another process sees it';
-sleep 0.25;
+sleep 1.05;
 ok !exists $h{short}, 'vanished: for exists';
 is $h{short},               undef,              '… fetch';
 is join(',', sort keys %h), 'long,never,plain', '… keys';
@@ -84,9 +84,9 @@ ok exists $h{$_},  "$_ has not"      for qw(own stays after);
 # --- sweep, and memory that comes back by itself
 sub used { return IPC::Shm->stats->{bytes_used} }
 %h = ();
-$hash->store("k$_" => 'x' x 100, 0.2) for 1 .. 2000;
+$hash->store("k$_" => 'x' x 100, 1) for 1 .. 2000;
 my $full = used();
-sleep 0.3;
+sleep 1.1;
 is scalar(keys %h), 0,    'all have vanished';
 is $hash->sweep,    2000, 'sweep tells how many';
 is $hash->sweep,    0,    '… once';
