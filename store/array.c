@@ -494,6 +494,9 @@ int store_array_delete(store_var_t *var, uint64_t index)
     return change_leave(var, own, STORE_OK);
 }
 
+/* A queue is empty again and again: it keeps its page, where that is this small. */
+#define ARRAY_KEPT_TIER 2u
+
 /* Make place for `count` new elements at `offset`, where `length` end: at the ends of the
  * window by moving them, in the middle by a new tree. */
 static int array_open_gap(store_var_t *var, uint64_t offset, uint64_t length, uint64_t count)
@@ -505,7 +508,7 @@ static int array_open_gap(store_var_t *var, uint64_t offset, uint64_t length, ui
     if (offset > draft->length || length > draft->length - offset || size > ARRAY_MAX) return STORE_E_ARGUMENT;
     array_tidy(var);
     array_end_range(var, draft->first + offset, length);
-    if (size == 0) return array_end_all(var);
+    if (size == 0 && draft->tier > ARRAY_KEPT_TIER) return array_end_all(var);
     if (offset + length != draft->length && offset != 0 && length != count) return array_rebuild(var, offset, length, count, careful);
     if (offset + length == draft->length || length == count) { /* at the end, or one for one */
         if ((code = array_reserve(var, size)) != STORE_OK) return code;
