@@ -1,4 +1,4 @@
-/* element.c - elements: additions, and when they vanish. See shm.h. */
+/* element.c - one element by what it was: additions and exchanges; and when elements vanish. See shm.h. */
 #include "shm.h"
 
 shm_place_t shm_place_of(pTHX_ shm_var_t *var, SV *where, store_key_t *key)
@@ -78,6 +78,173 @@ SV *shm_add(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta)
     expires = shm_expiry(aTHX_ var, place, &there);
     shm_end(aTHX_ var, shm_put(var, place, &new_value, expires));
     return sum;
+}
+
+/* --- by what it was ------------------------------------------------------------------- */
+
+SV *shm_arguments(pTHX_ const shm_var_t *var, const char *method, I32 given, I32 more, const char *what, SV *first)
+{
+    bool placed = var->type != STORE_SCALAR;
+    if (SHM_UNLIKELY(given != more + (placed ? 1 : 0)))
+        croak("%s takes %s%s", method, !placed ? "" : var->type == STORE_ARRAY ? "an index and " : "a key and ", what);
+    return placed ? first : NULL;
+}
+
+/* A change that is undone when its scope is left by an exception or by exit. There is one at a
+ * time: what is within another is part of that. */
+static void shm_undo(pTHX_ void *at)
+{
+    shm_var_t *var = (shm_var_t *)at;
+    if (!var->guarded) return;
+    var->guarded = false;
+    if (var->armed > 0) var->armed--;
+    shm_batch_abort(aTHX_ var);
+}
+
+/* Begin it, after ENTER; false: it is part of an open one. The object stays until the end of the
+ * statement, whatever happens to it meanwhile. */
+static bool shm_begin_guarded(pTHX_ shm_var_t *var)
+{
+    if (store_is_open(shm_store_of(aTHX_ var))) return false;
+    sv_2mortal(SvREFCNT_inc_NN(var->object));
+    var->armed++;
+    shm_batch_forget();
+    shm_begin_armed(aTHX_ var);
+    var->guarded = true;
+    SAVEDESTRUCTOR_X(shm_undo, var);
+    return true;
+}
+
+static void shm_commit_guarded(pTHX_ shm_var_t *var, bool own, int code)
+{
+    if (SHM_UNLIKELY(code != STORE_OK)) shm_fail(aTHX_ var, code, "store");
+    if (!own) return;
+    var->guarded = false;
+    if (var->armed > 0) var->armed--;
+    shm_batch_commit(aTHX_ var);
+}
+
+/* A scalar is there if it is defined. */
+static int shm_is_there(shm_var_t *var, const shm_place_t *place, bool *there)
+{
+    store_value_t value;
+    int           code = shm_get(var, place, var->type == STORE_SCALAR ? &value : NULL, NULL);
+    if (code == STORE_MORE) code = STORE_OK;
+    *there = code == STORE_OK && (var->type != STORE_SCALAR || value.kind != STORE_UNDEF);
+    return code == STORE_ABSENT ? (int)STORE_OK : code;
+}
+
+/* Into `place`: it vanishes when what is there would have. */
+static int shm_put_again(pTHX_ shm_var_t *var, const shm_place_t *place, SV *sv)
+{
+    store_value_t value;
+    bool          there;
+    shm_encode(aTHX_ sv, &value);
+    return shm_put(var, place, &value, shm_expiry(aTHX_ var, place, &there));
+}
+
+/* The first look takes no lock, and shares nothing in vain. */
+bool shm_insert(pTHX_ shm_var_t *var, SV *where, SV *sv)
+{
+    store_key_t   key;
+    shm_place_t   place = shm_place_of(aTHX_ var, where, &key);
+    store_value_t value;
+    bool          there;
+    int           code;
+    SHM_UNINTERRUPTED(var, code, shm_is_there(var, &place, &there));
+    if (code != STORE_OK) shm_fail(aTHX_ var, code, "read");
+    if (there) return false;
+    sv    = shm_ready(aTHX_ var, sv);
+    place = shm_place_of(aTHX_ var, where, &key); /* that may have run the user's code */
+    shm_encode(aTHX_ sv, &value);
+    shm_begin(aTHX_ var);
+    code = shm_is_there(var, &place, &there);
+    if (code == STORE_OK && !there) code = shm_put(var, &place, &value, 0);
+    shm_end(aTHX_ var, code);
+    return !there;
+}
+
+/* Is it what `old` says? As text; references as what they lead to; undef: there is none. */
+static bool shm_is_still(pTHX_ shm_var_t *var, const shm_place_t *place, SV *old)
+{
+    SV  *value = sv_newmortal();
+    bool there = shm_fetch(aTHX_ var, place, value);
+    if (!SvOK(old)) return var->type == STORE_SCALAR ? !SvOK(value) : !there;
+    if (!SvOK(value)) return false;
+    if (SvROK(old) || SvROK(value)) return SvROK(old) && SvROK(value) && SvRV(old) == SvRV(value);
+    return sv_eq_flags(value, old, 0) != 0;
+}
+
+bool shm_replace(pTHX_ shm_var_t *var, SV *where, SV *old, SV *sv)
+{
+    store_key_t key;
+    shm_place_t place;
+    bool        own, same;
+    SvGETMAGIC(old);
+    place = shm_place_of(aTHX_ var, where, &key);
+    if (SvROK(sv) && !shm_is_still(aTHX_ var, &place, old)) return false; /* nothing is shared in vain */
+    sv    = shm_ready(aTHX_ var, sv);
+    place = shm_place_of(aTHX_ var, where, &key);
+    ENTER;
+    own  = shm_begin_guarded(aTHX_ var);
+    same = shm_is_still(aTHX_ var, &place, old);
+    shm_commit_guarded(aTHX_ var, own, same ? shm_put_again(aTHX_ var, &place, sv) : (int)STORE_OK);
+    LEAVE;
+    return same;
+}
+
+SV *shm_exchange(pTHX_ shm_var_t *var, SV *where, SV *sv)
+{
+    SV         *old = sv_newmortal();
+    store_key_t key;
+    shm_place_t place;
+    bool        own;
+    sv    = shm_ready(aTHX_ var, sv);
+    place = shm_place_of(aTHX_ var, where, &key);
+    ENTER;
+    own = shm_begin_guarded(aTHX_ var);
+    shm_fetch(aTHX_ var, &place, old);
+    shm_commit_guarded(aTHX_ var, own, shm_put_again(aTHX_ var, &place, sv));
+    LEAVE;
+    return old;
+}
+
+/* Call the user's sub with `$_` being that value. On a stack of its own: `last` and `next` do not
+ * lead out of it, as out of the block of sort. */
+static void shm_call(pTHX_ SV *code, SV *value)
+{
+    dSP;
+    ENTER;
+    (void)GvSVn(PL_defgv);
+    SAVEGENERICSV(GvSV(PL_defgv));
+    GvSV(PL_defgv) = SvREFCNT_inc_NN(value);
+    PUSHSTACKi(PERLSI_UNKNOWN);
+    PUSHMARK(SP);
+    PUTBACK;
+    call_sv(code, G_VOID | G_DISCARD);
+    SPAGAIN;
+    POPSTACK;
+    LEAVE;
+}
+
+SV *shm_update(pTHX_ shm_var_t *var, SV *where, SV *code)
+{
+    SV         *value = sv_newmortal();
+    store_key_t key;
+    shm_place_t place;
+    bool        own;
+    if (!SvROK(code) || SvTYPE(SvRV(code)) != SVt_PVCV) croak("update takes a sub");
+    if (where != NULL) where = sv_mortalcopy(where); /* the sub may change the variable that it came in */
+    SvTEMP_off(value);                               /* nor may it steal what it is */
+    place = shm_place_of(aTHX_ var, where, &key);
+    ENTER;
+    own = shm_begin_guarded(aTHX_ var);
+    shm_fetch(aTHX_ var, &place, value);
+    shm_call(aTHX_ code, value);
+    (void)shm_store_of(aTHX_ var);
+    shm_commit_guarded(aTHX_ var, own, shm_put_again(aTHX_ var, &place, shm_ready(aTHX_ var, value)));
+    LEAVE;
+    return value;
 }
 
 /* --- when they vanish ------------------------------------------------------------------- */

@@ -94,6 +94,30 @@ bool shm_queue_take(pTHX_ shm_var_t *var, SV *job, SV *ticket)
     return there;
 }
 
+/* How long at most until a waiter sees that somebody who had a job is dead: nobody tells. */
+#define SHM_QUEUE_LOOK_NS INT64_C(250000000)
+
+/* The look at the size comes before the look for a job: what is pushed behind it ends the wait. */
+bool shm_queue_await(pTHX_ shm_var_t *var, SV *job, SV *ticket, SV *seconds)
+{
+    int64_t timeout = shm_timeout(aTHX_ seconds), deadline = STORE_FOREVER;
+    bool    begun = false;
+    for (;;) {
+        bool    some = shm_array_size(aTHX_ var) > 0, used = store_queue_is_used(var->var);
+        int64_t until;
+        int     code;
+        if ((some || used) && shm_queue_take(aTHX_ var, job, ticket)) return true;
+        if (timeout == 0) return false;
+        if (!begun) deadline = store_deadline(timeout);
+        begun = true;
+        if (deadline != STORE_FOREVER && store_deadline(0) >= deadline) return false;
+        until = used ? store_deadline(SHM_QUEUE_LOOK_NS) : deadline;
+        if (deadline != STORE_FOREVER && until > deadline) until = deadline;
+        SHM_UNINTERRUPTED(var, code, store_wait_change(shm_store_of(aTHX_ var), until));
+        if (code != STORE_OK && code != STORE_TIMEOUT) shm_fail(aTHX_ var, code, "wait");
+    }
+}
+
 /* It is done with (false: it is not reserved by that ticket any more), or goes back to the head. */
 bool shm_queue_end(pTHX_ shm_var_t *var, SV *ticket, bool back)
 {

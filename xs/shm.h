@@ -7,7 +7,7 @@
  *   object.c    objects with destructors
  *   share.c     storing references: what they lead to becomes shared
  *   access.c    elements: what FETCH and STORE do, and magic that does it without methods
- *   element.c   elements: additions, and when they vanish
+ *   element.c   one element by what it was, and when elements vanish
  *   queue.c     elements that are reserved
  *   look.c      many elements of one moment
  *   space.c     namespaces as objects; locks and waiting
@@ -47,6 +47,7 @@ typedef struct shm_var {
     uint32_t        type;
     uint32_t        armed;             /* an operator works on it: its changes are one */
     bool            kept;              /* its container is, see object.c */
+    bool            guarded;           /* a method's change is open, which its scope undoes */
     bool            fetched, iterated; /* its container was made for a fetch; is kept while it is gone through */
     SV             *object;            /* not counted */
     HV             *stash;             /* of its class, as far as known; not counted */
@@ -255,7 +256,15 @@ SV *shm_fetch_chain(pTHX_ shm_var_t *var, SV **keys, int depth);
 /* The place that a method's arguments (a key, an index, none) tell of; `key` is room for it. */
 shm_place_t shm_place_of(pTHX_ shm_var_t *var, SV *where, store_key_t *key);
 
+/* The arguments of such a method: a place, which is returned (scalars: none, NULL), and so many
+ * `more`, that are called `what`. Dies for another number. */
+SV *shm_arguments(pTHX_ const shm_var_t *var, const char *method, I32 given, I32 more, const char *what, SV *first);
+
 SV      *shm_add(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta);
+bool     shm_insert(pTHX_ shm_var_t *var, SV *where, SV *sv);
+bool     shm_replace(pTHX_ shm_var_t *var, SV *where, SV *old, SV *sv);
+SV      *shm_exchange(pTHX_ shm_var_t *var, SV *where, SV *sv);
+SV      *shm_update(pTHX_ shm_var_t *var, SV *where, SV *code);
 uint64_t shm_expires(pTHX_ SV *seconds); /* CLOCK_BOOTTIME, for store_hash_put() */
 uint64_t shm_expiry(pTHX_ shm_var_t *var, const shm_place_t *place, bool *there);
 void     shm_hash_keep_expiry(pTHX_ shm_var_t *var, SV *key, SV *value);
@@ -270,6 +279,7 @@ UV       shm_hash_sweep(pTHX_ shm_var_t *var);
 /* The next element, of which the dead come first; false: there is none. ticket (may be NULL):
  * it is reserved. */
 bool shm_queue_take(pTHX_ shm_var_t *var, SV *job, SV *ticket);
+bool shm_queue_await(pTHX_ shm_var_t *var, SV *job, SV *ticket, SV *seconds); /* the same, but waits for it */
 bool shm_queue_end(pTHX_ shm_var_t *var, SV *ticket, bool back);
 void shm_queue_list(pTHX_ shm_var_t *var); /* pushed onto Perl's stack */
 

@@ -421,21 +421,88 @@ sweep(self)
   OUTPUT:
     RETVAL
 
+void
+insert(self, ...)
+    SV *self
+  ALIAS:
+    IPC::Shm::Array::insert  = 1
+    IPC::Shm::Scalar::insert = 2
+  PREINIT:
+    shm_var_t *var   = shm_self(aTHX_ self, 0);
+    SV        *where = shm_arguments(aTHX_ var, "insert", items - 1, 1, "a value", ST(1));
+  PPCODE:
+    PERL_UNUSED_VAR(ix);
+    ST(0) = boolSV(shm_insert(aTHX_ var, where, ST(items - 1)));
+    XSRETURN(1);
+
+void
+replace(self, ...)
+    SV *self
+  ALIAS:
+    IPC::Shm::Array::replace  = 1
+    IPC::Shm::Scalar::replace = 2
+  PREINIT:
+    shm_var_t *var   = shm_self(aTHX_ self, 0);
+    SV        *where = shm_arguments(aTHX_ var, "replace", items - 1, 2, "an old and a new value", ST(1));
+  PPCODE:
+    PERL_UNUSED_VAR(ix);
+    ST(0) = boolSV(shm_replace(aTHX_ var, where, ST(items - 2), ST(items - 1)));
+    XSRETURN(1);
+
+void
+exchange(self, ...)
+    SV *self
+  ALIAS:
+    IPC::Shm::Array::exchange  = 1
+    IPC::Shm::Scalar::exchange = 2
+  PREINIT:
+    shm_var_t *var   = shm_self(aTHX_ self, 0);
+    SV        *where = shm_arguments(aTHX_ var, "exchange", items - 1, 1, "a value", ST(1));
+  PPCODE:
+    PERL_UNUSED_VAR(ix);
+    ST(0) = shm_exchange(aTHX_ var, where, ST(items - 1));
+    XSRETURN(1);
+
+void
+update(self, ...)
+    SV *self
+  ALIAS:
+    IPC::Shm::Array::update  = 1
+    IPC::Shm::Scalar::update = 2
+  PREINIT:
+    shm_var_t *var   = shm_self(aTHX_ self, 0);
+    SV        *where = shm_arguments(aTHX_ var, "update", items - 1, 1, "a sub", ST(1));
+  PPCODE:
+    PERL_UNUSED_VAR(ix);
+    ST(0) = shm_update(aTHX_ var, where, ST(items - 1));
+    XSRETURN(1);
+
 MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Array
 
 void
-_take_next(self, reserve)
+take(self, seconds = NULL)
     SV *self
-    bool reserve
+    SV *seconds
+  PREINIT:
+    shm_var_t *var = shm_self(aTHX_ self, STORE_ARRAY);
+    SV        *job = sv_newmortal();
+  PPCODE:
+    ST(0) = shm_queue_await(aTHX_ var, job, NULL, seconds) ? job : &PL_sv_undef;
+    XSRETURN(1);
+
+void
+reserve(self, seconds = NULL)
+    SV *self
+    SV *seconds
   PREINIT:
     shm_var_t *var = shm_self(aTHX_ self, STORE_ARRAY);
     SV        *job = sv_newmortal(), *ticket = sv_newmortal();
   PPCODE:
-    if (!shm_queue_take(aTHX_ var, job, reserve ? ticket : NULL)) XSRETURN_EMPTY;
+    if (!shm_queue_await(aTHX_ var, job, ticket, seconds)) XSRETURN_EMPTY;
     EXTEND(SP, 2);
     ST(0) = job;
     ST(1) = ticket;
-    XSRETURN(reserve ? 2 : 1);
+    XSRETURN(2);
 
 bool
 _end(self, ticket, back)

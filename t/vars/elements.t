@@ -70,13 +70,29 @@ like dies(
     ),
     qr/\Aoops\n\z/, 'what the sub dies of is passed on';
 is $h{new}, 'n!', '… and nothing has happened';
-{
-    no warnings 'exiting';
-    for (1) {
-        $hash->update(new => sub { $_ = 'lost'; last });
+like dies(
+    sub {
+        no warnings 'exiting';
+        for (1) {
+            $hash->update(new => sub { $_ = 'lost'; last });
+        }
     }
+    ),
+    qr/\ACan't .*last.* at \S*elements\.t line/, 'last does not lead out of the sub';
+is $h{new}, 'n!', '… and nothing has happened';
+for (my $outer = 'outer') {    ## no critic (it is to be aliased)
+    $hash->update(new => sub { $_ = "$_" });
+    is $_, 'outer', '$_ is what it was';
 }
-is $h{new}, 'n!', 'left by last: nothing has happened';
+{
+    my $key = 'new';
+    is $hash->update($key => sub { $key = 'no'; $_ }), 'n!', 'the key may change meanwhile';
+    ok !exists $h{no}, '… to no effect';
+    my $kept = \undef;
+    $hash->update(new => sub { $kept = \$_ });
+    $$kept = 'x';
+    is $h{new}, 'n!', 'a reference to $_ that is kept leads to a copy';
+}
 is in_child(
     sub {
         $hash->update(new => sub { $_ .= '?' });

@@ -88,7 +88,7 @@ sub _exchange {
     return $old;
 }
 
-# A sub that is left by `last` or `goto` has not returned, either.
+# A sub cannot be left by `last` or `goto`.
 sub _update {
     my ($self, @place) = @_;
     my $code   = pop @place;
@@ -96,7 +96,7 @@ sub _update {
     my $value  = $self->FETCH(@place);
     my $returned;
     for ($value) { $code->(); $returned = 1 }
-    return undef if !$returned;    ## no critic (no value)
+    Carp::croak(q{Can't leave the sub of update by last, next or goto}) if !$returned;
     $self->_keep_expiry(@place, $value);
     $change->commit;
     return $value;
@@ -104,7 +104,7 @@ sub _update {
 
 # What only elements with keys have.
 for my $name (qw(expire touch ttl sweep limit)) {
-    no strict 'refs';              ## no critic (a method each)
+    no strict 'refs';    ## no critic (a method each)
     *$name = sub { return Carp::croak("Only the elements of hashes can vanish: there is no $name for arrays and scalars") };
 }
 

@@ -18,7 +18,7 @@ sub _now { require Time::HiRes; return Time::HiRes::clock_gettime(Time::HiRes::C
 sub _queue {
     my ($self, $what) = @_;
     Carp::croak("Only arrays are queues: there is no $what for hashes and scalars") if !$self->isa('IPC::Shm::Array');
-    Carp::croak('Queues need an engine that can reserve elements')                  if !$self->can('_take_next');
+    Carp::croak('Queues need an engine that can reserve elements')                  if !$self->can('_end');
     return;
 }
 

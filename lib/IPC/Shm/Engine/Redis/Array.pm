@@ -283,6 +283,9 @@ sub _end {
     return $self->_alter('queue', $back ? 'release' : 'done', $ticket)->[1] ? !!1 : !!0;
 }
 
+*take    = \&IPC::Shm::Queue::take;      # IPC::Shm::Array has them in C
+*reserve = \&IPC::Shm::Queue::reserve;
+
 sub _is_reserved { my ($self) = @_; return $self->{conn}->command('HLEN', "$self->{key}:o") ? 1 : 0 }
 
 sub _reserved {

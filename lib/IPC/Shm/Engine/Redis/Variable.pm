@@ -487,6 +487,12 @@ sub _begin_alone {
     die $why;
 }
 
+# IPC::Shm::Hash and the others have these in C, for variables in memory.
+for my $name (qw(insert replace exchange update)) {
+    no strict 'refs';    ## no critic (a method each)
+    *$name = IPC::Shm::Elements->can($name);
+}
+
 sub _keep_expiry { my ($self, @all) = @_; $self->STORE(@all); return }
 
 for my $name (qw(expire touch ttl sweep limit)) {
