@@ -364,8 +364,8 @@ Store, and return what was there before; C<undef> if nothing was.
 
     my $new = (tied %h)->update($key, sub { $_ = "$_," if length; $_ .= $name });
 
-Call the sub with C<$_> as the element, and store what it has become, if the sub returns; returns the new value. If it dies, or is left by
-C<last>, nothing has happened. Other processes read on meanwhile, and wait to store: be short, and do not wait for others in it.
+Call the sub with C<$_> as the element, and store what it has become, if the sub returns; returns the new value. If it dies, nothing has
+happened; C<last>, C<next> and C<goto> do not lead out of it. Other processes read on meanwhile, and wait to store: be short, and do not wait for others in it.
 
 =head2 store, expire
 
