@@ -354,6 +354,10 @@ The methods that perl calls (L<perltie>), and those of L<IPC::Shm::Engine>.
 
 That of L<IPC::Shm::Engine::Redis::Value>.
 
+=head2 take, reserve
+
+Those of L<IPC::Shm::Queue>.
+
 =head2 add, all
 
 See L<IPC::Shm::Engine> and L<IPC::Shm>.

@@ -562,6 +562,10 @@ The methods are those of L<IPC::Shm::Engine>.
 
 A change that is open; elements do not vanish here: refusals.
 
+=head2 insert, replace, exchange, update
+
+Those of L<IPC::Shm::Elements>.
+
 =head2 lock, unlock, unlock_kind, readlock, writelock, wait_change, serial, name, remove, engine, id, begin, commit, abort
 
 See there.
