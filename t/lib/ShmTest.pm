@@ -21,7 +21,7 @@ BEGIN {
 sub import {
     no strict 'refs';    ## no critic (a small exporter)
     my $caller = caller;
-    *{"${caller}::$_"} = \&$_ for qw(program child finish in_child until_true namespace_dir has_batches);
+    *{"${caller}::$_"} = \&$_ for qw(program child finish in_child until_true stopped namespace_dir has_batches);
     return;
 }
 
@@ -91,6 +91,17 @@ sub until_true {
         select undef, undef, undef, 0.01;
     }
     return 0;
+}
+
+# Wait until a process has stopped itself. (Not by ps: under a sanitizer it does not start.)
+sub stopped {
+    my ($pid) = @_;
+    return until_true(
+        sub {
+            open my $stat, '<', "/proc/$pid/stat" or return 0;
+            return scalar(readline $stat) =~ /\) T/;
+        }
+    );
 }
 
 1;

@@ -96,10 +96,6 @@ like dies(sub { (tied %done)->reserve }),    qr/Only arrays are queues: there is
 }
 
 # --- who dies
-sub stopped {
-    my ($pid) = @_;
-    return until_true(sub { (`ps -o stat= -p $pid` // '') =~ /\AT/ });
-}
 @q = (1 .. 4);
 {
     my $pid = child(
