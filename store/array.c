@@ -15,8 +15,7 @@
 
 #include <stdlib.h>
 
-#define ARRAY_MAX      (UINT64_C(1) << 30)
-#define ARRAY_VERSIONS (1 << 24) /* of one element; more make no sense */
+#define ARRAY_MAX (UINT64_C(1) << 30)
 
 static inline store_tree_t array_tree(const store_state_t *state)
 {
@@ -57,8 +56,8 @@ static uint64_t array_hole(store_t *space, const store_state_t *state, uint64_t 
 
 store_link_t version_at(store_t *space, store_link_t newest, uint64_t serial)
 {
-    int steps;
-    for (steps = 0; newest != 0 && steps < ARRAY_VERSIONS; steps++) {
+    store_walk_t walk = { 0, 0 };
+    while (newest != 0 && !walk_goes_round(&walk, newest)) {
         const store_cell_t *cell = cell_at(space, newest);
         if (cell == NULL) return 0;
         if (cell_exists(cell, serial)) return newest;
@@ -343,8 +342,8 @@ static int array_reserve(store_var_t *var, uint64_t length)
 void array_unlink(store_t *space, store_record_t *record, store_link_t link, const store_cell_t *cell)
 {
     store_link_t *place = array_at(space, &record->state[record->serial & 1], cell->hash);
-    int           steps;
-    for (steps = 0; place != NULL && *place != 0 && steps < ARRAY_VERSIONS; steps++) {
+    store_walk_t  walk  = { 0, 0 };
+    while (place != NULL && *place != 0 && !walk_goes_round(&walk, *place)) {
         store_cell_t *other = cell_at(space, *place);
         if (other == NULL) return;
         if (*place == link) {

@@ -65,6 +65,21 @@ static inline store_cell_t *cell_at(store_t *space, store_link_t link)
     return row_of(link) >= STORE_ROW_CELLS ? (store_cell_t *)row_ptr(space, link) : NULL;
 }
 
+/* A walk along links, which lead round where the memory is damaged. The link at each power of two
+ * of steps is kept: who comes to it again goes round (and 0, which leads nowhere, ends any walk). */
+typedef struct store_walk {
+    uint64_t     steps;
+    store_link_t kept;
+} store_walk_t;
+
+static inline bool walk_goes_round(store_walk_t *walk, store_link_t link)
+{
+    if (POOL_UNLIKELY(link == walk->kept)) return true;
+    if ((walk->steps & (walk->steps + 1)) == 0) walk->kept = link;
+    walk->steps++;
+    return false;
+}
+
 /* Does it exist at this serial? */
 static inline bool cell_exists(const store_cell_t *cell, uint64_t serial)
 {

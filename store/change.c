@@ -213,19 +213,19 @@ static void change_settle_cell(store_t *space, store_record_t *record, store_lin
 }
 
 /* Newest first, so that undoing a second change of one element comes before the first.
- * The number of steps is bounded: the list may be damaged. */
+ * The list may be damaged. */
 void change_settle(store_t *space, store_record_t *record, store_doomed_t *doomed)
 {
     store_cell_t *kept = NULL;
     store_link_t  link;
-    uint64_t      steps;
+    store_walk_t  walk = { 0, 0 };
     store_assert_locked(space, record);
     if (record->intent != STORE_INTENT_NONE) {
         if (record->type == STORE_HASH) hash_finish_page(space, record);
         if (record->type == STORE_ARRAY) array_finish_page(space, record);
     }
-    for (steps = 0; (link = STORE_LOAD(record->todo)) != 0; steps++) {
-        if (cell_at(space, link) == NULL || steps > STORE_SLOTS) {
+    while ((link = STORE_LOAD(record->todo)) != 0) {
+        if (cell_at(space, link) == NULL || walk_goes_round(&walk, link)) {
             STORE_STORE(record->todo, 0);
             break;
         }

@@ -66,11 +66,11 @@ static inline uint32_t hash_tier(store_table_t table)
     return table.is.shape >> HASH_TIER_BIT;
 }
 
-/* At least one. */
+/* At least one; without a directory just that, whatever it says. */
 static inline uint32_t hash_buckets(store_table_t table)
 {
     uint32_t buckets = table.is.shape & HASH_MAX_BUCKETS;
-    return buckets != 0 ? buckets : 1;
+    return hash_tier(table) != 0 && buckets != 0 ? buckets : 1;
 }
 
 static inline store_table_t hash_table_of(store_link_t root, uint32_t tier, uint32_t buckets)
@@ -112,6 +112,13 @@ static inline store_link_t *hash_head(store_t *space, store_record_t *record, st
     store_tree_t tree = { table.is.root, hash_tier(table) };
     if (tree.tier == 0) return &record->table.is.root;
     return bucket < tree_capacity(tree.tier) ? tree_at(space, &tree, bucket) : NULL;
+}
+
+/* The last bucket of those whose heads are in one page: where that is not there (the number of
+ * buckets may be anything) it takes no time to go through them. */
+static inline uint32_t hash_page_end(uint32_t bucket)
+{
+    return bucket | (TREE_FAN - 1);
 }
 
 static inline store_link_t *hash_head_for(store_t *space, store_record_t *record, store_table_t table, uint32_t hash)
@@ -161,13 +168,12 @@ static bool hash_is_fresh(store_t *space, store_link_t link, const store_cell_t 
  * freed: a reader may have strayed into another chain. So may a reader of damaged links, and
  * go round for ever: in a chain no hash is less than the one before. */
 #define HASH_LONG_CHAIN 64u
-#define HASH_TOO_LONG   (1u << 24)
 
-/* May a reader go on from a cell, the last of `steps`, to the next one? */
-static inline bool hash_goes_on(const store_var_t *var, const store_sight_t *sight, uint32_t steps, uint32_t before, uint32_t hash)
+/* May a reader go on from a cell to the next one? */
+static inline bool hash_goes_on(const store_var_t *var, const store_sight_t *sight, store_walk_t *walk, uint32_t steps, store_link_t link)
 {
-    if (POOL_UNLIKELY(hash < before)) return false;
-    return POOL_LIKELY(steps % HASH_LONG_CHAIN != 0) || (steps <= HASH_TOO_LONG && (var->open || look_holds(var, sight)));
+    if (POOL_LIKELY(steps % HASH_LONG_CHAIN != 0)) return true;
+    return !walk_goes_round(walk, link) && (var->open || look_holds(var, sight));
 }
 
 /* The element of a key at the serial of the look, or 0. *torn: look again. */
@@ -177,6 +183,7 @@ static store_link_t hash_find(store_var_t *var, const store_key_t *key, const st
     store_table_t table = hash_table(var->record);
     store_link_t  link;
     uint32_t      steps, hash = 0;
+    store_walk_t  walk = { 0, 0 };
 
     *torn = true;
     if (!hash_begin(var, table, hash_bucket_of(key->hash, hash_buckets(table)), &link)) return 0;
@@ -185,7 +192,7 @@ static store_link_t hash_find(store_var_t *var, const store_key_t *key, const st
         uint32_t            before = hash;
         if (cell == NULL) return 0;
         hash = STORE_LOAD(cell->hash);
-        if (!hash_goes_on(var, sight, steps, before, hash)) return 0;
+        if (hash < before || !hash_goes_on(var, sight, &walk, steps, link)) return 0;
         if (hash > key->hash) break;
         if (hash == key->hash) {
             int order = cell_compare(space, link, cell, key);
@@ -269,8 +276,8 @@ static inline bool hash_goes_up(const store_cell_t *cell, uint32_t bit)
 /* In a chain: the place that leads to the first cell with that bit of the hash. */
 static store_link_t *hash_find_cut(store_t *space, store_link_t *place, uint32_t bit)
 {
-    uint32_t steps;
-    for (steps = 0; place != NULL && *place != 0 && steps < HASH_TOO_LONG; steps++) {
+    store_walk_t walk = { 0, 0 };
+    while (place != NULL && *place != 0 && !walk_goes_round(&walk, *place)) {
         store_cell_t *cell = cell_at(space, *place);
         if (cell == NULL || hash_goes_up(cell, bit)) break;
         place = &cell->next;
@@ -402,13 +409,13 @@ void hash_finish_page(store_t *space, store_record_t *record)
 void hash_unlink(store_t *space, store_record_t *record, store_link_t link, const store_cell_t *cell, store_cell_t *before)
 {
     store_link_t *place;
-    uint32_t      steps;
+    store_walk_t  walk = { 0, 0 };
     if (before != NULL && before->next == link) {
         hash_link(&before->next, cell->next);
         return;
     }
     place = hash_head_for(space, record, hash_table(record), cell->hash);
-    for (steps = 0; place != NULL && *place != 0 && steps < HASH_TOO_LONG; steps++) {
+    while (place != NULL && *place != 0 && !walk_goes_round(&walk, *place)) {
         store_cell_t *other;
         /* cppcheck-suppress uninitvar; it is a word of the shared memory */
         if (*place == link) {
@@ -425,12 +432,12 @@ void hash_unlink(store_t *space, store_record_t *record, store_link_t link, cons
 static store_link_t *hash_place(store_var_t *var, const store_key_t *key, store_link_t *old)
 {
     store_link_t *place = hash_head_for(var->space, var->record, hash_table(var->record), key->hash), *found = NULL;
-    uint32_t      steps;
-    *old = 0;
-    for (steps = 0; place != NULL && *place != 0; steps++) {
+    store_walk_t  walk = { 0, 0 };
+    *old               = 0;
+    while (place != NULL && *place != 0) {
         store_cell_t *cell = cell_at(var->space, *place);
         int           order;
-        if (cell == NULL || steps > HASH_TOO_LONG) return NULL;
+        if (cell == NULL || walk_goes_round(&walk, *place)) return NULL;
         if ((order = cell_compare(var->space, *place, cell, key)) > 0) break;
         if (order == 0) {
             if (found == NULL) found = place;
@@ -530,6 +537,7 @@ static bool hash_each_in(store_var_t *var, const store_sight_t *sight, store_tab
 {
     store_link_t link;
     uint32_t     steps, hash = 0;
+    store_walk_t walk = { 0, 0 };
     if (!hash_begin(var, table, bucket, &link)) return false;
     for (steps = 1; link != 0; steps++) {
         const store_cell_t *cell = cell_at(var->space, link);
@@ -537,7 +545,7 @@ static bool hash_each_in(store_var_t *var, const store_sight_t *sight, store_tab
         uint32_t            before = hash;
         if (cell == NULL) return false;
         hash = STORE_LOAD(cell->hash);
-        if (!hash_goes_on(var, sight, steps, before, hash)) return false;
+        if (hash < before || !hash_goes_on(var, sight, &walk, steps, link)) return false;
         next = hash_follow(&cell->next);
         __builtin_prefetch(cell_at(var->space, next));
         if (hash_bucket_of(hash, hash_buckets(table)) != bucket) return true; /* behind a cut that is being made */
@@ -574,14 +582,16 @@ int hash_end_all(store_var_t *var)
 {
     store_sight_t sight;
     store_table_t table = hash_table(var->record);
-    uint32_t      bucket, steps = 0;
+    uint32_t      bucket;
     int           code = look_begin(var, &sight);
     if (code != STORE_OK) return code;
     for (bucket = 0; bucket < hash_buckets(table); bucket++) {
         store_link_t *place = hash_head(var->space, var->record, table, bucket);
-        for (; place != NULL && *place != 0; steps++) {
+        store_walk_t  walk  = { 0, 0 };
+        if (place == NULL) bucket = hash_page_end(bucket);
+        while (place != NULL && *place != 0) {
             store_cell_t *cell = cell_at(var->space, *place);
-            if (cell == NULL || steps > STORE_SLOTS) return STORE_E_DAMAGED;
+            if (cell == NULL || walk_goes_round(&walk, *place)) return STORE_E_DAMAGED;
             if (cell_exists(cell, sight.serial)) hash_end_visited(var->space, *place, cell, var);
             place = &cell->next;
         }
@@ -630,14 +640,15 @@ static store_link_t hash_next_in(store_var_t *var, const store_sight_t *sight, s
 {
     store_link_t link;
     uint32_t     steps, its = 0;
-    *torn = true;
+    store_walk_t walk = { 0, 0 };
+    *torn             = true;
     if (!hash_begin(var, table, hash_bucket_of(hash, hash_buckets(table)), &link)) return 0;
     for (steps = 1; link != 0; steps++) {
         const store_cell_t *cell   = cell_at(var->space, link);
         uint32_t            before = its;
         if (cell == NULL) return 0;
         its = STORE_LOAD(cell->hash);
-        if (!hash_goes_on(var, sight, steps, before, its)) return 0;
+        if (its < before || !hash_goes_on(var, sight, &walk, steps, link)) return 0;
         if ((after == NULL ? its >= hash : cell_compare(var->space, link, cell, after) > 0) && cell_exists(cell, sight->serial)
             && hash_is_fresh(var->space, link, cell, now))
             break;
@@ -727,8 +738,8 @@ static uint64_t hash_tend(store_var_t *var, uint32_t bucket, uint64_t limit, uin
 {
     store_link_t *place = hash_head(var->space, var->record, hash_table(var->record), bucket);
     uint64_t      ended = 0;
-    uint32_t      steps;
-    for (steps = 0; place != NULL && *place != 0 && steps < HASH_TOO_LONG; steps++) {
+    store_walk_t  walk  = { 0, 0 };
+    while (place != NULL && *place != 0 && !walk_goes_round(&walk, *place)) {
         store_cell_t *cell = cell_at(var->space, *place);
         if (cell == NULL) break;
         if (cell_exists(cell, change_serial(var)) && cell->from != change_serial(var)) {
@@ -754,6 +765,10 @@ static void hash_make_room(store_var_t *var)
     if (POOL_LIKELY(record->timed == 0 && !over)) return;
     for (looks = 0; looks < (over ? 2 * buckets + 2 : 2); looks++) {
         STORE_STORE(record->hand, (record->hand + 1) % buckets);
+        if (hash_head(var->space, record, hash_table(record), record->hand) == NULL) {
+            looks += hash_page_end(record->hand) - record->hand;
+            STORE_STORE(record->hand, hash_page_end(record->hand));
+        }
         hash_tend(var, record->hand, limit, &now);
         if (over && change_draft(var)->length <= limit) break;
     }
@@ -767,7 +782,10 @@ int store_hash_sweep(store_var_t *var, uint64_t *freed)
     int      code = change_enter(var, &own);
     *freed        = 0;
     if (code != STORE_OK) return code;
-    for (bucket = 0; bucket < hash_buckets(hash_table(var->record)); bucket++) *freed += hash_tend(var, bucket, 0, &now);
+    for (bucket = 0; bucket < hash_buckets(hash_table(var->record)); bucket++) {
+        if (hash_head(var->space, var->record, hash_table(var->record), bucket) == NULL) bucket = hash_page_end(bucket);
+        *freed += hash_tend(var, bucket, 0, &now);
+    }
     return change_leave(var, own, STORE_OK);
 }
 
@@ -799,6 +817,7 @@ void hash_destroy(store_t *space, store_record_t *record, store_doomed_t *doomed
     uint32_t      bucket;
     for (bucket = 0; bucket < hash_buckets(table); bucket++) {
         store_link_t *head = hash_head(space, record, table, bucket);
+        if (head == NULL) bucket = hash_page_end(bucket);
         while (head != NULL && *head != 0) cell_destroy(space, record, head, doomed);
     }
     if (tree.tier == 0) return;

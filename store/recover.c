@@ -269,23 +269,15 @@ static void search_sweep(store_t *space, store_link_t link, void *context)
     search->freed++;
 }
 
-static void search_capacity(store_t *space, search_t *search)
-{
-    uint32_t part;
-    for (part = 0; part < STORE_PARTS; part++)
-        if (__atomic_load_n(&space->header->parts[STORE_ROW_VARIABLES][part], __ATOMIC_ACQUIRE) != 0)
-            search->capacity = row_base(part + 1); /* pairs with row_place() */
-}
-
 /* Until nothing new is reached: each round looks at the roots again. */
 static uint64_t search_garbage(store_t *space)
 {
     search_t search;
     bool     more = true;
     memset(&search, 0, sizeof search);
-    search.space = space;
-    search_capacity(space, &search);
-    search.reached = (uint8_t *)calloc(search.capacity / 8 + 1, 1);
+    search.space    = space;
+    search.capacity = row_capacity(space, STORE_ROW_VARIABLES);
+    search.reached  = (uint8_t *)calloc(search.capacity / 8 + 1, 1);
     if (search.reached == NULL) return 0;
     search.epoch = __atomic_add_fetch(&space->header->epoch, 1, __ATOMIC_SEQ_CST); /* pairs with ref_shade() */
     while (more && !search.failed) {

@@ -256,6 +256,18 @@ void row_each(store_t *space, uint32_t row, row_visit_fn *visit, void *context)
     }
 }
 
+/* What the table says beyond a part that cannot be opened is not believed: anybody may have
+ * written it. */
+uint64_t row_capacity(store_t *space, uint32_t row)
+{
+    uint32_t part;
+    for (part = 0; part < STORE_PARTS; part++) {
+        if (__atomic_load_n(&space->header->parts[row][part], __ATOMIC_ACQUIRE) == 0) break; /* pairs with row_place() */
+        if (row_open(space, row, part, false, NULL) == NULL) break;
+    }
+    return row_base(part);
+}
+
 /* What row_free_dead() hands to pool_recover(). */
 typedef struct row_recovery {
     store_t          *space;

@@ -147,6 +147,9 @@ bool row_free_generation(store_t *space, store_link_t link, uint64_t generation)
 typedef void row_visit_fn(store_t *space, store_link_t link, void *context);
 void         row_each(store_t *space, uint32_t row, row_visit_fn *visit, void *context);
 
+/* How many slots a row has, in parts that exist. */
+uint64_t row_capacity(store_t *space, uint32_t row);
+
 /* Free the slots of owners that are dead, if `is_listed` says so of the owner; `prepare` (may be
  * NULL) is called with the slot in this process's hands. Returns how many. */
 typedef struct row_dead {

@@ -108,7 +108,7 @@ static bool names_ref(store_t *store, store_ref_t *ref)
     ref->generation = (uint32_t)(names >> 32);
     ref->type       = STORE_HASH;
     ref->is_text    = 0;
-    return names != 0;
+    return names != 0 && record_at(store, ref->slot) != NULL; /* anybody may have written it */
 }
 
 /* Its count is never 0: one reference, from the header. Who makes it publishes it by CAS,
@@ -124,7 +124,7 @@ static bool names_have(store_t *store, store_ref_t *ref, store_error_t *err)
         row_disown(store, link);
     else
         row_free(store, link);
-    return names_ref(store, ref);
+    return names_ref(store, ref) || space_fail(err, STORE_E_DAMAGED, 0, store->path, "is damaged: the variable of its names is not there");
 }
 
 static bool names_fail(store_t *store, int code, store_error_t *err)
@@ -508,17 +508,14 @@ static void list_variable(store_t *store, store_link_t link, void *context)
 int store_list(store_t *store, store_visit_fn *visit, void *context)
 {
     listing_t listing;
-    uint32_t  part;
     uint64_t  slot;
 
     memset(&listing, 0, sizeof listing);
-    listing.store   = store;
-    listing.visit   = visit;
-    listing.context = context;
-    for (part = 0; part < STORE_PARTS; part++)
-        if (__atomic_load_n(&store->header->parts[STORE_ROW_VARIABLES][part], __ATOMIC_ACQUIRE) != 0)
-            listing.capacity = row_base(part + 1); /* pairs with row_place() */
-    listing.entry = (list_entry_t *)calloc(listing.capacity + 1, sizeof *listing.entry);
+    listing.store    = store;
+    listing.visit    = visit;
+    listing.context  = context;
+    listing.capacity = row_capacity(store, STORE_ROW_VARIABLES);
+    listing.entry    = (list_entry_t *)calloc(listing.capacity + 1, sizeof *listing.entry);
     if (listing.entry == NULL) return STORE_E_SYSTEM;
     row_each(store, STORE_ROW_MARKS, list_mark, &listing);
     store_names(store, list_name, &listing);
