@@ -153,6 +153,14 @@ void shm_engine_end(pTHX_ SV *object, bool done)
     engine_call(aTHX_ object, done ? "commit" : "abort", NULL);
 }
 
+/* The object learns which container the user has tied to it. */
+void shm_engine_tied(pTHX_ SV *container)
+{
+    SV *object = shm_engine_object(aTHX_ container);
+    if (object != NULL && gv_fetchmethod_autoload(SvSTASH(object), "_is_tied_to", false) != NULL)
+        engine_call(aTHX_ object, "_is_tied_to", sv_2mortal(newRV_inc(container)));
+}
+
 /* What `_look_at` says: `how` is pairs, keys or values; or, with keys, the values of a slice. */
 AV *shm_engine_look(pTHX_ SV *object, const char *how, AV *keys)
 {

@@ -761,6 +761,7 @@ static OP *shm_tie_operator(pTHX)
     SAVEFREESV(container);
     next = shm_pp[OP_TIE](aTHX);
     shm_quicken(aTHX_ container);
+    shm_engine_tied(aTHX_ container);
     LEAVE;
     return next;
 }

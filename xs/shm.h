@@ -332,6 +332,7 @@ SV  *shm_engine_object(pTHX_ SV *sv);
 bool shm_engine_begin(pTHX_ SV *object); /* false: a change is open already */
 void shm_engine_end(pTHX_ SV *object, bool done);
 bool shm_engine_assign(pTHX_ SV *object, SSize_t from, SSize_t to, bool is_hash); /* false: not done */
+void shm_engine_tied(pTHX_ SV *container);                                        /* it was, perhaps to an object of such an engine */
 AV  *shm_engine_look(pTHX_ SV *object, const char *how, AV *keys);
 
 #endif /* XS_SHM_H */

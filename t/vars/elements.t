@@ -146,7 +146,8 @@ ok together(sub { $hash->insert("seat$_" => $$) and $hash->add(winners => 1) for
 is $h{winners}, 500, '… each seat goes to one';
 
 # --- kill -9 in the middle
-{
+SKIP: {
+    skip 'an update on a server holds the write lock: readers wait', 4 if $ENV{SHM_TEST_SERVER};
     my $pid = child(
         sub {
             $hash->update(held => sub { $_ = 'half'; $h{sub} = 'half'; kill STOP => $$; sleep 60 });

@@ -280,9 +280,10 @@ sub run {
     start_random($from);
     my @values = map { value() } 1 .. draw(4);
     my @warnings;
-    local $SIG{__WARN__} = sub { push @warnings, $_[0] =~ s/ at .*//rs };
+    local $SIG{__WARN__} = sub { push @warnings, $_[0] =~ s/ at .*//rs };    # as bytes: whether perl marks them as UTF-8 is chance
     my @got = eval { $context ? $operation->($variable, @values) : scalar $operation->($variable, @values) };
     push @got, "died: " . $@ =~ s/ at .*//rs if $@;
+    utf8::downgrade($_, 1) for @warnings, $@ ? $got[-1] : ();
     return show_all(@got, @warnings);
 }
 

@@ -118,6 +118,7 @@ for my $what (sort keys %operation) {
 }
 
 # A handler that uses the very variable that is waited for.
+my $ways = 0;
 for my $how (
     sub { $s = 'outer' },
     sub { my $x = $s },
@@ -134,7 +135,7 @@ for my $how (
         }
         ),
         'handler handler', 'a handler changes what is waited for';
-    cmp_ok((tied $s)->serial, '>', $before[0], '… a scalar too');
+    cmp_ok((tied $s)->serial, '>', $before[0], '… a scalar too, ' . ++$ways);
     is in_child(sub {$s}), "$s", '… which is as shared as before';
 }
 {

@@ -548,6 +548,7 @@ it in the server, which serves nobody else meanwhile: variables of more than 100
     interrupts a wait for a scalar    of it is running
     classes derived from IPC::Shm::Hash, and so on: derive from IPC::Shm::Engine::Redis::Hash
     @h{undef, ...}                    warns less often
+    remove                            what it leads to is gone at once, not with its last user
     exec                              a program that is executed keeps no lexicals alive
 
 =head1 WHAT IT IS FOR

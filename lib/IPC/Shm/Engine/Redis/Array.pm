@@ -1,7 +1,8 @@
 package IPC::Shm::Engine::Redis::Array;
 use strict;
 use warnings;
-use Carp ();
+use Carp         ();
+use Scalar::Util ();
 use IPC::Shm::Engine::Redis::Variable;
 
 our $VERSION  = '1.000';
@@ -319,7 +320,10 @@ sub add {
     my ($self, $index, $delta) = @_;
     Carp::croak("index of $index is out of range") if $index < 0;
     return $self->_add_in_change($delta, $index)   if $self->{batch};
-    my $locked = $self->lock('write');
+    Carp::croak('Cannot add what is not a number') if !Scalar::Util::looks_like_number($delta);
+    my $reply = $self->_add_integer($index, 0 + $delta, 1);
+    return 0 + $reply->[1] if $reply && defined $reply->[1];
+    my $locked = $self->lock('write');    # what the server cannot do
     my ($ok, $why, $sum);
     {
         local $@;

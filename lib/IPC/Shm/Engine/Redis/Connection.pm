@@ -36,7 +36,8 @@ sub new {
     _load_client();
     _load($_) for grep { !$sha{$_} } @scripts;
     my $self = bless { to => $to, prefix => "{$to->{prefix}}:", variables => {}, me => '', where => $to->{where} }, $class;
-    Scalar::Util::weaken($all{ Scalar::Util::refaddr($self) } = $self);
+    $self->{self} = Scalar::Util::refaddr($self);
+    Scalar::Util::weaken($all{ $self->{self} } = $self);
     _watch_forks();
     $self->_identify;
     return $self;
@@ -64,7 +65,7 @@ sub _connect {
         my $redis;
         my $ok = eval {
             local $SIG{__DIE__};
-            $redis = Redis::Fast->new(
+            $redis = IPC::Shm::Engine::Redis::Client->new(
                 (defined $to->{path} ? (sock => $to->{path}) : (server => _join($to->{host}, $to->{port}))),
                 reconnect     => 0,
                 cnx_timeout   => $to->{timeout},
@@ -169,9 +170,20 @@ sub _load {
     return $sha{$name} = Digest::SHA::sha1_hex($text{$name});
 }
 
+# Modules that copy anything (Clone) copy the objects behind variables, and all that those lead to.
+# Such a copy must not be used, nor free what is the original's.
+sub is_clone { my ($self) = @_; return $self->{self} != Scalar::Util::refaddr($self) }
+
+sub _refuse_clone {
+    my ($self) = @_;
+    return if !$self->is_clone;
+    return Carp::croak('Not an object of IPC::Shm, but a clone of one; to copy a shared variable call (tied ...)->copy');
+}
+
 # Run a script. Handlers of signals wait, for they might die and leave an answer behind.
 sub script {
     my ($self, $name, $key, @arguments) = @_;
+    $self->_refuse_clone if $self->{self} != Scalar::Util::refaddr($self);
     my $redis = $self->{redis} || $self->_connect;
     my $sha   = $sha{$name};
     my ($reply, $error);
@@ -193,6 +205,7 @@ sub script {
 # A command that changes nothing: once more on a new connection if the old one is gone.
 sub command {
     my ($self, @words) = @_;
+    $self->_refuse_clone if $self->{self} != Scalar::Util::refaddr($self);
     for my $again (0, 1) {
         my $redis = $self->{redis} || $self->_connect;
         my ($reply, $error);
@@ -308,28 +321,14 @@ sub CLONE_SKIP {
     return 0;
 }
 
-# The clone of a client's object is not to free what is the other thread's.
-my %foreign;    # clients, by the address of what is theirs
-
-sub _disown {
-    my ($redis) = @_;
-    if (!%foreign) {
-        my $destroy = \&Redis::Fast::DESTROY;
-        no warnings 'redefine';
-        *Redis::Fast::DESTROY = sub { my ($client) = @_; return if delete $foreign{$$client}; goto &$destroy };
-    }
-    $foreign{$$redis} = 1;
-    return;
-}
-
 # The new thread.
 sub CLONE {
     my @old = grep {defined} values %all;
-    %all = ();
+    %all = %IPC::Shm::Engine::Redis::Client::mine = ();
     for my $self (@old) {
         Scalar::Util::weaken($all{ Scalar::Util::refaddr($self) } = $self);
         my $child = delete $self->{child};
-        _disown($self->{redis}) if $self->{redis};
+        $self->{self}                = Scalar::Util::refaddr($self);
         @$self{qw(redis channel me)} = (undef, undef, 'nobody');
         $child->{channel} = IPC::Shm::Engine::Redis::Channel->again($child->{descriptor}) if $child && defined $child->{descriptor};
         $self->_take_over($child);
@@ -342,6 +341,7 @@ sub finish {
     my ($self) = @_;
     return if !$self->{redis};
     local ($@, $!);
+    return if $self->is_clone;
     my @locked = map { $_->{key} } grep { defined && $_->{held} ne '' } values %{ $self->{variables} };
     eval { local $SIG{__DIE__}; $self->script('bye', "$self->{prefix}c", '', @locked); 1 };
     @$self{qw(redis channel)} = ();
@@ -357,9 +357,21 @@ END {
 
 sub DESTROY {
     my ($self) = @_;
+    return if $self->is_clone;
     delete $all{ Scalar::Util::refaddr($self) };
     return;
 }
+
+# The client. One that another thread has is not this one's, nor is a copy.
+package IPC::Shm::Engine::Redis::Client;    ## no critic (a small guard)
+
+our $VERSION = '1.000';
+our @ISA     = 'Redis::Fast';               ## no critic (loaded when it is needed)
+our %mine;                                  # by the address of the object
+
+sub new { my $self = Redis::Fast::new(@_); $mine{ Scalar::Util::refaddr($self) } = 1; return $self }
+
+sub DESTROY { my ($self) = @_; return delete $mine{ Scalar::Util::refaddr($self) } ? $self->SUPER::DESTROY : undef }
 
 1;
 
@@ -384,6 +396,10 @@ The connections of one namespace, the scripts, and what happens to both at fork,
 
 C<script> runs a script, C<command> a command that changes nothing, C<pause> sleeps until something comes for this process, C<identify> makes a
 new identity, C<finish> lets go of everything.
+
+=head2 is_clone
+
+Was it made by a module that copies whatever it is given? Such an object refuses to do anything.
 
 =head2 now, new_id
 

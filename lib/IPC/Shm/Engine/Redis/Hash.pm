@@ -2,7 +2,8 @@ package IPC::Shm::Engine::Redis::Hash;
 use strict;
 use warnings;
 no warnings 'uninitialized';    # undef as a key is the user's affair
-use Carp ();
+use Carp         ();
+use Scalar::Util ();
 use IPC::Shm::Engine::Redis::Variable;
 
 our $VERSION  = '1.000';
@@ -46,7 +47,8 @@ sub FETCH {
 
     # What _look does, where nothing stands in its way.
     my ($reply, $error);
-    if (my $redis = !$self->{removed} && $self->{conn}{redis}) {
+    my $conn = $self->{conn};
+    if (my $redis = !$self->{removed} && $conn->{self} == Scalar::Util::refaddr($conn) && $conn->{redis}) {
         local $!;
         ($reply, $error) = $redis->__std_cmd('HMGET', $self->{key}, $field, '!s', '!w');
     }
@@ -207,6 +209,17 @@ sub add {
     return $self->{batch} ? $self->_add_in_change($delta, $name) : $self->_add(key($name), $delta);
 }
 
+for my $name (qw(expire touch ttl sweep limit)) {
+    no strict 'refs';    ## no critic (a method each)
+    *$name = sub { return Carp::croak("Elements do not vanish on Redis: there is no $name") };
+}
+
+sub store {
+    my ($self, @arguments) = @_;
+    Carp::croak('Elements do not vanish on Redis: store takes no seconds') if @arguments > 1 + IPC::Shm::Elements::_places($self);
+    return $self->IPC::Shm::Elements::store(@arguments);
+}
+
 1;
 
 __END__
@@ -224,6 +237,10 @@ The methods that perl calls (L<perltie>), and those of L<IPC::Shm::Engine>.
 =head2 key, decode_key, packed
 
 Those of L<IPC::Shm::Engine::Redis::Value>.
+
+=head2 store, expire, touch, ttl, sweep, limit
+
+Elements do not vanish here: refusals.
 
 =head2 add, all
 

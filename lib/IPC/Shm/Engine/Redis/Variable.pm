@@ -296,6 +296,13 @@ sub _tie {
     return;
 }
 
+# The user has tied it (xs/engine.c).
+sub _is_tied_to {
+    my ($self, $container) = @_;
+    $self->{engine}->contained($self, $container) if !defined $self->{container};
+    return;
+}
+
 # What is stored for a value. A reference leads to a variable of this engine, which is made if need be.
 sub _store_value {
     my ($self, $value) = @_;
@@ -392,16 +399,19 @@ sub _add_in_change {
     return $value + $delta;
 }
 
+# Undef: it is none.
+sub _add_integer {
+    my ($self, $field, $delta, @is_index) = @_;
+    return $delta =~ /\A-?[0-9]{1,18}\z/ ? $self->_alter('add', $field, "$delta", @is_index) : undef;
+}
+
 # To what is stored in a field. Integers of 64 bits are added by the server; what goes
 # beyond is worked out here, and stored if nobody else has stored meanwhile.
 sub _add {
     my ($self, $field, $delta) = @_;
     Carp::croak('Cannot add what is not a number') if !Scalar::Util::looks_like_number($delta);
     $delta = 0 + $delta;
-    my $reply =
-          $delta =~ /\A-?[0-9]{1,18}\z/
-        ? $self->_alter('add', $field, "$delta")
-        : [ 0, undef, $self->_look($field)->[0] ];
+    my $reply = $self->_add_integer($field, $delta) || [ 0, undef, $self->_look($field)->[0] ];
     while (!defined $reply->[1]) {
         my $text  = $reply->[2];
         my $value = defined $text ? ord $text == 114 ? 'a reference' : decode($text) : 0;
@@ -495,22 +505,11 @@ for my $name (qw(insert replace exchange update)) {
 
 sub _keep_expiry { my ($self, @all) = @_; $self->STORE(@all); return }
 
-for my $name (qw(expire touch ttl sweep limit)) {
-    no strict 'refs';    ## no critic (a method each)
-    *$name = sub { return Carp::croak("Elements do not vanish on Redis: there is no $name") };
-}
-
-sub store {
-    my ($self, @arguments) = @_;
-    Carp::croak('Elements do not vanish on Redis: store takes no seconds') if @arguments > 1 + IPC::Shm::Elements::_places($self);
-    return $self->IPC::Shm::Elements::store(@arguments);
-}
-
 sub DESTROY {
     my ($self) = @_;
     return if ${^GLOBAL_PHASE} eq 'DESTRUCT' || !$self->{conn};
     my $conn = $self->{conn};
-    return if !$conn->{channel} && !$conn->{redis};
+    return if !$conn->{channel} && !$conn->{redis} || $conn->is_clone;
     local ($@, $!, $?);
     my $known = $conn->{variables}{ $self->{id} };
     return if defined $known && Scalar::Util::refaddr($known) != Scalar::Util::refaddr($self);
@@ -558,9 +557,9 @@ IPC::Shm::Engine::Redis::Variable - what scalars, arrays and hashes on Redis hav
 
 The methods are those of L<IPC::Shm::Engine>.
 
-=head2 is_open, store, expire, touch, ttl, sweep, limit
+=head2 is_open
 
-A change that is open; elements do not vanish here: refusals.
+Is a change open?
 
 =head2 insert, replace, exchange, update
 
