@@ -292,6 +292,11 @@ dies_with { engine(server('maxmemory 5mb', 'maxmemory-policy allkeys-lru')->url)
     tied(%$h)->lock('write');
     tied(%$h)->unlock;
     tied(%$h)->wait_change(0);
+    tied(%$h)->limit(50);
+    tied(%$h)->store(brief => 1, 0.01);
+    select undef, undef, undef, 0.02;
+    is join(' ', $h->{brief} // 'gone', tied(%$h)->sweep, scalar(%$h) ? 1 : 0, tied(%$h)->ttl('x') // 'stays'), 'gone 0 1 stays',
+        '… for what vanishes';
     is in_child(sub { join ' ', shift @$a, $a->[0]{y}, $h->{list}[1], scalar keys %$h }), '1 2 2 6', '… is enough to work';
     ok eval { $engine->list; $engine->stats; $engine->recover; $engine->cleanup; 1 }, '… and for the rest' or diag $@;
 

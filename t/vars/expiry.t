@@ -83,10 +83,11 @@ ok exists $h{$_},  "$_ has not"      for qw(own stays after);
 
 # --- sweep, and memory that comes back by itself
 sub used { return IPC::Shm->stats->{bytes_used} }
-%h = ();
-$hash->store("k$_" => 'x' x 100, 1) for 1 .. 2000;
+$hash->expire(0.2);
+%h = map { ("k$_" => 'x' x 100) } 1 .. 2000;
+$hash->expire(undef);
 my $full = used();
-sleep 1.1;
+sleep 0.3;
 is scalar(keys %h), 0,    'all have vanished';
 is $hash->sweep,    2000, 'sweep tells how many';
 is $hash->sweep,    0,    '… once';

@@ -403,7 +403,7 @@ sub cleanup {
 sub acl {
     my ($user, $prefix, $password) = @_;
     my @commands = qw(auth select info eval evalsha exists get set del unlink hget hset hmget hdel hlen hkeys hvals hgetall hexists hincrby
-        sadd srem smembers sismember scard srandmember zadd zrem zrange zrank rpush lrange ltrim llen time publish subscribe pubsub|numsub memory|usage);
+        sadd srem smembers sismember scard srandmember zadd zrem zrange zrank zscore zmscore zcount rpush lrange ltrim llen time publish subscribe pubsub|numsub memory|usage);
     return join ' ', 'user', $user, 'on', ">$password", 'resetkeys', "~{$prefix}:*", 'resetchannels', "&{$prefix}:p:*", '-@all',
         map {"+$_"} @commands;
 }
@@ -475,8 +475,8 @@ The fewest rights, for the prefix C<app> (one line; C<IPC::Shm::Engine::Redis::a
 
     user app on >secret resetkeys ~{app}:* resetchannels &{app}:p:* -@all +auth +select +info +eval +evalsha
       +exists +get +set +del +unlink +hget +hset +hmget +hdel +hlen +hkeys +hvals +hgetall +hexists +hincrby
-      +sadd +srem +smembers +sismember +scard +srandmember +zadd +zrem +zrange +zrank +rpush +lrange +ltrim +llen
-      +time +publish +subscribe +pubsub|numsub +memory|usage
+      +sadd +srem +smembers +sismember +scard +srandmember +zadd +zrem +zrange +zrank +zscore +zmscore +zcount +rpush
+      +lrange +ltrim +llen +time +publish +subscribe +pubsub|numsub +memory|usage
 
 C<info> is for the check of C<maxmemory-policy> and for C<stats>; without it both are left out. Whoever can write to the keys can write
 anything into the variables; nothing of it is executed.
@@ -505,6 +505,7 @@ In round trips to the server; one on the same machine takes some 10 microseconds
     $a[-1]                                 2        perl asks for the length first
     keys, values of one moment             1        the whole variable is sent
     list assignment                        1        the whole variable is sent
+    where elements may vanish              1        a fetch is a script, with a limit one that writes
     a reference that is new here           2        $h{a}{b}: 2 the next time
     a reference that is stored             3        for each container that becomes shared
     writelock + unlock                     2
@@ -540,7 +541,9 @@ it in the server, which serves nobody else meanwhile: variables of more than 100
     the default namespace             there is none on a server: it must be named
     a machine that goes down          variables survive (in memory they do not)
     writer, attached, readers of list processes of other hosts are host:PID
-    elements that vanish              there are none: expire, touch, ttl, sweep, limit, and store with a time, die
+    elements that vanish              do so by the server's clock, which can be set; a copy (stale) may outlast them by that time
+    limit                             a fetch of an element counts as use, also a store; what was used longest ago goes. Not CLOCK
+    sweep                             waits for locks; looks do not wait for it
     begin ... commit, update          hold the write lock: others wait, readers too
     stats                             no blocks; bytes are those of the whole server
     a lock can be lost                (see above), which in memory cannot happen
@@ -578,7 +581,8 @@ The line for the server's ACL file, or after C<ACL SETUSER> without the first wo
 All keys begin with C<{prefix}:>. C<v:ID> is a Redis hash, one a variable: C<!t> its type, C<!s> the serial, C<!l> the number of elements, C<!f> the
 first index of an array, C<!w> who has the write lock, C<!R> how many have read locks, C<!u> who waits to upgrade one, C<!h !H> whose turn it
 is and since when, C<!W> that somebody waits for a change, C<!n> stored references to it, C<!k> references in it, C<!a> processes that use it, C<!N> its name;
-elements are C<=bytes> or C<~characters>, an index plus C<!f>, or C<=> (a scalar). C<v:ID:j> and C<v:ID:o> what is reserved of a queue, and by whom; C<v:ID:r> who reads, C<v:ID:q> who waits, C<v:ID:x> who waits for a change. C<n> the
+elements are C<=bytes> or C<~characters>, an index plus C<!f>, or C<=> (a scalar). C<v:ID:j> and C<v:ID:o> what is reserved of a queue, and by whom; C<v:ID:e> when elements vanish, C<v:ID:l> when they were used last, where there is a limit, and
+C<!E> that they may; C<v:ID:r> who reads, C<v:ID:q> who waits, C<v:ID:x> who waits for a change. C<n> the
 names, C<all> the IDs, C<c> the connections, C<a:CONNECTION> what one uses, C<w> what one waits for, C<g> what is still to be freed, C<format> the
 mark. C<p:CONNECTION> is the channel that a process is subscribed to: who has subscribers, lives. The scripts are in F<Redis/lua/>.
 

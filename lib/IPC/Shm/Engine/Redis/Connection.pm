@@ -20,7 +20,9 @@ my %all;     # those of this interpreter, by their address; weak
 my %text;    # of the scripts
 my %sha;
 my @scripts =
-    qw(add all array assign attach bye cut declare del describe detach forget hello leave lock patch put queue recover remove sweep unlock watch);
+    qw(add all array assign attach bye cut declare del describe detach elements forget hello leave lock look patch put queue recover remove sweep unlock watch);
+
+my %vanish = map { $_ => 1 } qw(add all assign del elements look patch put);    # elements may do so there
 
 sub _load_client {
     return if $INC{'Redis/Fast.pm'};
@@ -160,13 +162,13 @@ sub _load {
     my ($name) = @_;
     my $dir = __FILE__ =~ s{Connection\.pm\z}{lua}r;
     my @part;
-    for my $file ('common', $name) {
+    for my $file ('common', ($vanish{$name} ? 'vanish' : ()), $name) {
         open my $in, '<', "$dir/$file.lua" or Carp::croak("Cannot open $dir/$file.lua: $!");
         local $/ = undef;
         push @part, scalar readline $in;
     }
-    $part[1] =~ s/\A(#!.*\n)// or die "$name.lua does not begin with #!lua";
-    $text{$name} = $1 . $part[0] . $part[1];
+    $part[-1] =~ s/\A(#!.*\n)// or die "$name.lua does not begin with #!lua";
+    $text{$name} = join q(), $1, @part;
     return $sha{$name} = Digest::SHA::sha1_hex($text{$name});
 }
 

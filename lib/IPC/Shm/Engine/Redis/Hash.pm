@@ -25,7 +25,7 @@ sub _publish {
     my @set = map { ($_, $set->{$_}[0]) } keys %$set;
     if ($batch->{cleared}) {
         my $refers = grep { ref $_->[1] } values %$set;
-        $self->_alter('assign', scalar @set, '', $refers ? 1 : 0, packed(@set));
+        $self->_alter('assign', scalar @set, '', $refers ? 1 : 0, packed(@set), _hows($set));
         my %old = %{ $self->{kids} };
         %{ $self->{kids} } = ();
         $self->_stored($_, @{ $set->{$_} }) for $refers ? keys %$set : ();
@@ -33,10 +33,17 @@ sub _publish {
     }
     my @gone = grep { !$set->{$_} } keys %{ $batch->{gone} };
     return if !@set && !@gone;
-    $self->_alter('patch', scalar @gone, @gone, @set);
+    $self->_alter('patch', scalar @gone, _hows($set), @gone, @set);
     delete @{ $self->{kids} }{@gone};
     $self->_stored($_, @{ $set->{$_} }) for keys %$set;
     return;
+}
+
+# When what is stored vanishes: nothing, or what a script takes.
+sub _hows {
+    my ($set) = @_;
+    my @how = map { $_->[2] // '' } values %$set;
+    return (grep { $_ ne '' } @how) ? packed(@how) : '';
 }
 
 sub FETCH {
@@ -48,12 +55,14 @@ sub FETCH {
     # What _look does, where nothing stands in its way.
     my ($reply, $error);
     my $conn = $self->{conn};
-    if (my $redis = !$self->{removed} && $conn->{self} == Scalar::Util::refaddr($conn) && $conn->{redis}) {
+    if (my $redis = !$self->{vanishing} && !$self->{removed} && $conn->{self} == Scalar::Util::refaddr($conn) && $conn->{redis}) {
         local $!;
-        ($reply, $error) = $redis->__std_cmd('HMGET', $self->{key}, $field, '!s', '!w');
+        ($reply, $error) = $redis->__std_cmd('HMGET', $self->{key}, $field, '!s', '!w', '!E');
     }
     my $text;
-    if ($reply && !defined $error && !defined $reply->[2] && $reply->[1] eq $self->{seen} && $self->{held} eq '') { $text = $reply->[0] }
+    if ($reply && !defined $error && !defined $reply->[2] && !defined $reply->[3] && $reply->[1] eq $self->{seen} && $self->{held} eq '') {
+        $text = $reply->[0];
+    }
     else { $text = $self->_look($field)->[0] }
     return undef if !defined $text;    ## no critic (a value)
     return substr $text, 1 if ord $text == 98;
@@ -176,13 +185,14 @@ sub _look_at {
 sub FIRSTKEY {
     my ($self) = @_;
     my $fields;
-    if ($self->{batch}) { $fields = [ keys %{ $self->_content } ] }
+    if ($self->{batch} || $self->{vanishing}) { $fields = [ keys %{ $self->_content } ] }
     else {
         my $ask = sub {
             Carp::croak($self->_what . ' was removed') if $self->{removed};
             my @all = @{ $self->{conn}->command('HKEYS', $self->{key}) };
             return $self->_readable([ $self->{seen}, undef ]) && 'BUSY' if grep { $_ eq '!w' } @all and $self->{held} !~ /w/;
             if (!@all) { $self->{removed} = 1; $self->_fail('REMOVED') }
+            return [ keys %{ $self->_content } ] if $self->{vanishing} = grep { $_ eq '!E' } @all;
             return [ grep { !/\A!/ } @all ];
         };
         $fields = $ask->();
@@ -209,15 +219,118 @@ sub add {
     return $self->{batch} ? $self->_add_in_change($delta, $name) : $self->_add(key($name), $delta);
 }
 
-for my $name (qw(expire touch ttl sweep limit)) {
-    no strict 'refs';    ## no critic (a method each)
-    *$name = sub { return Carp::croak("Elements do not vanish on Redis: there is no $name") };
+# ---- elements that vanish
+
+# As HMGET. Where elements may vanish a script looks, for it knows the server's time.
+sub _fields {
+    my ($self, @fields) = @_;
+    my ($conn, $reply)  = ($self->{conn});
+    if (!$self->{vanishing}) {
+        $reply = $conn->command('HMGET', $self->{key}, @fields, '!s', '!w', '!E');
+        $self->{vanishing} = defined pop @$reply or return $reply;
+    }
+    $reply = $conn->script('look', $self->{key}, '', @fields, '!s', '!w', '!E');
+    $self->{vanishing} = defined pop @$reply;
+    return $reply;
+}
+
+# When an element vanishes, in the words of the scripts.
+sub _how {
+    my ($seconds) = @_;
+    return 'n' if !defined $seconds;
+    Carp::croak('A timeout must be a number of seconds, not ' . (Scalar::Util::looks_like_number($seconds) ? 'negative' : "'$seconds'"))
+        if !Scalar::Util::looks_like_number($seconds) || !($seconds >= 0);
+    return $seconds > 9e9 ? 'n' : sprintf '%.0f', 1000 * $seconds;
 }
 
 sub store {
     my ($self, @arguments) = @_;
-    Carp::croak('Elements do not vanish on Redis: store takes no seconds') if @arguments > 1 + IPC::Shm::Elements::_places($self);
-    return $self->IPC::Shm::Elements::store(@arguments);
+    IPC::Shm::Elements::_check('store', 2, $self, 1) if @arguments < 2 || @arguments > 3;
+    my ($name, $value, @seconds) = @arguments;
+    return IPC::Shm::_from_callers_line(sub { $self->_store($name, $value, @seconds ? _how(@seconds) : '') });
+}
+
+sub _store {
+    my ($self, $name, $value, $how) = @_;
+    my $field = key($name);
+    my $text  = $self->_store_value($value);
+    if ($self->{batch}) { $self->{batch}{set}{$field} = [ $text, $value, $how ]; return }
+    $self->_alter('put', $field, $text, $how);
+    $self->_stored($field, $text, $value);
+    delete $self->{fresh};
+    return;
+}
+
+# Stored again, it vanishes when it would have.
+sub _keep_expiry { my ($self, $name, $value) = @_; return $self->_store($name, $value, 'k') }
+
+sub touch {
+    my ($self, $name, $seconds) = @_;
+    Carp::croak('touch takes a key and a number of seconds') if @_ != 3;
+    return IPC::Shm::_from_callers_line(sub { $self->_touch(key($name), _how($seconds)) });
+}
+
+sub _touch {
+    my ($self, $field, $how) = @_;
+    return $self->_alter('elements', 'touch', $field, $how)->[1] ? !!1 : !!0 if !$self->{batch};
+    my $set = $self->{batch}{set}{$field};
+    if (!$set) {    # what is stored is stored again
+        return !!0 if $self->{batch}{cleared} || $self->{batch}{gone}{$field};
+        my $text = $self->_look($field)->[0];
+        return !!0 if !defined $text;
+        $set = $self->{batch}{set}{$field} = [ $text, $self->_value($field, $text) ];
+    }
+    $set->[2] = $how;
+    return !!1;
+}
+
+sub ttl {
+    my ($self, $name) = @_;
+    my $field = key($name);
+    my $batch = $self->{batch};
+    my $left;
+    if (my $set = $batch && $batch->{set}{$field}) {
+        $left = $set->[2] // '';
+        return undef                            if $left eq 'n';                                                ## no critic (never)
+        return ($left || undef) && $left / 1000 if $left ne 'k' && ($left ||= $self->_ask('default')) ne 'k';
+    } elsif ($batch && ($batch->{cleared} || $batch->{gone}{$field})) {
+        return -1;
+    }
+    $left = $self->_ask('ttl', $field);
+    return $left eq '' ? undef : $left < 0 ? -1 : $left / 1000;
+}
+
+sub _ask {
+    my ($self, @what) = @_;
+    Carp::croak($self->_what . ' was removed') if $self->{removed};
+    my $ask   = sub { $self->{conn}->script('elements', $self->{key}, $self->_held_kind, @what) };
+    my $reply = $ask->();
+    $reply = $self->_after_turn('f', $ask) if !ref $reply && $reply eq 'BUSY';
+    $self->_refused($reply) if !ref $reply;
+    return $reply->[1];
+}
+
+sub expire {
+    my ($self, $seconds) = @_;
+    my $how = IPC::Shm::_from_callers_line(sub { _how($seconds) });
+    Carp::croak('Elements that vanish at once cannot be stored') if $how eq '0';
+    $self->_alter('elements', 'expire', $how eq 'n' ? '' : $how);
+    return;
+}
+
+sub limit {
+    my ($self, $elements) = @_;
+    Carp::croak("A limit must be a number of elements from 1 on, or undef, not '$elements'")
+        if defined $elements && $elements !~ /\A[1-9][0-9]{0,14}\z/;
+    $self->_alter('elements', 'limit', $elements // '');
+    return;
+}
+
+sub sweep {
+    my ($self) = @_;
+    my ($freed, $some) = (0);
+    do { $freed += $some = $self->_alter('elements', 'sweep')->[1] } while $some;
+    return $freed;
 }
 
 1;
@@ -240,7 +353,7 @@ Those of L<IPC::Shm::Engine::Redis::Value>.
 
 =head2 store, expire, touch, ttl, sweep, limit
 
-Elements do not vanish here: refusals.
+Elements that vanish.
 
 =head2 add, all
 

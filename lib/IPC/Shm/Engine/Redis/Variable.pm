@@ -18,6 +18,7 @@ our @CARP_NOT = @IPC::Shm::Engine::Redis::Connection::CARP_NOT;
 #   batch    the change that is open (begin), see the types
 #   holding  objects that a look at all has found
 #   fresh    objects that are about to be stored
+#   vanishing  true if elements of it may vanish, as far as is known
 #   copy     field => [until when it may be used, value], where reads may be stale
 
 *now    = \&IPC::Shm::Engine::Redis::Connection::now;
@@ -76,10 +77,9 @@ sub _refused {
 sub _look {
     my ($self, @fields) = @_;
     Carp::croak($self->_what . ' was removed') if $self->{removed};
-    my $conn  = $self->{conn};
-    my $reply = $self->_readable($conn->command('HMGET', $self->{key}, @fields, '!s', '!w'))
-        || $self->_after_turn('f', sub { $self->_readable($conn->command('HMGET', $self->{key}, @fields, '!s', '!w')) || 'BUSY' });
-    return $reply;
+    my $conn = $self->{conn};
+    my $ask  = $self->{type} == 3 ? sub { $self->_fields(@fields) } : sub { $conn->command('HMGET', $self->{key}, @fields, '!s', '!w') };
+    return $self->_readable($ask->()) || $self->_after_turn('f', sub { $self->_readable($ask->()) || 'BUSY' });
 }
 
 sub _readable {
@@ -344,23 +344,25 @@ sub _everything {
     Carp::croak($self->_what . ' was removed') if $self->{removed};
     my $conn = $self->{conn};
     my $ask  = sub {
-        my %all = @{ $conn->command('HGETALL', $self->{key}) };
+        my %all = $self->{vanishing} ? ('!E' => 1, '!s' => $self->{seen}) : @{ $conn->command('HGETALL', $self->{key}) };
         my ($known, $new) = ([], 0);
         for my $text ($all{'!k'} ? values %all : ()) {
             my ($id) = $text =~ /\Ar([^:]+)/ or next;
             if (defined $conn->{variables}{$id}) { push @$known, $conn->{variables}{$id} }
             else                                 { $new++ }
         }
-        $self->{holding} = $known;    # until the caller has the references
+        $new = 1 if defined $all{'!E'};                # some may have vanished
+        $self->{holding} = $known;                     # until the caller has the references
         $self->_readable([ @all{qw(!s !w)} ]) or return 'BUSY';
         return \%all if !$new;
         my $reply;
         while (($reply = $conn->script('all', $self->{key}, '')) eq 'NOBODY') { $conn->identify }
         return $reply           if $reply eq 'BUSY';
         $self->_refused($reply) if !ref $reply;
-        %all             = @{ $reply->[1] };
-        $self->{seen}    = $reply->[0];
-        $self->{holding} = $self->{engine}->_attach_all(values %all);
+        %all               = @{ $reply->[1] };
+        $self->{vanishing} = defined $all{'!E'};
+        $self->{seen}      = $reply->[0];
+        $self->{holding}   = $self->{engine}->_attach_all(values %all);
         return \%all;
     };
     my $all = $ask->();
@@ -418,7 +420,7 @@ sub _add {
         $value = 0 if !defined $value;
         Carp::croak('Cannot add to a value that is not a number') if !Scalar::Util::looks_like_number($value) && $value ne '';
         my $sum = ($value eq '' ? 0 : $value) + $delta;
-        my $set = $self->_alter('put', $field, encode($sum), $text // '');
+        my $set = $self->_alter('put', $field, encode($sum), 'k', $text // '');
         return $sum if $set->[1];
         $reply = [ 0, undef, $self->_look($field)->[0] ];
     }
@@ -503,6 +505,7 @@ for my $name (qw(insert replace exchange update)) {
     *$name = IPC::Shm::Elements->can($name);
 }
 
+# Elements of arrays, and scalars, do not vanish.
 sub _keep_expiry { my ($self, @all) = @_; $self->STORE(@all); return }
 
 sub DESTROY {

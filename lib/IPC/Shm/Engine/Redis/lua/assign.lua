@@ -1,8 +1,9 @@
 #!lua
 -- The whole content anew: ARGV[4]: how many texts ARGV[7] has, a MessagePack array; those of a hash are
 -- fields and values, those of an array values, nil where there is none. ARGV[5]: '' or the serial that it must
--- still have, ARGV[6]: 1 if there are references, and perhaps the ticket of a job that is done.
-local m = call('HMGET', key, '!s', '!w', '!R', '!k', '!W', '!t', '!n', '!a', '!N', '!u', '!h', '!H')
+-- still have, ARGV[6]: 1 if there are references, and perhaps the ticket of a job that is done. ARGV[8]: '', or
+-- when the elements vanish (V.stored has the words), such an array.
+local m = call('HMGET', key, '!s', '!w', '!R', '!k', '!W', '!t', '!n', '!a', '!N', '!u', '!h', '!H', '!E')
 if not m[1] then return 'REMOVED' end
 local L = library()
 local why = L.blocked(m)
@@ -52,6 +53,7 @@ kept('!H', m[12])
 kept('!W', m[5])
 if m[4] and m[6] == '2' then come = come + #L.references(key .. ':j') end
 if come > 0 then kept('!k', come) end
+kept('!E', m[13])
 call('UNLINK', key)
 -- What becomes large is a table from the start (a text that is long makes it so): to fill
 -- a small hash, which is a list for Redis, goes with the square of its size.
@@ -76,6 +78,13 @@ else
     n = elements
 end
 call('HSET', key, '!l', n)
+local hows = ARGV[8] and ARGV[8] ~= '' and cmsgpack.unpack(ARGV[8])
+if m[13] or hows then
+    call('DEL', key .. ':e', key .. ':l')
+    local V = vanishing(L, m[13])
+    for i = 1, #texts, 2 do V.stored(texts[i], hows and hows[(i + 1) / 2] or '', false, m[1] + 1) end
+    V.purge(0)
+end
 L.let_go(gone)
 if m[5] then L.notify() end
 return { m[1] + 1 }

@@ -87,7 +87,7 @@ local function library()
 
     function L.erase(k)
         call('SREM', P .. 'all', string.sub(k, #P + 3))
-        call('DEL', k, k .. ':r', k .. ':q', k .. ':x', k .. ':j', k .. ':o')
+        call('DEL', k, k .. ':r', k .. ':q', k .. ':x', k .. ':j', k .. ':o', k .. ':e', k .. ':l')
     end
 
     -- A stored reference less to each of them; what nobody needs is freed, at most so
