@@ -29,6 +29,7 @@ BEGIN {
     if (defined $why) { print "1..0 # SKIP $why\n"; exit 0 }
 }
 require IPC::Shm;
+IPC::Shm->import;
 require IPC::Shm::Engine::Redis;
 
 sub _free_port {
