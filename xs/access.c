@@ -352,14 +352,19 @@ SV *shm_array_take(pTHX_ shm_var_t *var, bool last)
     return old;
 }
 
-/* Make the values on Perl's stack ready, which may move it, then encode them. */
-static store_value_t *shm_encode_list(pTHX_ shm_var_t *var, SSize_t first, SSize_t count)
+#define SHM_FEW 4
+
+/* Make the values on Perl's stack ready, which may move it, then encode them: into `few`, or memory
+ * that is freed at the end of the scope. */
+static store_value_t *shm_encode_list(pTHX_ shm_var_t *var, SSize_t first, SSize_t count, store_value_t few[SHM_FEW])
 {
-    store_value_t *values;
+    store_value_t *values = few;
     SSize_t        i;
     for (i = 0; i < count; i++) PL_stack_base[first + i] = shm_ready(aTHX_ var, PL_stack_base[first + i]);
-    Newx(values, (size_t)count + 1, store_value_t);
-    SAVEFREEPV(values);
+    if (count > SHM_FEW) {
+        Newx(values, (size_t)count, store_value_t);
+        SAVEFREEPV(values);
+    }
     for (i = 0; i < count; i++) shm_encode(aTHX_ PL_stack_base[first + i], &values[i]);
     return values;
 }
@@ -384,11 +389,11 @@ static void shm_splice_bounds(pTHX_ shm_var_t *var, shm_splice_t *splice, IV siz
 
 IV shm_array_splice(pTHX_ shm_var_t *var, shm_splice_t *splice)
 {
-    store_value_t *values;
-    int            code = STORE_OK;
-    IV             size, i;
-    ENTER;
-    values = shm_encode_list(aTHX_ var, splice->first, splice->count);
+    store_value_t few[SHM_FEW], *values;
+    int           code = STORE_OK;
+    IV            size, i;
+    if (splice->count > SHM_FEW) ENTER;
+    values = shm_encode_list(aTHX_ var, splice->first, splice->count, few);
     shm_begin(aTHX_ var);
     size = shm_array_size(aTHX_ var);
     shm_splice_bounds(aTHX_ var, splice, size);
@@ -401,7 +406,7 @@ IV shm_array_splice(pTHX_ shm_var_t *var, shm_splice_t *splice)
     if (splice->length > 0 || splice->count > 0)
         code = store_array_splice(var->var, (uint64_t)splice->offset, (uint64_t)splice->length, values, (uint64_t)splice->count);
     shm_end(aTHX_ var, code);
-    LEAVE;
+    if (splice->count > SHM_FEW) LEAVE;
     return size - splice->length + splice->count;
 }
 

@@ -21,10 +21,7 @@
  */
 #include "shm.h"
 
-typedef OP *shm_pp_t(pTHX);
-
-/* perl's own operators, by number. */
-static shm_pp_t *shm_pp[MAXO];
+shm_pp_t *shm_pp[MAXO];
 
 /* --- changing ------------------------------------------------------------------- */
 
@@ -826,6 +823,10 @@ static const struct {
 } shm_operators[] = {
     { OP_HELEM, true, shm_read_helem },           /* speed: no temporary with magic, key and entry */
     { OP_MULTIDEREF, true, shm_read_multideref }, /* the same; chains without handles */
+    { OP_PUSH, true, shm_push_operator },         /* speed: no method is called; see ends.c */
+    { OP_UNSHIFT, true, shm_unshift_operator },   /* the same */
+    { OP_SHIFT, true, shm_take_operator },        /* the same */
+    { OP_POP, true, shm_take_operator },          /* the same */
     { OP_AASSIGN, false, shm_change_list },       /* one change; undone if it dies */
     { OP_SORT, false, shm_change_sort },          /* the same, in place */
     { OP_REVERSE, false, shm_change_reverse },    /* the same */
@@ -855,7 +856,11 @@ static shm_pp_t *shm_ours[MAXO];
  * would write the same, and either function does for any of them. */
 void shm_meet(pTHX)
 {
-    OP       *op = PL_op;
+    shm_meet_operator(PL_op);
+}
+
+void shm_meet_operator(OP *op)
+{
     shm_pp_t *ours;
     if (op == NULL || op->op_type >= MAXO || (ours = shm_ours[op->op_type]) == NULL) return;
     if (op->op_ppaddr == shm_pp[op->op_type]) __atomic_store_n(&op->op_ppaddr, ours, __ATOMIC_RELAXED);

@@ -314,12 +314,26 @@ IV      shm_splice_argument(pTHX_ SV *sv);
 
 /* --- operator.c, process.c ------------------------------------------------------------------- */
 
+/* perl's own operators, by number. */
+typedef OP      *shm_pp_t(pTHX);
+extern shm_pp_t *shm_pp[MAXO];
+
 void                shm_operators_install(pTHX);
 bool                shm_operators_installed(void);
 void                shm_meet(pTHX); /* the operator that is at work has come to a shared variable */
+void                shm_meet_operator(OP *op);
 void                shm_process_install(pTHX);
 extern __thread OP *shm_command;
 void                shm_batch_forget(void);
+
+/* --- ends.c ------------------------------------------------------------------------------------- */
+
+OP *shm_push_operator(pTHX);
+OP *shm_unshift_operator(pTHX);
+OP *shm_take_operator(pTHX);
+
+/* Called by a method: the operator of that number that has called it comes to us from now on. */
+void shm_meet_statement(pTHX_ int number);
 
 /* --- engine.c: engines in Perl ---------------------------------------------------------------- */
 

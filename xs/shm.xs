@@ -613,6 +613,7 @@ PUSH(self, ...)
   PREINIT:
     shm_splice_t splice = { IV_MAX, 0, false, false, ax + 1, items - 1, NULL };
   CODE:
+    shm_meet_statement(aTHX_ OP_PUSH);
     RETVAL = shm_array_splice(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), &splice);
   OUTPUT:
     RETVAL
@@ -623,6 +624,7 @@ UNSHIFT(self, ...)
   PREINIT:
     shm_splice_t splice = { 0, 0, false, false, ax + 1, items - 1, NULL };
   CODE:
+    shm_meet_statement(aTHX_ OP_UNSHIFT);
     RETVAL = shm_array_splice(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), &splice);
   OUTPUT:
     RETVAL
@@ -631,6 +633,7 @@ void
 POP(self)
     SV *self
   PPCODE:
+    shm_meet_statement(aTHX_ OP_POP);
     ST(0) = shm_array_take(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), true);
     XSRETURN(1);
 
@@ -638,6 +641,7 @@ void
 SHIFT(self)
     SV *self
   PPCODE:
+    shm_meet_statement(aTHX_ OP_SHIFT);
     ST(0) = shm_array_take(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), false);
     XSRETURN(1);
 

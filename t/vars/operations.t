@@ -919,3 +919,15 @@ my $i=4; my $z=($h{d}="q".$i); my @x=map { $h{m}="m$_" } 1,2; $h{f}="u".undef().
 { package Joins; use overload q("")=>sub { $main::key="later"; "j" } } our $key="now"; my $o=bless [],"Joins"; $h{$key}="a$o"; $h{"k$_"}=$_.$_ for 1,2; map { "$_$h{$_}" } sort keys %h
 %%
 sub joined { $h{last}="l$_[0]" } (joined(1), joined(2), scalar(joined(3)), do { joined(4); $h{last} })
+%%
+sub ends { my ($x,@r)=@_; push @$x,1; push @$x,2,3; push @r,scalar push @$x,4; unshift @$x,0; push @r,unshift @$x,-2,-1; push @r,shift @$x; push @r,pop @$x; push @$x; push @r,@$x,0+@$x; pop @$x while @$x; @r } (map { ends(\@a) } 1..3)
+%%
+my @r; for my $n (0..2) { push @a,$n if $n; push(@a,$_),$n++ for 1..2; push @r,shift(@a).pop(@a); push @a,[1,{x=>$n}]; push @r,(pop @a)->[1]{x} } (@r,@a)
+%%
+sub own { my $x=shift; my $y=shift; push @_,$x; unshift @a,@_; shift(@_).$y } (own(1,2), own(3,4), own(5,6), @a)
+%%
+my @r=map { push @a, map { $_*2 } 1..3; (scalar(@a), unshift(@a, push @a, 7), shift @a) } 1..3; (@r,@a)
+%%
+my @r; for (1..3) { my $x=shift @a; my $y=pop @a; push @r,$x//"u",$y//"u"; push @a,(1)x5; unshift @a,reverse 1..6; push @r,splice @a,1,-1; @a=() } @r
+%%
+for (1..3) { eval { push @a, sub {} ; 1 } or push @a, "died" if 0; push @a, \$_ if 0; my $i=push @a, "x$_"; $a[$i-1].=$i } @a
