@@ -82,6 +82,11 @@ void shm_end(pTHX_ shm_var_t *var, int code)
         shm_tend(aTHX);                                                            \
     } while (0)
 
+static bool shm_is_large(const SV *sv)
+{
+    return SvTYPE(sv) >= SVt_PV && SvLEN(sv) > 65536;
+}
+
 /* --- looks at one value --------------------------------------------------------------- */
 
 int shm_get(shm_var_t *var, const shm_place_t *place, store_value_t *value, const store_buffer_t *buffer)
@@ -148,6 +153,23 @@ bool shm_hash_fetch(pTHX_ shm_var_t *var, SV *key, SV *sv)
     shm_place_t place = { &its, 0 };
     (void)shm_store_of(aTHX_ var);
     return shm_fetch(aTHX_ var, &place, sv);
+}
+
+/* One scalar for all values that are copied by the next operator. It is nobody's while the user's
+ * code may run; what leads on or is large is not kept. */
+SV *shm_hash_lend(pTHX_ shm_var_t *var, SV *key)
+{
+    SV *value  = var->value;
+    var->value = NULL;
+    if (value == NULL || SvREFCNT(value) > 1) {
+        SvREFCNT_dec(value);
+        value = newSV(0);
+    }
+    sv_2mortal(value);
+    SvTEMP_off(value); /* else who copies it takes its memory */
+    shm_hash_fetch(aTHX_ var, key, value);
+    if (var->value == NULL && !SvROK(value) && !shm_is_large(value)) var->value = SvREFCNT_inc_simple_NN(value);
+    return value;
 }
 
 bool shm_hash_exists(pTHX_ shm_var_t *var, SV *key)
@@ -411,11 +433,6 @@ IV shm_array_splice(pTHX_ shm_var_t *var, shm_splice_t *splice)
 }
 
 /* --- scalars ----------------------------------------------------------------------------------- */
-
-static bool shm_is_large(const SV *sv)
-{
-    return SvTYPE(sv) >= SVt_PV && SvLEN(sv) > 65536;
-}
 
 /* The value that was decoded last, for as long as the variable has not changed. */
 SV *shm_scalar_fetch(pTHX_ shm_var_t *var)

@@ -547,17 +547,34 @@ static OP *shm_read_kvaslice(pTHX)
  * memory of its own. Where nothing but the value is asked for, that is what we give. */
 #define SHM_OTHER_ACCESS (OPpLVAL_INTRO | OPpMAYBE_LVSUB)
 
+/* `$x = $h{y};`, where $x is a plain variable: nothing else sees what is read. */
+static bool shm_is_copied_next(pTHX)
+{
+    const OP *next = PL_op->op_next;
+#if PERL_VERSION >= 38
+    if (next != NULL && next->op_type == OP_PADSV_STORE) return true;
+#endif
+    return next != NULL && (next->op_type == OP_PADSV || next->op_type == OP_GVSV) && next->op_next != NULL
+           && next->op_next->op_type == OP_SASSIGN && next->op_next->op_ppaddr == PL_ppaddr[OP_SASSIGN]
+           && (next->op_next->op_private & OPpASSIGN_BACKWARDS) == 0;
+}
+
+static SV *shm_value(pTHX_ shm_var_t *var, SV *key)
+{
+    SV *value;
+    if (shm_is_copied_next(aTHX)) return shm_hash_lend(aTHX_ var, key);
+    value = sv_newmortal();
+    shm_hash_fetch(aTHX_ var, key, value);
+    return value;
+}
+
 /* The value of a key, or whether it exists, if the hash is a shared one; or NULL. */
 static SV *shm_element(pTHX_ SV *hash, SV *key, bool exists)
 {
     MAGIC     *mg  = hash != NULL && SvTYPE(hash) == SVt_PVHV && SvRMAGICAL(hash) ? mg_find(hash, PERL_MAGIC_tied) : NULL;
     shm_var_t *var = mg != NULL && mg->mg_virtual == &shm_tied_vtbl ? shm_of_magic(aTHX_ mg) : NULL;
-    SV        *value;
     if (var == NULL || key == NULL || !SvOK(key) || SvGMAGICAL(key) || SvROK(key)) return NULL;
-    if (exists) return boolSV(shm_hash_exists(aTHX_ var, key));
-    value = sv_newmortal();
-    shm_hash_fetch(aTHX_ var, key, value);
-    return value;
+    return exists ? boolSV(shm_hash_exists(aTHX_ var, key)) : shm_value(aTHX_ var, key);
 }
 
 /* Does nothing ask for what the operator gives? A statement or a round that follows drops it. */
@@ -694,11 +711,7 @@ static SV *shm_multideref_chain(pTHX_ UNOP_AUX_item *item)
         action = actions;
         if ((action & MDEREF_ACTION_MASK) != MDEREF_HV_vivify_rv2hv_helem || (action & MDEREF_INDEX_MASK) == MDEREF_INDEX_none) return NULL;
     }
-    if (depth == 1) {
-        SV *value = sv_newmortal();
-        shm_hash_fetch(aTHX_ var, keys[0], value);
-        return value;
-    }
+    if (depth == 1) return shm_value(aTHX_ var, keys[0]);
     return shm_fetch_chain(aTHX_ var, keys, depth);
 }
 

@@ -55,7 +55,7 @@ typedef struct shm_var {
     HV             *blessed;           /* the class that a stored reference last named; not counted */
     char           *name;              /* sigil and full name, or NULL: anonymous */
     void           *perl;              /* the interpreter */
-    SV             *value;             /* scalars: what was fetched last, */
+    SV             *value;             /* scalars: what was fetched last; hashes: what shm_hash_lend() lends, */
     uint64_t        serial;            /* and with which serial */
     struct shm_var *next, **link;      /* in the table of handles */
 } shm_var_t;
@@ -222,6 +222,7 @@ void shm_check_index(pTHX_ IV index);
 /* Into `sv`; false: there is none (sv is undef then). */
 bool shm_hash_fetch(pTHX_ shm_var_t *var, SV *key, SV *sv);
 bool shm_hash_exists(pTHX_ shm_var_t *var, SV *key);
+SV  *shm_hash_lend(pTHX_ shm_var_t *var, SV *key); /* as fetch, where the next operator copies it */
 void shm_hash_store(pTHX_ shm_var_t *var, SV *key, SV *value, uint64_t expires);
 SV  *shm_hash_delete(pTHX_ shm_var_t *var, SV *key);
 SV  *shm_hash_next(pTHX_ shm_var_t *var, SV *key);

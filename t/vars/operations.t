@@ -931,3 +931,7 @@ my @r=map { push @a, map { $_*2 } 1..3; (scalar(@a), unshift(@a, push @a, 7), sh
 my @r; for (1..3) { my $x=shift @a; my $y=pop @a; push @r,$x//"u",$y//"u"; push @a,(1)x5; unshift @a,reverse 1..6; push @r,splice @a,1,-1; @a=() } @r
 %%
 for (1..3) { eval { push @a, sub {} ; 1 } or push @a, "died" if 0; push @a, \$_ if 0; my $i=push @a, "x$_"; $a[$i-1].=$i } @a
+%%
+%h=(t=>"\x{263a}",b=>"abc",n=>5,r=>[1],u=>undef,l=>"x"x100000,d=>1.5); my @r; for my $k (qw(t b n r u l d t u b)) { my $x=$h{$k}; our $g; $g=$h{$k}; push @r,ref $x ? "r@$x$#$g" : defined $x ? length($x).utf8::is_utf8($x).substr($x,0,3).$g : "u"; $x.="c"; $g="" } (@r, $h{b})
+%%
+%h=(a=>1,b=>2); my ($x,$y); $x=$h{a}, $y=$h{b}; my $z=($x=$h{a})+($y=$h{b}); ($x=$h{b})++; (my $w=$h{a})=~s/1/9/; ($x,$y,$z,$w,@h{qw(a b)})
