@@ -451,7 +451,8 @@ Seconds until a server that does not answer, or cannot be reached, is an excepti
 
 =item stale=0.5
 
-Elements may be read from copies of this process that are at most so many seconds old. See L</CONSISTENCY>.
+Elements may be read from copies of this process that were true at most so many seconds ago. A look at one element of a variable, which is
+needed once in that time, confirms all copies of it, or drops them: the serial says whether there were changes. See L</CONSISTENCY>.
 
 =item db=0
 

@@ -91,21 +91,9 @@ sub _at {
 sub FETCH {
     my ($self, $index) = @_;
     if ($self->{batch}) { my $at = $self->_list->[$index]; return $at && $at->[1] }
-    return $self->_copy($index) if $self->{copy} && $self->{held} eq '';
+    return $self->_from_copy($index) if $self->{copy} && $self->{held} eq '';
     my ($field, $text) = $self->_at($index);
     return defined $text ? $self->_value($field, $text, ord $text == 114 ? sub { ($self->_at($index))[1] } : undef) : undef;
-}
-
-sub _copy {
-    my ($self, $index) = @_;
-    my $copy = $self->{copy}{$index};
-    my $now  = IPC::Shm::Engine::Redis::Connection::now();
-    return $copy->[1] if $copy && $copy->[0] > $now;
-    my ($field, $text) = $self->_at($index);
-    my $value = defined $text ? $self->_value($field, $text) : undef;
-    %{ $self->{copy} } = () if keys %{ $self->{copy} } > 100_000;
-    $self->{copy}{$index} = [ $now + $self->{engine}{stale}, $value ] if !ref $value;
-    return $value;
 }
 
 sub EXISTS {

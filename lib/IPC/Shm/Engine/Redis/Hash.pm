@@ -50,7 +50,7 @@ sub FETCH {
     my ($self, $name) = @_;
     my $field = utf8::is_utf8($name) ? key($name) : "=$name";
     return $self->_fetch_in_batch($field) if $self->{batch};
-    return $self->_copy($field)           if $self->{copy} && $self->{held} eq '';
+    return $self->_from_copy($field)      if $self->{copy} && $self->{held} eq '';
 
     # What _look does, where nothing stands in its way.
     my ($reply, $error);
@@ -62,24 +62,12 @@ sub FETCH {
     my $text;
     if ($reply && !defined $error && !defined $reply->[2] && !defined $reply->[3] && $reply->[1] eq $self->{seen} && $self->{held} eq '') {
         $text = $reply->[0];
+    } else {
+        $text = $self->_look($field)->[0];
     }
-    else { $text = $self->_look($field)->[0] }
     return undef if !defined $text;    ## no critic (a value)
     return substr $text, 1 if ord $text == 98;
     return $self->_value($field, $text, ord $text == 114 ? sub { $self->_look($field)->[0] } : undef);
-}
-
-# A copy may be used for as long as the user allows, counted from before it was asked for.
-sub _copy {
-    my ($self, $field) = @_;
-    my $copy = $self->{copy}{$field};
-    my $now  = IPC::Shm::Engine::Redis::Connection::now();
-    return $copy->[1] if $copy && $copy->[0] > $now;
-    my $text  = $self->_look($field)->[0];
-    my $value = defined $text ? $self->_value($field, $text) : undef;
-    %{ $self->{copy} } = () if keys %{ $self->{copy} } > 100_000;
-    $self->{copy}{$field} = [ $now + $self->{engine}{stale}, $value ] if !ref $value;
-    return $value;
 }
 
 sub _fetch_in_batch {

@@ -26,8 +26,8 @@ sub _put {
 
 sub FETCH {
     my ($self) = @_;
-    return $self->{batch}{set}[1]                           if $self->{batch} && $self->{batch}{set};
-    return $self->IPC::Shm::Engine::Redis::Hash::_copy('=') if $self->{copy}  && $self->{held} eq '';
+    return $self->{batch}{set}[1] if $self->{batch} && $self->{batch}{set};
+    return $self->_from_copy('=') if $self->{copy}  && $self->{held} eq '';
     my $text = $self->_look('=')->[0];
     return defined $text ? $self->_value('=', $text, ord $text == 114 ? sub { $self->_look('=')->[0] } : undef) : undef;
 }

@@ -19,7 +19,8 @@ our @CARP_NOT = @IPC::Shm::Engine::Redis::Connection::CARP_NOT;
 #   holding  objects that a look at all has found
 #   fresh    objects that are about to be stored
 #   vanishing  true if elements of it may vanish, as far as is known
-#   copy     field => [until when it may be used, value], where reads may be stale
+#   copy     place => [value, until when it may be used, if not `until`], where reads may be stale
+#   until    until when copies may be used: one look sees by the serial that all of them still hold
 
 *now    = \&IPC::Shm::Engine::Redis::Connection::now;
 *encode = \&IPC::Shm::Engine::Redis::Value::encode;
@@ -88,9 +89,32 @@ sub _readable {
     my $serial = pop @$reply;
     if (!defined $serial)                       { $self->{removed} = 1; $self->_fail('REMOVED') }
     if (defined $writer || $self->{held} ne '') { return if !$self->_may_read($writer) }
-    if ($serial != $self->{seen})               { $self->{seen} = $serial; $self->_seen_anew if %{ $self->{kids} } }
+    if ($serial != $self->{seen}) {
+        $self->{seen} = $serial;
+        $self->{copy} = {} if $self->{copy};
+        $self->_seen_anew if %{ $self->{kids} };
+    }
     return $reply;
 }
+
+# A copy may be used for as long as the user allows, counted from before the server was asked
+# whether it holds. What vanishes does not change the serial.
+sub _from_copy {
+    my ($self, $place) = @_;
+    my $now  = now();
+    my $copy = $self->{copy}{$place};
+    return $copy->[0] if $copy && ($copy->[1] || $self->{until}) > $now;
+    my ($field, $text) = $self->_at($place);
+    my $value = defined $text ? $self->_value($field, $text) : undef;
+    my $until = $now + $self->{engine}{stale};
+    $self->{until} = $until;
+    %{ $self->{copy} } = () if keys %{ $self->{copy} } > 100_000;
+    $self->{copy}{$place} = [ $value, $self->{vanishing} ? $until : 0 ] if !ref $value;
+    return $value;
+}
+
+# Field and text of a place.
+sub _at { my ($self, $field) = @_; return ($field, $self->_look($field)->[0]) }
 
 sub _may_read {
     my ($self, $writer) = @_;
@@ -359,6 +383,7 @@ sub _everything {
         while (($reply = $conn->script('all', $self->{key}, '')) eq 'NOBODY') { $conn->identify }
         return $reply           if $reply eq 'BUSY';
         $self->_refused($reply) if !ref $reply;
+        $self->{copy}      = {} if $self->{copy};
         %all               = @{ $reply->[1] };
         $self->{vanishing} = defined $all{'!E'};
         $self->{seen}      = $reply->[0];
