@@ -22,7 +22,10 @@ my %sha;
 my @scripts =
     qw(add all array assign attach bye cut declare del describe detach elements forget hello leave lock look patch put queue recover remove sweep unlock watch);
 
-my %vanish = map { $_ => 1 } qw(add all assign del elements look patch put);    # elements may do so there
+my %part = (    # what stands before scripts, beside common.lua
+    (map { $_ => 'vanish' } qw(add all assign del elements look patch put)),
+    (map { $_ => 'sequence' } qw(array cut)),
+);
 
 sub _load_client {
     return if $INC{'Redis/Fast.pm'};
@@ -162,7 +165,7 @@ sub _load {
     my ($name) = @_;
     my $dir = __FILE__ =~ s{Connection\.pm\z}{lua}r;
     my @part;
-    for my $file ('common', ($vanish{$name} ? 'vanish' : ()), $name) {
+    for my $file ('common', $part{$name} // (), $name) {
         open my $in, '<', "$dir/$file.lua" or Carp::croak("Cannot open $dir/$file.lua: $!");
         local $/ = undef;
         push @part, scalar readline $in;
