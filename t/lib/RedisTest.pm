@@ -1,7 +1,7 @@
 package RedisTest;
 use strict;
 use warnings;
-use Cwd        ();
+use Children;
 use Exporter   qw(import);
 use File::Temp ();
 use IO::Socket::INET;
@@ -21,7 +21,7 @@ sub program_path {
     my ($name) = @_;
     return (grep { -x && !-d } map {"$_/$name"} split /:/, $ENV{PATH})[0];
 }
-my $binary = program_path('redis-server') // program_path('valkey-server');
+my $binary = $ENV{SHM_SERVER_PROGRAM} // program_path('redis-server') // program_path('valkey-server');
 
 BEGIN {
     my $why = !eval { require Redis::Fast; 1 } ? 'Redis::Fast is not installed' : undef;
@@ -112,49 +112,6 @@ sub _tied {
 sub hash      { my ($engine, $name) = @_; return _tied(3, $engine, $name) }
 sub array     { my ($engine, $name) = @_; return _tied(2, $engine, $name) }
 sub scalar_of { my ($engine, $name) = @_; return _tied(1, $engine, $name) }
-
-# A child that runs the code and exits; its PID.
-sub child {
-    my ($code) = @_;
-    defined(my $pid = fork) or die "cannot fork: $!";
-    return $pid if $pid;
-    my $ok = eval { $code->(); 1 };
-    print STDERR "# child: $@" if !$ok;
-    POSIX::_exit($ok ? 0 : 1);
-}
-
-sub finish {
-    my $ok = 1;
-    for my $pid (@_) { waitpid $pid, 0; $ok = 0 if $? != 0 }
-    return $ok;
-}
-
-# What the code returns when it is run in a child, as a string.
-sub in_child {
-    my ($code) = @_;
-    pipe my $in, my $out or die "cannot make a pipe: $!";
-    my $pid = child(
-        sub {
-            close $in;
-            my $text = eval {
-                join '|', map { defined $_ ? $_ : 'undef' } $code->();
-            };
-            syswrite $out, defined $text ? $text : "died: $@";
-        }
-    );
-    close $out;
-    local $/ = undef;
-    my $text = <$in>;
-    waitpid $pid, 0;
-    return $text;
-}
-
-sub until_true {
-    my ($code, $seconds) = @_;
-    my $end = Time::HiRes::time() + ($seconds // 60);
-    while (Time::HiRes::time() < $end) { return 1 if $code->(); Time::HiRes::sleep(0.01) }
-    return 0;
-}
 
 sub dies_with (&@) {
     my ($code, $pattern, $name) = @_;

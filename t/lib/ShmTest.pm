@@ -1,10 +1,8 @@
 package ShmTest;
 use strict;
 use warnings;
-use Config;
+use Children;
 use File::Temp ();
-use IO::Handle;
-use POSIX ();
 
 # What the tests of IPC::Shm share: a namespace of their own, which is gone when
 # the test is; programs and children that use the same namespace.
@@ -43,54 +41,6 @@ sub program {
     my $text = <$out>;
     close $out;
     return defined $text ? $text : '';
-}
-
-# A child that runs the code and exits; returns its PID.
-sub child {
-    my ($code) = @_;
-    defined(my $pid = fork) or die "cannot fork: $!";
-    return $pid if $pid;
-    my $ok = eval { $code->(); 1 };
-    print STDERR "# child: $@" if !$ok;
-    POSIX::_exit($ok ? 0 : 1);
-}
-
-# Wait for children; true if all of them ended well.
-sub finish {
-    my $ok = 1;
-    for my $pid (@_) { waitpid $pid, 0; $ok = 0 if $? != 0 }
-    return $ok;
-}
-
-# What the code returns when it is run in a child, as a string.
-sub in_child {
-    my ($code) = @_;
-    pipe my $in, my $out or die "cannot make a pipe: $!";
-    my $pid = child(
-        sub {
-            close $in;
-            my $text = eval {
-                join '|', map { defined $_ ? $_ : 'undef' } $code->();
-            };
-            print {$out} defined $text ? $text : "died: $@";
-            $out->flush;
-        }
-    );
-    close $out;
-    local $/ = undef;
-    my $text = <$in>;
-    waitpid $pid, 0;
-    return $text;
-}
-
-# Wait for a condition, for a long time on a slow machine; true if it came.
-sub until_true {
-    my ($code) = @_;
-    for (1 .. 6000) {
-        return 1 if $code->();
-        select undef, undef, undef, 0.01;
-    }
-    return 0;
 }
 
 # Wait until a process has stopped itself. (Not by ps: under a sanitizer it does not start.)
