@@ -204,6 +204,7 @@ static void change_settle_cell(store_t *space, store_record_t *record, store_lin
     }
     else if (until > serial) { /* it was to end, and does not */
         STORE_STORE(cell->until, 0);
+        if ((STORE_LOAD(cell->flags) & STORE_CELL_EXPIRES) != 0) hash_expect_again(record);
         __atomic_store_n(&record->todo, STORE_LOAD(cell->todo), __ATOMIC_RELEASE); /* pairs with lock_inherit() */
     }
     else {

@@ -160,7 +160,7 @@ static bool hash_is_fresh(store_t *space, store_link_t link, const store_cell_t 
     uint64_t expires;
     if (POOL_LIKELY((STORE_LOAD(cell->flags) & STORE_CELL_EXPIRES) == 0)) return true;
     expires = cell_expires(space, link, cell);
-    if (*now == 0) *now = store_clock();
+    if (*now == 0) *now = store_clock_tick();
     return expires == 0 || expires > *now;
 }
 
@@ -471,6 +471,7 @@ static void hash_end_link(store_var_t *var, store_link_t link)
 }
 
 static void hash_make_room(store_var_t *var);
+static void hash_expect(store_record_t *record, uint64_t expires_ns);
 
 /* The version that is there ends; the new cell, which is not on any list yet, is linked in front
  * of it. In this order the new one comes before it on the list: see change_settle_cell(). */
@@ -486,7 +487,7 @@ static int hash_insert(store_var_t *var, store_link_t link, const store_key_t *k
     change_add(var, link, cell);
     hash_link(place, link);
     if (hash_counts(var)) STORE_STORE(draft->length, draft->length + 1);
-    if ((cell->flags & STORE_CELL_EXPIRES) != 0) STORE_STORE(var->record->timed, 1);
+    if ((cell->flags & STORE_CELL_EXPIRES) != 0) hash_expect(var->record, cell_expires(var->space, link, cell));
     if (!hash_counts(var)) return STORE_OK;
     hash_make_room(var);
     hash_grow(var->space, var->record, draft->length);
@@ -501,7 +502,7 @@ int store_hash_put(store_var_t *var, const store_key_t *key, const store_value_t
     bool           own;
     int            code;
 
-    if (expires_ns == 0 && after != 0) expires_ns = store_clock() + after;
+    if (expires_ns == 0 && after != 0) expires_ns = store_expires(after);
     if (expires_ns == STORE_NEVER) expires_ns = 0;
     if ((link = change_make(var, key, value, expires_ns, &code)) == 0) return code;
     if ((code = change_enter(var, &own)) == STORE_OK) {
@@ -624,7 +625,7 @@ int store_hash_count(store_var_t *var, uint64_t *count)
     for (tries = 0; tries < LOOK_TRIES; tries++) {
         if ((code = look_begin(var, &sight)) != STORE_OK) return code;
         *count = sight.state.length;
-        if (STORE_LOAD(var->record->timed) == 0) return STORE_OK;
+        if (!store_hash_is_timed(var)) return STORE_OK;
         *count = 0;
         if (hash_each(var, &sight, hash_count_visited, count) && look_is_current(var, &sight)) return STORE_OK;
     }
@@ -729,12 +730,61 @@ int store_hash_expiry(store_var_t *var, const store_key_t *key, uint64_t *expire
 
 bool store_hash_is_timed(const store_var_t *var)
 {
-    return STORE_LOAD(var->record->timed) != 0;
+    return STORE_LOAD(var->record->soonest) != 0;
 }
 
-/* What the hand of expiry and limit does to the elements of one bucket, in the open change.
- * A limit: what was used since the hand came by is spared once. */
-static uint64_t hash_tend(store_var_t *var, uint32_t bucket, uint64_t limit, uint64_t *now)
+/* WHEN THE HAND GOES ROUND. Stores look for what has expired only when something may have:
+ * `soonest` is no later than the first that will. Both words are the lock holder's, and only
+ * ever too early: what is stored lowers both before it is published, what the hand passes lowers
+ * `coming`, and where the hand begins anew, `soonest` is what was coming, and then nothing is
+ * coming. Who dies between any two of these leaves one that is too early: a round in vain. */
+#define HASH_NOTHING_COMES UINT32_MAX
+#define HASH_WHEN_BITS     28u /* a quarter of a second, so 32 bits are 36 years */
+
+static inline uint32_t hash_when(uint64_t ns)
+{
+    uint64_t when = ns >> HASH_WHEN_BITS;
+    return when == 0 ? 1 : when < HASH_NOTHING_COMES ? (uint32_t)when : HASH_NOTHING_COMES - 1;
+}
+
+static void hash_expect(store_record_t *record, uint64_t expires_ns)
+{
+    uint32_t when = hash_when(expires_ns);
+    if (record->soonest == 0) STORE_STORE(record->coming, HASH_NOTHING_COMES); /* and no round is under way */
+    if (when < record->coming) STORE_STORE(record->coming, when);
+    if (record->soonest == 0 || when < record->soonest) STORE_STORE(record->soonest, when);
+}
+
+static uint32_t hash_next_bucket(store_record_t *record, uint32_t buckets)
+{
+    if (record->hand + 1 < buckets) {
+        STORE_STORE(record->hand, record->hand + 1);
+        return record->hand;
+    }
+    if (record->soonest != 0) STORE_STORE(record->soonest, record->coming);
+    STORE_STORE(record->coming, HASH_NOTHING_COMES);
+    STORE_STORE(record->hand, 0);
+    return 0;
+}
+
+/* What the hand of expiry and limit does to an element, in the open change. A limit: what was
+ * used since the hand came by is spared once. Returns whether it ends. */
+static bool hash_tend_cell(store_var_t *var, store_link_t link, store_cell_t *cell, uint64_t limit, uint64_t now)
+{
+    uint64_t expires = cell_expires(var->space, link, cell);
+    bool     over    = limit != 0 && change_draft(var)->length > limit;
+    if (cell_exists(cell, change_serial(var)) && cell->from != change_serial(var)) {
+        if ((expires != 0 && expires <= now) || (over && cell->used == 0)) {
+            hash_end_cell(var, link, cell);
+            return true;
+        }
+        if (over) STORE_STORE(cell->used, 0);
+    }
+    if (expires != 0) hash_expect(var->record, expires);
+    return false;
+}
+
+static uint64_t hash_tend(store_var_t *var, uint32_t bucket, uint64_t limit, uint64_t now)
 {
     store_link_t *place = hash_head(var->space, var->record, hash_table(var->record), bucket);
     uint64_t      ended = 0;
@@ -742,14 +792,7 @@ static uint64_t hash_tend(store_var_t *var, uint32_t bucket, uint64_t limit, uin
     while (place != NULL && *place != 0 && !walk_goes_round(&walk, *place)) {
         store_cell_t *cell = cell_at(var->space, *place);
         if (cell == NULL) break;
-        if (cell_exists(cell, change_serial(var)) && cell->from != change_serial(var)) {
-            if (!hash_is_fresh(var->space, *place, cell, now) || (limit != 0 && change_draft(var)->length > limit && cell->used == 0)) {
-                hash_end_link(var, *place);
-                ended++;
-            }
-            else if (limit != 0 && change_draft(var)->length > limit)
-                STORE_STORE(cell->used, 0);
-        }
+        if (hash_tend_cell(var, *place, cell, limit, now)) ended++;
         place = &cell->next;
     }
     return ended;
@@ -762,31 +805,53 @@ static void hash_make_room(store_var_t *var)
     uint32_t        buckets = hash_buckets(hash_table(record)), looks;
     uint64_t        now = 0, limit = record->limit;
     bool            over = limit != 0 && change_draft(var)->length > limit;
-    if (POOL_LIKELY(record->timed == 0 && !over)) return;
+    if (POOL_LIKELY(record->soonest == 0 && !over)) return;
+    now = store_clock_tick();
+    if (POOL_LIKELY(hash_when(now) < record->soonest && !over)) return;
     for (looks = 0; looks < (over ? 2 * buckets + 2 : 2); looks++) {
-        STORE_STORE(record->hand, (record->hand + 1) % buckets);
-        if (hash_head(var->space, record, hash_table(record), record->hand) == NULL) {
-            looks += hash_page_end(record->hand) - record->hand;
-            STORE_STORE(record->hand, hash_page_end(record->hand));
+        uint32_t bucket = hash_next_bucket(record, buckets);
+        if (hash_head(var->space, record, hash_table(record), bucket) == NULL) {
+            looks += hash_page_end(bucket) - bucket;
+            STORE_STORE(record->hand, hash_page_end(bucket));
         }
-        hash_tend(var, record->hand, limit, &now);
+        hash_tend(var, bucket, limit, now);
         if (over && change_draft(var)->length <= limit) break;
     }
 }
 
+/* How many elements a sweep ends in one change: so many are still in the processor's cache when
+ * they are freed. */
+#define HASH_SWEPT 128u
+
+/* From a bucket on; returns where to go on, or the number of buckets. */
+static uint32_t hash_sweep_some(store_var_t *var, uint32_t bucket, uint64_t *freed)
+{
+    store_table_t table   = hash_table(var->record);
+    uint32_t      buckets = hash_buckets(table);
+    uint64_t      now = store_clock_tick(), ended = 0;
+    for (; bucket < buckets && (ended < HASH_SWEPT); bucket++) {
+        const store_link_t *coming = bucket + 8 < buckets ? hash_head(var->space, var->record, table, bucket + 8) : NULL;
+        if (coming != NULL) __builtin_prefetch(cell_at(var->space, STORE_LOAD(*coming)));
+        if (hash_head(var->space, var->record, table, bucket) == NULL) bucket = hash_page_end(bucket);
+        ended += hash_tend(var, bucket, 0, now);
+    }
+    *freed += ended;
+    return bucket;
+}
+
+/* What has expired is not there: to free it is no change that anybody sees, so it may be many. */
 int store_hash_sweep(store_var_t *var, uint64_t *freed)
 {
-    uint64_t now = 0;
-    uint32_t bucket;
+    uint32_t bucket = 0;
     bool     own;
-    int      code = change_enter(var, &own);
+    int      code = STORE_OK;
     *freed        = 0;
-    if (code != STORE_OK) return code;
-    for (bucket = 0; bucket < hash_buckets(hash_table(var->record)); bucket++) {
-        if (hash_head(var->space, var->record, hash_table(var->record), bucket) == NULL) bucket = hash_page_end(bucket);
-        *freed += hash_tend(var, bucket, 0, &now);
-    }
-    return change_leave(var, own, STORE_OK);
+    do {
+        if ((code = change_enter(var, &own)) != STORE_OK) return code;
+        bucket = hash_sweep_some(var, bucket, freed);
+        code   = change_leave(var, own, STORE_OK);
+    } while (code == STORE_OK && bucket < hash_buckets(hash_table(var->record)));
+    return code;
 }
 
 int store_hash_expire_after(store_var_t *var, uint64_t ns)
@@ -803,7 +868,7 @@ int store_hash_limit(store_var_t *var, uint64_t elements)
     bool own;
     int  code = change_enter(var, &own);
     if (code != STORE_OK) return code;
-    STORE_STORE(var->record->limit, elements);
+    STORE_STORE(var->record->limit, elements < UINT32_MAX ? (uint32_t)elements : 0u); /* never so many are stored */
     hash_make_room(var);
     return change_leave(var, own, STORE_OK);
 }

@@ -146,11 +146,12 @@ typedef struct store_record {
     uint32_t      intent;
     uint64_t      intent_place;
     store_link_t  intent_page;
-    uint32_t      hand;      /* hashes: where the next look for what has expired begins */
+    uint32_t      hand;      /* hashes: where the last look for what has expired was */
     uint64_t      epoch;     /* of the last search for garbage that must not take it */
     uint64_t      expire_ns; /* hashes: default */
-    uint64_t      limit;     /* hashes */
-    uint32_t      timed;     /* hashes: not 0 if cells expire */
+    uint32_t      limit;     /* hashes: the most elements, or 0 */
+    uint32_t      soonest;   /* hashes: 0: nothing has ever expired; else when the first one will, or before */
+    uint32_t      coming;    /* hashes: the same of what the hand has passed, and of what was stored since it began */
     store_link_t  doomed;    /* the next one that who destroys this one is to destroy */
 } store_record_t;
 

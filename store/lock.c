@@ -433,3 +433,24 @@ uint64_t store_clock(void)
     clock_gettime(CLOCK_BOOTTIME, &now);
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
+
+/* Both words are this process's alone. A thread that finds the tick of another with the offset of
+ * the one before it is wrong by a tick, which is what is promised. */
+uint64_t store_clock_tick(void)
+{
+    static uint64_t last_tick, last_offset;
+    struct timespec now;
+    uint64_t        tick;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    tick = (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+    if (POOL_UNLIKELY(tick != __atomic_load_n(&last_tick, __ATOMIC_ACQUIRE))) { /* pairs with the store below */
+        STORE_STORE(last_offset, store_clock() - tick);
+        __atomic_store_n(&last_tick, tick, __ATOMIC_RELEASE);
+    }
+    return tick + STORE_LOAD(last_offset);
+}
+
+uint64_t store_expires(uint64_t ns)
+{
+    return (ns < UINT64_C(1000000000) ? store_clock() : store_clock_tick()) + ns;
+}

@@ -17,7 +17,15 @@ extern "C" {
 
 /* Take a cell out of its chain; it may not be in it any more. `before` (or NULL): a cell that is
  * in a chain, perhaps the one that leads to it. */
-void               hash_unlink(store_t *space, store_record_t *record, store_link_t link, const store_cell_t *cell, store_cell_t *before);
+void hash_unlink(store_t *space, store_record_t *record, store_link_t link, const store_cell_t *cell, store_cell_t *before);
+
+/* What the hand of expiry had ended is not: it comes round again. */
+static inline void hash_expect_again(store_record_t *record)
+{
+    STORE_STORE(record->coming, 1);
+    STORE_STORE(record->soonest, 1);
+}
+
 /* Shared memory may say anything: is the window of an array in its ring? */
 static inline bool array_is_sound(const store_state_t *state)
 {

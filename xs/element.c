@@ -255,7 +255,7 @@ uint64_t shm_expires(pTHX_ SV *seconds)
     int64_t ns;
     if (seconds == NULL) return 0;
     ns = shm_timeout(aTHX_ seconds);
-    return ns == STORE_FOREVER ? STORE_NEVER : store_clock() + (uint64_t)ns;
+    return ns == STORE_FOREVER ? STORE_NEVER : store_expires((uint64_t)ns);
 }
 
 /* In the open change: it gets a new value, and vanishes when it would have. */

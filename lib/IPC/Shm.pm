@@ -374,8 +374,8 @@ happened; C<last>, C<next> and C<goto> do not lead out of it. Other processes re
 
 Store one element that vanishes after so many seconds (C<undef>: never; left out: as C<expire> says); and say so for all that is
 stored from now on, by whomever (C<undef>: never). What has vanished is not seen by any look or count. Its memory comes back bit by bit
-with later stores, and at once by C<sweep>. The clock is one that goes on in suspend, and that nobody can set (C<CLOCK_BOOTTIME>). An
-element that C<add>, C<replace>, C<exchange> or C<update> change vanishes when it would have; a plain store begins anew. Hashes only; arrays and
+with later stores, and at once by C<sweep>. The clock is one that goes on in suspend, and that nobody can set (C<CLOCK_BOOTTIME>); it is right
+to a tick of the kernel, ten milliseconds at most. An element that C<add>, C<replace>, C<exchange> or C<update> change vanishes when it would have; a plain store begins anew. Hashes only; arrays and
 scalars refuse.
 
 =head2 touch, ttl
