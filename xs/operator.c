@@ -801,13 +801,24 @@ static bool shm_opens_command(pTHX_ SV **arguments, SSize_t count)
     return memchr(mode, '|', mode_length) != NULL;
 }
 
+static void shm_forget_command(pTHX_ void *unused)
+{
+    PERL_UNUSED_CONTEXT;
+    PERL_UNUSED_VAR(unused);
+    shm_command = NULL;
+}
+
+/* Also if it dies: another operator may lie there later, and fork. */
 static OP *shm_open_operator(pTHX)
 {
     SV **arguments = PL_stack_base + *PL_markstack_ptr + 1;
     OP  *next;
-    shm_command = shm_opens_command(aTHX_ arguments, PL_stack_sp - arguments + 1) ? PL_op : NULL;
+    if (!shm_opens_command(aTHX_ arguments, PL_stack_sp - arguments + 1)) return shm_pp[OP_OPEN](aTHX);
+    ENTER;
+    SAVEDESTRUCTOR_X(shm_forget_command, NULL);
+    shm_command = PL_op;
     next        = shm_pp[OP_OPEN](aTHX);
-    shm_command = NULL;
+    LEAVE;
     return next;
 }
 

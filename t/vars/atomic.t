@@ -157,6 +157,32 @@ while_changing(
     sub { my $n   = () = keys %h; return ($n . rand, $n == 0 || $n == 3 ? undef : "$n keys") }
 );
 
+# Lexicals, and what else has an operator of its own.
+{
+    my (%l, @l) : shm;
+    my $change = sub {
+        my ($i) = @_;
+        %l = map { ("$_" => $i) } 1 .. 10 + $i % 20;
+    };
+    while_changing('a lexical hash',
+        $change, sub { my %c = %l; return ($c{1}, keys %c >= 10 && all_equal(values %c) ? undef : join ' ', %c) });
+    while_changing('values', $change, sub { my @c = values %l; return ($c[0], @c >= 10 && all_equal(@c) ? undef : "@c") });
+    while_changing(
+        'keys',
+        sub {
+            my ($i) = @_;
+            %l = map { ("$i-$_" => 1) } 1 .. 10;
+        },
+        sub {
+            my @c = map {s/-.*//r} keys %l;
+            return ($c[0], @c == 10 && all_equal(@c) ? undef : "@c");
+        }
+    );
+    $change = sub { my ($i) = @_; @l = ($i) x (5 + $i % 7) };
+    while_changing('a lexical array',     $change, sub { my @c = @l;           return ($c[0], @c >= 5 && all_equal(@c) ? undef : "@c") });
+    while_changing('a slice of an array', $change, sub { my @c = @l[ 0 .. 4 ]; return ($c[0], @c == 5 && all_equal(@c) ? undef : "@c") });
+}
+
 # What is read as a whole may refer to variables that come and go.
 {
     local $SIG{ALRM} = 'DEFAULT';
@@ -217,6 +243,13 @@ while_changing(
     $before = $t->serial;
     delete @h{ 1 .. 100 };
     is $t->serial - $before, 1, 'deletion of a slice is one change';
+    @a      = (3, 1, 2);
+    $before = (tied @a)->serial;
+    @a      = sort { $a <=> $b } @a;
+    is + (tied @a)->serial - $before . " @a", '1 1 2 3', 'sort in place is one change';
+    $before = (tied @a)->serial;
+    @a      = reverse @a;
+    is + (tied @a)->serial - $before . " @a", '1 3 2 1', 'reverse in place is one change';
     {
         delete local @h{ 101 .. 110 };
         is scalar(keys %h), 390, '… also for a while';
@@ -231,7 +264,7 @@ while_changing(
     ($first, %h) = ('head', k => 'v');
     is "$first $h{k} " . keys %h, 'head v 1', 'a hash behind a scalar';
     ($a[0], $a[1]) = ($a[1], $a[0]);
-    is "@a[0, 1]", '2 1', 'swapping two elements';
+    is "@a[0, 1]", '2 3', 'swapping two elements';
     our %other : shm = (o => 1);
     (@a[ 0, 1 ], %other) = (5, 6, p => 2);
     is "@a[0, 1] " . join(',', %other), '5 6 p,2', 'two shared variables in one assignment';

@@ -105,6 +105,19 @@ for my $open (sub { open $_[0], '-|' }, sub { open $_[0], '-|', '-' }, sub { ope
     ok finish($pid), '… as before';
 }
 
+# A child that is killed before it has done anything has its number written by its parent.
+{
+    my $before = variables();
+    for (1 .. 20) {
+        my %t : shm = (a => 1);
+        my $pid = fork // die "fork: $!";
+        if (!$pid) { sleep 100 }
+        kill KILL => $pid;
+        waitpid $pid, 0;
+    }
+    is variables(), $before, 'children that are killed at once keep nothing';
+}
+
 # The ten seconds are over.
 ok until_true(sub { variables() == 0 }), 'what became another program holds nothing';
 ok kill(0 => $exec_pid),                 '… though its process is there';
