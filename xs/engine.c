@@ -111,9 +111,17 @@ void shm_engine_tune_socket(int fd, int milliseconds)
 
 /* The object that a container, or the container of an element, is tied to, if it is one of an
  * engine in Perl; or NULL. */
+static bool engine_in_perl; /* for good; set before the first such object is made */
+
+void shm_engine_in_perl(void)
+{
+    __atomic_store_n(&engine_in_perl, true, __ATOMIC_RELAXED);
+}
+
 SV *shm_engine_object(pTHX_ SV *sv)
 {
     MAGIC *mg;
+    if (!__atomic_load_n(&engine_in_perl, __ATOMIC_RELAXED)) return NULL;
     if (sv == NULL || SvTYPE(sv) < SVt_PVMG || !SvMAGICAL(sv)) return NULL;
     for (mg = SvMAGIC(sv); mg != NULL; mg = mg->mg_moremagic) {
         if (mg->mg_type != PERL_MAGIC_tied && mg->mg_type != PERL_MAGIC_tiedelem && mg->mg_type != PERL_MAGIC_tiedscalar) continue;

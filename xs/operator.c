@@ -101,7 +101,7 @@ static shm_var_t *shm_of(pTHX_ SV *sv)
 }
 
 /* Run the operator with the one variable armed that sv is, if it is one. */
-static OP *shm_change_one(pTHX_ int number, SV *sv)
+static SHM_APART OP *shm_change_one(pTHX_ int number, SV *sv)
 {
     shm_var_t  *var   = sv != NULL ? shm_of(aTHX_ sv) : NULL;
     SV         *other = sv != NULL && var == NULL ? shm_engine_object(aTHX_ sv) : NULL;
@@ -166,7 +166,7 @@ static bool shm_change_whole(pTHX)
     return true;
 }
 
-static OP *shm_change_list(pTHX)
+static SHM_APART OP *shm_change_magical_list(pTHX)
 {
     SSize_t     first = *PL_markstack_ptr + 1, i;
     shm_work_t *work  = NULL;
@@ -193,21 +193,35 @@ static OP *shm_change_list(pTHX)
     return next;
 }
 
+/* Code that shares nothing pays for a look at the flags of what it assigns to. */
+static OP *shm_change_list(pTHX)
+{
+    SV **last  = PL_stack_sp, **at;
+    U32  flags = 0;
+    for (at = PL_stack_base + *PL_markstack_ptr + 1; at <= last; at++)
+        if (*at != NULL) flags |= SvFLAGS(*at);
+    return SHM_UNLIKELY((flags & (SVs_GMG | SVs_SMG | SVs_RMG)) != 0) ? shm_change_magical_list(aTHX) : shm_pp[OP_AASSIGN](aTHX);
+}
+
 /* The array on top of the stack that the operator changes in place, if it may be shared; or NULL. */
 static SV *shm_in_place(pTHX_ U8 flag)
 {
-    SV *sv = *PL_stack_sp;
-    return (PL_op->op_private & flag) != 0 && sv != NULL && SvTYPE(sv) == SVt_PVAV && SvMAGICAL(sv) ? sv : NULL;
+    SV *sv;
+    if ((PL_op->op_private & flag) == 0) return NULL;
+    sv = *PL_stack_sp;
+    return sv != NULL && SvTYPE(sv) == SVt_PVAV && SvMAGICAL(sv) ? sv : NULL;
 }
 
 static OP *shm_change_sort(pTHX)
 {
-    return shm_change_one(aTHX_ OP_SORT, shm_in_place(aTHX_ OPpSORT_INPLACE));
+    SV *sv = shm_in_place(aTHX_ OPpSORT_INPLACE);
+    return SHM_UNLIKELY(sv != NULL) ? shm_change_one(aTHX_ OP_SORT, sv) : shm_pp[OP_SORT](aTHX);
 }
 
 static OP *shm_change_reverse(pTHX)
 {
-    return shm_change_one(aTHX_ OP_REVERSE, shm_in_place(aTHX_ OPpREVERSE_INPLACE));
+    SV *sv = shm_in_place(aTHX_ OPpREVERSE_INPLACE);
+    return SHM_UNLIKELY(sv != NULL) ? shm_change_one(aTHX_ OP_REVERSE, sv) : shm_pp[OP_REVERSE](aTHX);
 }
 
 /* Not what the operator makes local or declares: that must outlast the change. */
@@ -240,8 +254,10 @@ static SV *shm_split_target(pTHX)
 
 static OP *shm_change_split(pTHX)
 {
-    SV *target = shm_introduces(aTHX) ? NULL : shm_split_target(aTHX);
-    return shm_change_one(aTHX_ OP_SPLIT, target != NULL && SvTYPE(target) == SVt_PVAV && shm_is_magical(target) ? target : NULL);
+    SV *target = shm_split_target(aTHX);
+    if (SHM_UNLIKELY(target != NULL && SvTYPE(target) == SVt_PVAV && SvMAGICAL(target) && !shm_introduces(aTHX)))
+        return shm_change_one(aTHX_ OP_SPLIT, target);
+    return shm_pp[OP_SPLIT](aTHX);
 }
 
 #ifdef OPpKVSLICE
@@ -254,9 +270,9 @@ static OP *shm_change_split(pTHX)
 static OP *shm_change_delete(pTHX)
 {
     SV *sv = *PL_stack_sp;
-    if ((PL_op->op_private & SHM_MANY) == 0 || shm_introduces(aTHX) || SvTYPE(sv) < SVt_PVAV || !SvRMAGICAL(sv))
-        return shm_pp[OP_DELETE](aTHX);
-    return shm_change_one(aTHX_ OP_DELETE, sv);
+    if (SHM_UNLIKELY(SvRMAGICAL(sv) && (PL_op->op_private & SHM_MANY) != 0 && SvTYPE(sv) >= SVt_PVAV && !shm_introduces(aTHX)))
+        return shm_change_one(aTHX_ OP_DELETE, sv);
+    return shm_pp[OP_DELETE](aTHX);
 }
 
 /* --- reading many ----------------------------------------------------------------- */
@@ -381,7 +397,7 @@ static bool shm_is_keys(pTHX)
 #endif
 
 /* A hash as a list, or (`keys` that perl has made one operator with it) how many keys it has. */
-static OP *shm_read_hash(pTHX_ int number, SV *hash, SSize_t from)
+static SHM_APART OP *shm_read_hash(pTHX_ int number, SV *hash, SSize_t from)
 {
     bool       keys  = shm_is_keys(aTHX);
     shm_var_t *var   = (keys && GIMME_V == G_SCALAR) || shm_reads_list(aTHX) ? shm_plain(aTHX_ hash) : NULL;
@@ -396,7 +412,7 @@ static OP *shm_read_hash(pTHX_ int number, SV *hash, SSize_t from)
     return shm_give_list(aTHX_ keys ? shm_look(aTHX_ var, SHM_KEYS, NULL) : shm_look(aTHX_ var, SHM_PAIRS, shm_hands_on(aTHX_ hash)), from);
 }
 
-static OP *shm_read_array(pTHX_ int number, SV *array, SSize_t from)
+static SHM_APART OP *shm_read_array(pTHX_ int number, SV *array, SSize_t from)
 {
     shm_var_t *var   = shm_reads_list(aTHX) && !shm_introduces(aTHX) ? shm_plain(aTHX_ array) : NULL;
     SV        *other = var == NULL && shm_reads_list(aTHX) && !shm_introduces(aTHX) ? shm_other(aTHX_ array) : NULL;
@@ -415,16 +431,18 @@ static OP *shm_read_padhv(pTHX)
     return SHM_UNLIKELY(SvRMAGICAL(sv)) ? shm_read_hash(aTHX_ OP_PADHV, sv, PL_stack_sp - PL_stack_base + 1) : shm_pp[OP_PADHV](aTHX);
 }
 
-/* What rv2av and rv2hv work on: a reference or a glob. */
-static SV *shm_dereferenced(pTHX_ bool hash)
+/* What rv2av and rv2hv work on, a reference or a glob, if it may be shared; or NULL. */
+static inline SV *shm_dereferenced(pTHX_ bool hash)
 {
     SV *sv = *PL_stack_sp;
     PERL_UNUSED_CONTEXT;
-    if (SvROK(sv) && !SvAMAGIC(sv))
+    if (SvROK(sv)) {
+        if (!SvRMAGICAL(SvRV(sv)) || SvAMAGIC(sv)) return NULL;
         sv = SvRV(sv);
+    }
     else if (isGV_with_GP(sv))
         sv = hash ? (SV *)GvHV((GV *)sv) : (SV *)GvAV((GV *)sv);
-    return sv != NULL && SvTYPE(sv) == (hash ? SVt_PVHV : SVt_PVAV) && SvRMAGICAL(sv) ? sv : NULL;
+    return sv != NULL && SvRMAGICAL(sv) && SvTYPE(sv) == (hash ? SVt_PVHV : SVt_PVAV) ? sv : NULL;
 }
 static OP *shm_read_rv2av(pTHX)
 {
@@ -438,7 +456,7 @@ static OP *shm_read_rv2hv(pTHX)
 }
 
 /* `keys` gives copies, whatever is done with them: also `for (keys %h)` is a mere look. */
-static OP *shm_read_keys(pTHX)
+static SHM_APART OP *shm_read_magical_keys(pTHX)
 {
     SV        *sv    = *PL_stack_sp;
     shm_var_t *var   = sv != NULL && SvTYPE(sv) == SVt_PVHV && SHM_UNLIKELY(SvRMAGICAL(sv)) ? shm_plain(aTHX_ sv) : NULL;
@@ -455,7 +473,12 @@ static OP *shm_read_keys(pTHX)
     return shm_pp[OP_KEYS](aTHX);
 }
 
-static OP *shm_read_all_values(pTHX_ int number)
+static OP *shm_read_keys(pTHX)
+{
+    return SHM_UNLIKELY(SvRMAGICAL(*PL_stack_sp)) ? shm_read_magical_keys(aTHX) : shm_pp[OP_KEYS](aTHX);
+}
+
+static SHM_APART OP *shm_read_all_values(pTHX_ int number)
 {
     SV        *sv = *PL_stack_sp;
     shm_var_t *var =
@@ -471,11 +494,11 @@ static OP *shm_read_all_values(pTHX_ int number)
 }
 static OP *shm_read_values(pTHX)
 {
-    return shm_read_all_values(aTHX_ OP_VALUES);
+    return SHM_UNLIKELY(SvRMAGICAL(*PL_stack_sp)) ? shm_read_all_values(aTHX_ OP_VALUES) : shm_pp[OP_VALUES](aTHX);
 }
 static OP *shm_read_avalues(pTHX)
 {
-    return shm_read_all_values(aTHX_ OP_AVALUES);
+    return SHM_UNLIKELY(SvRMAGICAL(*PL_stack_sp)) ? shm_read_all_values(aTHX_ OP_AVALUES) : shm_pp[OP_AVALUES](aTHX);
 }
 
 static AV *shm_look_slice_other(pTHX_ SV *object, SV *tied, SSize_t first, SSize_t count)
@@ -498,7 +521,7 @@ static AV *shm_look_slice_other(pTHX_ SV *object, SV *tied, SSize_t first, SSize
 
 /* Keys are on the stack, from the mark on, the variable above them; what is read takes the
  * place of all. */
-static OP *shm_read_slice(pTHX_ int number, bool pairs)
+static SHM_APART OP *shm_read_slice(pTHX_ int number, bool pairs)
 {
     SV        *sv = *PL_stack_sp;
     shm_var_t *var =
@@ -526,19 +549,19 @@ static OP *shm_read_slice(pTHX_ int number, bool pairs)
 }
 static OP *shm_read_hslice(pTHX)
 {
-    return shm_read_slice(aTHX_ OP_HSLICE, false);
+    return SHM_UNLIKELY(SvRMAGICAL(*PL_stack_sp)) ? shm_read_slice(aTHX_ OP_HSLICE, false) : shm_pp[OP_HSLICE](aTHX);
 }
 static OP *shm_read_aslice(pTHX)
 {
-    return shm_read_slice(aTHX_ OP_ASLICE, false);
+    return SHM_UNLIKELY(SvRMAGICAL(*PL_stack_sp)) ? shm_read_slice(aTHX_ OP_ASLICE, false) : shm_pp[OP_ASLICE](aTHX);
 }
 static OP *shm_read_kvhslice(pTHX)
 {
-    return shm_read_slice(aTHX_ OP_KVHSLICE, true);
+    return SHM_UNLIKELY(SvRMAGICAL(*PL_stack_sp)) ? shm_read_slice(aTHX_ OP_KVHSLICE, true) : shm_pp[OP_KVHSLICE](aTHX);
 }
 static OP *shm_read_kvaslice(pTHX)
 {
-    return shm_read_slice(aTHX_ OP_KVASLICE, true);
+    return SHM_UNLIKELY(SvRMAGICAL(*PL_stack_sp)) ? shm_read_slice(aTHX_ OP_KVASLICE, true) : shm_pp[OP_KVASLICE](aTHX);
 }
 
 /* --- one element ----------------------------------------------------------------------- */
@@ -787,18 +810,16 @@ static OP *shm_fork_operator(pTHX)
 /* Does open() execute a command? What is only a dash forks. */
 static bool shm_opens_command(pTHX_ SV **arguments, SSize_t count)
 {
-    SV         *sv = count == 2 ? arguments[1] : count > 2 ? arguments[2] : NULL;
-    STRLEN      length, mode_length;
-    const char *text, *mode;
+    SV         *how = count > 1 ? arguments[1] : NULL, *sv = count > 2 ? arguments[2] : how;
+    STRLEN      length;
+    const char *text;
 
-    if (sv == NULL || !SvPOK(sv) || SvGMAGICAL(sv)) return false;
+    PERL_UNUSED_CONTEXT;
+    if (how == NULL || sv == NULL || !SvPOK(how) || memchr(SvPVX_const(how), '|', SvCUR(how)) == NULL) return false;
+    if (!SvPOK(sv) || SvGMAGICAL(sv)) return false;
     text = SvPVX_const(sv);
     for (length = SvCUR(sv); length > 0 && strchr(" -|", text[length - 1]) != NULL; length--) {}
-    if (length == 0) return false;
-    if (count == 2) return memchr(text, '|', SvCUR(sv)) != NULL;
-    if (!SvPOK(arguments[1])) return false;
-    mode = SvPV_nomg_const(arguments[1], mode_length);
-    return memchr(mode, '|', mode_length) != NULL;
+    return length > 0;
 }
 
 static void shm_forget_command(pTHX_ void *unused)
@@ -890,16 +911,39 @@ void shm_meet_operator(OP *op)
     if (op->op_ppaddr == shm_pp[op->op_type]) __atomic_store_n(&op->op_ppaddr, ours, __ATOMIC_RELAXED);
 }
 
+/* `my (...) = ...` without attributes: what it assigns to is new, so not shared. */
+static bool shm_assigns_new(const OP *op)
+{
+    const OP *left = (op->op_flags & OPf_KIDS) != 0 ? cBINOPx(op)->op_last : NULL, *kid;
+    if (left == NULL || (left->op_flags & OPf_KIDS) == 0 || (left->op_type != OP_LIST && left->op_type != OP_NULL)) return false;
+    for (kid = cLISTOPx(left)->op_first; kid != NULL; kid = OpSIBLING(kid)) {
+        bool pad = kid->op_type == OP_PADSV || kid->op_type == OP_PADAV || kid->op_type == OP_PADHV;
+        if (kid->op_type == OP_PUSHMARK || kid->op_type == OP_PADRANGE) continue;
+        if (!pad || (kid->op_private & OPpLVAL_INTRO) == 0 || (kid->op_private & OPpPAD_STATE) != 0) return false;
+    }
+    return true;
+}
+
+/* The commonest list assignment of all is left to perl when it is compiled. */
+static Perl_check_t shm_check_next;
+
+static OP *shm_check_aassign(pTHX_ OP *op)
+{
+    op = shm_check_next(aTHX_ op);
+    if (op->op_type == OP_AASSIGN && op->op_ppaddr == shm_change_list && shm_assigns_new(op)) op->op_ppaddr = shm_pp[OP_AASSIGN];
+    return op;
+}
+
 /* Code that was compiled before this module was loaded has the old operators. What is not found
  * here (the code of s///e, of formats, what is running) learns of them when it meets a
  * shared variable: from its second run on it is like the rest. */
 static void shm_patch_ops(OP *op)
 {
     OP    *kid;
-    size_t i;
-    for (i = 0; i < sizeof shm_operators / sizeof *shm_operators; i++)
-        if (op->op_type == shm_operators[i].number && !shm_operators[i].met && op->op_ppaddr == shm_pp[op->op_type])
-            op->op_ppaddr = shm_operators[i].ours;
+    size_t type = op->op_type;
+    if (type < MAXO && !(type == OP_AASSIGN && shm_assigns_new(op)) && shm_ours[type] != NULL && PL_ppaddr[type] == shm_ours[type]
+        && op->op_ppaddr == shm_pp[type])
+        op->op_ppaddr = shm_ours[type];
     if ((op->op_flags & OPf_KIDS) == 0) return;
     for (kid = cUNOPx(op)->op_first; kid != NULL; kid = OpSIBLING(kid)) shm_patch_ops(kid);
 }
@@ -925,6 +969,8 @@ void shm_operators_install(pTHX)
         shm_ours[number] = shm_operators[i].ours;
         if (!shm_operators[i].met) PL_ppaddr[number] = shm_operators[i].ours;
     }
+    shm_check_next       = PL_check[OP_AASSIGN];
+    PL_check[OP_AASSIGN] = shm_check_aassign;
     shm_patch_compiled(aTHX);
 }
 

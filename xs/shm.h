@@ -32,6 +32,7 @@
 
 #define SHM_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define SHM_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define SHM_APART       __attribute__((noinline)) /* its caller has a shorter way, which is to save no registers */
 
 #ifdef G_LIST
 #define SHM_G_LIST G_LIST
@@ -343,6 +344,7 @@ void shm_engine_hold_signals(pTHX_ bool hold); /* handlers wait */
 void shm_engine_tune_socket(int fd, int milliseconds);
 
 /* The object that sv (or what it is an element of) is tied to, where that is of such an engine; or NULL. */
+void shm_engine_in_perl(void); /* there is one from now on */
 SV  *shm_engine_object(pTHX_ SV *sv);
 bool shm_engine_begin(pTHX_ SV *object); /* false: a change is open already */
 void shm_engine_end(pTHX_ SV *object, bool done);

@@ -667,6 +667,13 @@ SPLICE(self, ...)
     for (i = 0; i < splice.length; i++) PUSHs(sv_2mortal(SvREFCNT_inc_NN(AvARRAY(splice.removed)[i])));
     XSRETURN(splice.length);
 
+MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Engine
+
+void
+_is_in_perl()
+  CODE:
+    shm_engine_in_perl();
+
 MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Engine::Redis::Connection
 
 void

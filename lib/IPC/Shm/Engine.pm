@@ -19,6 +19,7 @@ sub class_of {
         next unless $namespace =~ $engine->[0];
         my $file = $engine->[1] =~ s{::}{/}gr . '.pm';
         require $file;
+        _is_in_perl() if $engine->[1] ne 'IPC::Shm::Engine::Memory';    # operators ask its objects as well
         return $engine->[1];
     }
     return Carp::croak(q{No engine of IPC::Shm knows the namespace '} . without_password($namespace) . q{'});
