@@ -15,25 +15,27 @@ GetOptions('time' => \my $time, 'against=s' => \my $against) or exit 2;
 $against //= 'IPC::Shm';
 
 my @cases = (
-    elements => 'my %h = (a => 1, b => 2); my ($k, $n) = ("b", 0);' => '$n += $h{a} + $h{$k}; $h{a} = $n',
+    elements => 'my %h = (a => 1, b => 2); my ($k, $n) = ("b", 0);'           => '$n += $h{a} + $h{$k}; $h{a} = $n',
     nested   => 'my %h = (a => { b => { c => 1 } }); my ($k, $n) = ("b", 0);' => '$n += $h{a}{b}{c} + $h{a}{$k}{c}; $h{a}{b}{d} = $n',
-    arrays   => 'my @a = (1 .. 9); my ($i, $n) = (3, 0);' => '$n += $a[0] + $a[$i]; $a[1] = $n',
-    'my (...) = @_' => 'sub f { my ($x, $y, $z) = @_; return $x }'      => 'f(1, 2, 3)',
-    'my %h = (...)' => ''                                               => 'my %h = (a => 1, b => 2, c => 3); my @l = (1, 2, 3)',
-    swap            => 'my ($x, $y) = (1, 2);'                          => '($x, $y) = ($y, $x)',
-    copy            => 'my %h = map { $_ => 1 } 1 .. 5; my @a = 1 .. 5;' => 'my %c = %h; my @c = @a',
-    arguments       => 'my @a = (1, 2); sub g { return }'               => 'g(@a)',
-    references      => 'my $r = [1, 2, 3]; my $n = 0;'                  => '$n += @$r; for my $x (@$r) { $n += $x }',
-    keys            => 'my %h = map { $_ => 1 } 1 .. 5; my $n = 0;'     => '$n += keys %h; for my $k (keys %h) { $n += $k } $n += $_ for values %h',
-    slices          => 'my %h = (a => 1, b => 2, c => 3); my @a = 1 .. 5; my ($x, $y);' => '($x, $y) = @h{qw(a b)}; ($x, $y) = @a[1, 2]; @h{qw(a b)} = (1, 2)',
-    sort            => 'my @a = (3, 1, 2);'                             => 'my @s = sort { $a <=> $b } @a; @s = reverse @s',
-    split           => ''                                               => 'my @f = split /,/, "a,b,c"; my ($x, $y) = split /,/, "a,b"',
-    delete          => 'my %h;'                                         => '$h{a} = 1; delete $h{a}; @h{1, 2} = (); delete @h{1, 2}',
-    open            => ''                                               => 'open my $f, "<", "/dev/null" or die; close $f',
-    environment     => 'my $n = 0;'                                     => '$n += length $ENV{HOME}; $ENV{X_Y} = 1',
-    calls           => 'sub h { return $_[0] } my $n = 0;'              => '$n += h(1)',
-    methods         => 'package P { sub new { bless {}, shift } sub m { $_[0]{m} = $_[1] } } my $o = P->new;' => '$o->m(1)',
-    'tied hash'     => 'require Tie::Hash; tie my %t, "Tie::StdHash"; my $n = 0;' => '$t{a} = 1; $n += $t{a}; my @k = keys %t; my %c = %t; delete $t{a}',
+    arrays   => 'my @a = (1 .. 9); my ($i, $n) = (3, 0);'                     => '$n += $a[0] + $a[$i]; $a[1] = $n',
+    'my (...) = @_' => 'sub f { my ($x, $y, $z) = @_; return $x }'            => 'f(1, 2, 3)',
+    'my %h = (...)' => ''                                                     => 'my %h = (a => 1, b => 2, c => 3); my @l = (1, 2, 3)',
+    swap            => 'my ($x, $y) = (1, 2);'                                => '($x, $y) = ($y, $x)',
+    copy            => 'my %h = map { $_ => 1 } 1 .. 5; my @a = 1 .. 5;'      => 'my %c = %h; my @c = @a',
+    arguments       => 'my @a = (1, 2); sub g { return }'                     => 'g(@a)',
+    references      => 'my $r = [1, 2, 3]; my $n = 0;'                        => '$n += @$r; for my $x (@$r) { $n += $x }',
+    keys   => 'my %h = map { $_ => 1 } 1 .. 5; my $n = 0;' => '$n += keys %h; for my $k (keys %h) { $n += $k } $n += $_ for values %h',
+    slices => 'my %h = (a => 1, b => 2, c => 3); my @a = 1 .. 5; my ($x, $y);' =>
+        '($x, $y) = @h{qw(a b)}; ($x, $y) = @a[1, 2]; @h{qw(a b)} = (1, 2)',
+    sort        => 'my @a = (3, 1, 2);'                => 'my @s = sort { $a <=> $b } @a; @s = reverse @s',
+    split       => ''                                  => 'my @f = split /,/, "a,b,c"; my ($x, $y) = split /,/, "a,b"',
+    delete      => 'my %h;'                            => '$h{a} = 1; delete $h{a}; @h{1, 2} = (); delete @h{1, 2}',
+    open        => ''                                  => 'open my $f, "<", "/dev/null" or die; close $f',
+    environment => 'my $n = 0;'                        => '$n += length $ENV{HOME}; $ENV{X_Y} = 1',
+    calls       => 'sub h { return $_[0] } my $n = 0;' => '$n += h(1)',
+    methods     => 'package P { sub new { bless {}, shift } sub m { $_[0]{m} = $_[1] } } my $o = P->new;' => '$o->m(1)',
+    'tied hash' => 'require Tie::Hash; tie my %t, "Tie::StdHash"; my $n = 0;'                             =>
+        '$t{a} = 1; $n += $t{a}; my @k = keys %t; my %c = %t; delete $t{a}',
 );
 
 sub program {
