@@ -587,6 +587,16 @@ Under C<-T> the name of the namespace is not checked for taint: it is for you to
 
 =back
 
+=head2 Perl's operators
+
+IPC::Shm wraps some of perl's operators for the whole process, so that a list assignment, C<sort> in place or C<delete> of a slice is one change,
+and what reads many elements reads those of one moment. Code that shares nothing runs as before. To leave every operator alone, set the environment
+variable C<IPC_SHM_PLAIN_OPERATORS> to 1, or say first
+
+    use IPC::Shm operators => 0;
+
+Everything works then, but slower, each element is a change or a look of its own, and a program that was run with C<exec> keeps what its process held.
+
 =head2 Several hosts
 
     IPC_SHM_NAMESPACE='redis://host:6379/0?prefix=app' perl program
