@@ -260,7 +260,7 @@ sub crowds_on {
         }
     }
     my $best = turns(
-        max(1, $turns - 2),
+        $turns,
         \%candidate,
         measure => sub {
             my ($calls, $mix, $count) = @{ $_[0] };
@@ -499,7 +499,7 @@ sub many_records {
     my $size = of(50_000);
     my @got  = map {
         [ apart(sub { return records($size) }) ]
-    } 1 .. max(1, $turns - 2);
+    } 1 .. $turns;
     my $best = sub {
         my ($of) = @_;
         return min(map { $of->($_) } @got);
@@ -540,12 +540,19 @@ sub arrays {
             my $x;
             for (@{ $_[0] }) { push @$queue, $_; $x = shift @$queue }
         },
-        'store'      => sub { $hash->{$_} = 'v' . ++$last_value for @{ $_[0] } },
-        'splice out' => sub { splice @$long, $size / 2, 1, () for 1 .. 100; splice @$long, $size / 2, 0, ('value000') x 100; },
-        'splice in'  => sub { splice @$long, $size / 2, 0, 'value000' for 1 .. 100; splice @$long, $size / 2, 100; },
+        'empty' => sub {
+            my $x;
+            for (@{ $_[0] }) { $x = $_ }
+        },
+        'store'       => sub { $hash->{$_} = 'v' . ++$last_value for @{ $_[0] } },
+        'empty store' => sub { my $x; $x = 'v' . ++$last_value for @{ $_[0] } },
+        'splice out'  => sub { splice @$long, $size / 2, 1, () for 1 .. 100; splice @$long, $size / 2, 0, ('value000') x 100; },
+        'splice in'   => sub { splice @$long, $size / 2, 0, 'value000' for 1 .. 100; splice @$long, $size / 2, 100; },
     );
     my $best = turns($turns, \%loop, measure => sub { cpu_ns($_[0], \@keys, 1) });
-    $best->{$_} *= @keys / 100 / 1e3 for 'splice out', 'splice in';    # microseconds each; one of a hundred is by the way
+    $best->{$_}             *= @keys / 100 / 1e3 for 'splice out', 'splice in';    # microseconds each; one of a hundred is by the way
+    $best->{'push + shift'} -= $best->{empty};
+    $best->{store}          -= $best->{'empty store'};
     gone();
     return $best;
 }
@@ -657,7 +664,7 @@ sub many_variables {
     my $size = of(200_000);
     my @us   = map {
         apart(sub { return anonymous($size) })
-    } 1 .. max(1, $turns - 3);
+    } 1 .. $turns;
     for my $what (qw(recover list cleanup)) {
         found(what => "$size anonymous variables, $what, each", figure => min(map { $_->{$what} } @us), unit => 'µs', bar => 5);
     }
