@@ -361,6 +361,8 @@ SV *shm_array_take(pTHX_ shm_var_t *var, bool last)
     shm_place_t place = { NULL, 0 };
     int         code  = STORE_OK;
     IV          size;
+    if (!last && SHM_UNLIKELY(store_queue_is_used(shm_store_of(aTHX_ var)))) /* what the dead had reserved comes first */
+        return shm_queue_take(aTHX_ var, old, NULL) ? old : &PL_sv_undef;
     shm_begin(aTHX_ var);
     size = shm_array_size(aTHX_ var);
     if (last && size > 0) place.index = (uint64_t)size - 1;
