@@ -367,6 +367,15 @@ static void o_refer(world_t *w)
     MUST(put_ref(w->hash, "other", w->other));
 }
 
+static void p_twice(world_t *w)
+{
+    store_var_t *inner = var_new(w->store, STORE_HASH);
+    MUST(put_int(inner, "id", 7));
+    MUST(put_ref(w->hash, "inner", inner));
+    MUST(put_ref(w->hash, "again", inner));
+    store_release(inner);
+}
+
 static void p_refer(world_t *w)
 {
     p_few(w);
@@ -652,6 +661,7 @@ static const operation_t operations[] = {
     { "one more page of buckets", p_2048, o_put_new, false },
     { "a reference", p_few, o_refer, false },
     { "another reference in its place", p_refer, o_refer_elsewhere, false },
+    { "one of two references", p_twice, o_forget_nested, false },
     { "nested variables", p_few, nested, false },
     { "the last reference to nested variables", nested, o_forget_nested, false },
     { "a sweep of what has expired", p_expired, o_sweep, false },
@@ -820,6 +830,39 @@ static bool survivor_works(world_t *w)
     return right && AGAIN(store_begin(w->array, store_deadline(2000 * MS))) == STORE_OK && (store_abort(w->array), true);
 }
 
+/* What is free is used again, and other things are in it: whoever still goes there is found out. */
+static void use_what_is_free(world_t *w)
+{
+    uint64_t length;
+    char     name[32];
+    int      i = 0;
+    for (length = 10; length < 4000; length += length / 5 + 16, i++) {
+        store_key_t   key   = key_number(w->store, name, i);
+        store_value_t value = store_text(long_text, length, false);
+        MUST(store_hash_put(w->aside, &key, &value, 0));
+        key = key_number(w->store, name, 1000 + i);
+        MUST(store_hash_put(w->aside, &key, &value, 0));
+    }
+}
+
+/* All elements go one by one, others come: is there what there should be, once each? */
+static bool hash_is_sound(world_t *w)
+{
+    char           space[64];
+    store_buffer_t buffer = { space, sizeof space };
+    store_key_t    key;
+    store_look_t   look;
+    uint64_t       count;
+    bool           right;
+    while (store_hash_next(w->hash, NULL, &key, &buffer) == STORE_OK) MUST(store_hash_delete(w->hash, &key));
+    fill_hash(w, 20000, 20040, 10);
+    MUST(store_hash_count(w->hash, &count));
+    MUST(store_look(w->hash, true, &look));
+    right = counts_only || (count == 40 && look.count == 40);
+    store_look_free(&look);
+    return right;
+}
+
 static victim_t victim_start(world_t *w, const operation_t *operation)
 {
     victim_t victim;
@@ -889,12 +932,14 @@ static void kill_at(const operation_t *operation, unsigned long k, uint64_t befo
     }
     if (k % 3 == 1) RIGHT(survivor_works(&w), "a store after the death");
     store_recover(w.store);
+    use_what_is_free(&w);
     then = content(&w);
     RIGHT(then == before || then == after, "the content after a recovery");
     RIGHT(first == 0 || first == then, "the content changes by a recovery");
     RIGHT(free_of_locks(&w), "a lock is held");
     RIGHT(survivor_works(&w), "a store after the recovery");
     RIGHT(content(&w) == then, "the content after a store");
+    RIGHT(hash_is_sound(&w), "the hash when all is replaced");
     store_recover(w.store);
     if (zombie) reap(victim.pid);
     RIGHT(world_end(&w, true), "something is left");
@@ -914,7 +959,10 @@ static void stop_at(const operation_t *operation, unsigned long k, uint64_t befo
         RIGHT(then == before || then == after, "what is read meanwhile");
     }
     RIGHT(put_int(w.aside, "k", 1) == STORE_OK, "a store to another variable meanwhile");
-    if (k % 4 == 0) store_recover(w.store);
+    if (k % 4 == 0) {
+        store_recover(w.store);
+        use_what_is_free(&w);
+    }
     run_to(&victim, ULONG_MAX);
     RIGHT(content(&w) == after, "the content in the end");
     ptrace(PTRACE_DETACH, victim.pid, 0, 0);

@@ -289,6 +289,28 @@ static void odd_arguments(void)
     store_release(array);
 }
 
+/* A change that built another tree aside, and again, is given up. */
+static void given_up(void)
+{
+    store_var_t  *array = var_new(store, STORE_ARRAY);
+    store_value_t value = store_int(1), got;
+    store_stats_t before, after;
+    uint64_t      size;
+    int64_t       i;
+    for (i = 0; i < 100; i++) MUST(array_push(array, i));
+    before = space_stats(store);
+    MUST(store_begin(array, STORE_FOREVER));
+    MUST(store_array_splice(array, 50, 0, &value, 1));
+    MUST(store_array_splice(array, 20, 3, NULL, 0));
+    MUST(store_array_resize(array, 400));
+    store_abort(array);
+    after = space_stats(store);
+    MUST(store_array_size(array, &size));
+    ok(size == 100 && store_array_get(array, 50, &got, NULL) == STORE_OK && got.number.i == 50, "what was given up has changed nothing");
+    ok(same_use(&before, &after), "and left nothing");
+    store_release(array);
+}
+
 int main(void)
 {
     test_begin();
@@ -296,6 +318,7 @@ int main(void)
     store = space_new("array");
     store_release(var_named(store, STORE_HASH, "%first")); /* the variable of names is there */
     odd_arguments();
+    given_up();
     around(true);
     around(false);
     moved_and_gone();

@@ -1,0 +1,253 @@
+#!/usr/bin/env perl
+# The tests of store/ can fail: it is broken in many ways, one at a time, and each must be found
+# by the program that is named, soon.
+#
+#   prove xt/store-mutants.t :: PATTERN    those with this text
+use strict;
+use warnings;
+use Config;
+use File::Copy     qw(copy);
+use File::Path     qw(make_path);
+use File::Basename qw(basename dirname);
+use Test::More;
+use FindBin;
+use lib $FindBin::Bin;
+use Proof;
+
+# What is wrong, the file, the code, what it becomes, who finds it: a program of t/store, or an
+# operation of store_step.c.
+my @mutants = (
+    [ 'what was to end, and does not, ends', 'change.c', "        STORE_STORE(cell->until, 0);\n", '', 'step a batch undone' ],
+    [
+        'a cell is on the list before it says what comes next',
+        'change.c',
+        "    STORE_STORE(cell->todo, record->todo);\n    __atomic_store_n(&record->todo, link, __ATOMIC_RELEASE);",
+        "    store_link_t next = record->todo;\n    __atomic_store_n(&record->todo, link, __ATOMIC_RELEASE);\n    STORE_STORE(cell->todo, next);",
+        'step a batch'
+    ],
+    [
+        'a cell says from when it is after it is on the list',
+        'change.c',
+        "    STORE_STORE(cell->from, change_serial(var));\n    change_list(var->record, link, cell);",
+        "    change_list(var->record, link, cell);\n    STORE_STORE(cell->from, change_serial(var));",
+        'step put of a new key'
+    ],
+    [
+        'a cell ends before it is on the list',
+        'change.c', 'if (STORE_LOAD(cell->from) != change_serial(var)) change_list(var->record, link, cell);',
+        '',         'hash'
+    ],
+    [
+        'a cell leaves the list before it is ours',
+        'change.c',
+        "    cell_adopt(space, link);\n    __atomic_store_n(&record->todo, next, __ATOMIC_RELEASE);",
+        "    __atomic_store_n(&record->todo, next, __ATOMIC_RELEASE);\n    cell_adopt(space, link);",
+        'step delete'
+    ],
+    [ 'readers are not told that a cell is freed', 'change.c', "    change_retire(record);\n    cell_adopt", '    cell_adopt', 'readers' ],
+    [ 'a published cell stays its maker\'s',          'change.c', "    cell_disown(space, link);\n",         '', 'step put of a new key' ],
+    [ 'a reference is not shaded as it is published', 'change.c', "    ref_shade_cell(space, link);\n",      '', 'garbage' ],
+    [
+        'an array keeps the versions that are freed',
+        'change.c',
+        "        change_retire(record);\n        STORE_STORE(cell->next, 0);",
+        '        change_retire(record);', 'array'
+    ],
+    [
+        'a page that was being made is not looked after',
+        'change.c',
+        'if (record->intent != STORE_INTENT_NONE) {',
+        'if (0) {',
+        'step growth to 64 buckets'
+    ],
+    [
+        'settling begins, and ends at the first cell',
+        'change.c',
+        "        change_settle_cell(space, record, link, &kept, doomed);\n",
+        "        change_settle_cell(space, record, link, &kept, doomed);\n        break;\n",
+        'step a batch'
+    ],
+    [
+        'an undone change is published',
+        'change.c',
+        "    change_close(var);\n}\n\nbool store_is_open",
+        "    change_publish(var);\n    change_close(var);\n}\n\nbool store_is_open", 'hash'
+    ],
+    [
+        'a directory stays its maker\'s',
+        'hash.c',
+        "    row_disown(space, page);\n    hash_give_up_root",
+        '    hash_give_up_root',
+        'step growth to 64 buckets'
+    ],
+    [
+        'an old directory is given up before it is ours',
+        'hash.c',
+        "    if (old != 0) row_adopt(space, old);\n    change_intended(record);",
+        "    change_intended(record);\n    if (old != 0) row_adopt(space, old);",
+        'step growth to 64 buckets'
+    ],
+    [
+        'a page of heads stays its maker\'s',
+        'hash.c',
+        "        hash_link(place, page);\n        row_disown(space, page);",
+        '        hash_link(place, page);',
+        'step one more page of buckets'
+    ],
+    [
+        'a cell is linked before it leads on',
+        'hash.c',
+        "    STORE_STORE(cell->next, *place);\n    change_add(var, link, cell);\n    hash_link(place, link);",
+        "    STORE_STORE(cell->next, 0);\n    change_add(var, link, cell);\n    hash_link(place, link);", 'hash'
+    ],
+    [
+        'a miss does not look at the number of buckets again',
+        'hash.c',
+        '    *torn = hash_table(var->record).word != table.word; /* its',
+        '    *torn = false; /* its', 'looks'
+    ],
+    [ 'what has expired is there', 'hash.c', 'return expires == 0 || expires > *now;', 'return true;', 'expiry' ],
+    [
+        'a tree is replaced, and nobody told',
+        'array.c',     "    else\n        change_intend(var->record, STORE_INTENT_TREE, 0, change_serial(var));",
+        '    else {}', 'step splice: more'
+    ],
+    [ 'a tree that is given up is not freed', 'array.c', "    tree_each_page(space, &tree, row_free); /* they are ours */\n", '', 'array' ],
+    [
+        'what is published of an array is overwritten',
+        'array.c',
+        'return !var->is_new_tree && array_place(',
+        'return false && array_place(',
+        'step an array batch undone'
+    ],
+    [ 'an element that moved stays where it ended', 'array.c', "    if (var->is_new_tree) array_link(place, 0);\n", '', 'array' ],
+    [
+        'the last one to use a variable leaves it',
+        'var.c', 'if (count == one && row_take(space, link, 0)) ref_doom(space, link, doomed);',
+        '',      'refs'
+    ],
+    [
+        'a reference is dropped before it says so',
+        'var.c',
+        "    __atomic_store_n(&cell->flags, (uint8_t)(cell->flags & ~STORE_CELL_COUNTED), __ATOMIC_RELEASE);\n    ref_drop(space, &ref, doomed);",
+        "    ref_drop(space, &ref, doomed);\n    __atomic_store_n(&cell->flags, (uint8_t)(cell->flags & ~STORE_CELL_COUNTED), __ATOMIC_RELEASE);",
+        'step one of two references'
+    ],
+    [
+        'a mark is counted down, then said not to be',
+        'var.c', "    __atomic_store_n(&mark->state, STORE_MARK_NONE, __ATOMIC_RELEASE);",
+        '',      'step attach and release'
+    ],
+    [
+        'a new variable stays its maker\'s',
+        'var.c',
+        "    row_disown(space, link);\n    count_down(space, ref.slot",
+        '    count_down(space, ref.slot', 'refs'
+    ],
+    [ 'a child thinks that it has the locks', 'var.c', 'var->write_held = var->read_held = var->open = false;', '', 'process' ],
+    [
+        'an heir does not settle',
+        'lock.c',
+        "    change_settle(space, record, doomed);\n    __atomic_store_n(&record->exclusive",
+        '    __atomic_store_n(&record->exclusive',
+        'step put after a dead writer'
+    ],
+    [ 'readers are overlooked', 'lock.c', 'if (lock_find_reader(var, 0) != 0) return true;', '', 'locks' ],
+    [
+        'who cannot have a lock keeps others out',
+        'lock.c', "    if (!lock_swap(lock, me | LOCK_PENDING, 0)) return POOL_FULL;\n",
+        '',       'locks'
+    ],
+    [
+        'a recovery settles nothing',
+        'recover.c', 'if (lock_inherit(space, record, &recovery->doomed)) {',
+        'if (0) {',  'step recovery of a dead writer'
+    ],
+    [ 'a recovery does not wait for an heir', 'recover.c', 'recovery->unsettled = true;', '{}', 'step put after a dead writer' ],
+    [
+        'what is shaded is not looked at',
+        'recover.c', "    row_each(search->space, STORE_ROW_VARIABLES, search_shaded, search);\n",
+        '',          'garbage'
+    ],
+    [
+        'what was made before there was no memory is kept',
+        'array.c',
+        "    array_drop_cells(var, &cells);\n    return code;",
+        "    if (code == STORE_OK) array_drop_cells(var, &cells);\n    return code;", 'memory'
+    ],
+    [
+        'blocks that were had before there was no room are kept',
+        'cell.c',
+        "        cell_free(space, link);\n        return 0;",
+        '        return 0;', 'memory'
+    ],
+);
+
+plan skip_all => 'stepping by stores is written for x86-64' if $Config{archname} !~ /x86_64/;
+
+$ENV{STORE_STEP_PLACES} = 60;
+
+my $here = dirname($FindBin::Bin);
+my $copy = scratch_folder();
+my ($cc) = split ' ', $ENV{CC} || $Config{cc};
+my @make = ($cc, qw(-std=gnu11 -O1 -g -pthread -DSTORE_ASSERT));
+make_path(map {"$copy/$_"} qw(t/c t/store xt store));
+for my $file (map { glob "$here/$_" } qw(*.h pool.c t/c/test.h t/store/*.[ch] xt/store_step.c store/*.[ch])) {
+    copy($file, $copy . substr $file, length $here) or die "cannot copy $file: $!";
+}
+
+sub object { return "$copy/" . ($_[0] =~ s{[/.]}{_}gr) . '.o' }
+
+sub compile {
+    my ($source) = @_;
+    my $said = qx{@make -c -o ${\ object($source)} $copy/$source 2>&1};
+    return $? == 0 ? 1 : (diag($said), 0)[1];
+}
+
+my @library = map { substr $_, length "$here/" } "$here/pool.c", glob "$here/store/*.c";
+my %program;    # what is compiled of the programs
+
+# Build the program that finds it, and run it: its exit status, and what it complains of.
+sub find {
+    my ($finder) = @_;
+    my ($source, @arguments) = $finder =~ /^step (.+)/ ? ('xt/store_step.c', $1) : ("t/store/$finder.c");
+    my $text    = do { local (@ARGV, $/) = "$copy/$source"; <> };
+    my $whole   = $text =~ /^#define POOL_IMPLEMENTATION/m;
+    my $fresh   = $whole || !$program{$source}++;
+    my @objects = map { object($_) } $source, $whole ? () : @library;
+    return -1 if $fresh && !compile($source);
+    my $said = qx{@make -o $copy/program @objects 2>&1};
+    return (diag($said), -1)[1] if $? != 0;
+    local $ENV{TMPDIR} = "$copy";
+    return verdict('timeout', '-k', '5', '60', "$copy/program", @arguments);
+}
+
+sub text_of {
+    my ($file, $text) = @_;
+    if (defined $text) {
+        open my $out, '>', "$copy/store/$file" or die "cannot write $copy/store/$file: $!";
+        print {$out} $text;
+        close $out or die "cannot write $copy/store/$file: $!";
+        return $text;
+    }
+    local (@ARGV, $/) = "$copy/store/$file";
+    return scalar <>;
+}
+
+compile($_) || BAIL_OUT("cannot compile $_") for @library;
+
+for my $mutant (@mutants) {
+    my ($what, $file, $from, $to, $finder) = @$mutant;
+    next if @ARGV && index("$what $finder", $ARGV[0]) < 0;
+    my $good  = text_of($file);
+    my $times = () = $good =~ /\Q$from\E/g;
+    is($times, 1, "$what: the code to break is there") or next;
+    text_of($file, $good =~ s/\Q$from\E/$to/r);
+    my ($status, @complaints) = compile("store/$file") ? find($finder) : -1;
+    ok($status > 0, "$what: found by $finder") or diag("status $status");
+    note($complaints[0] // "no complaint, status $status");
+    text_of($file, $good);
+    compile("store/$file");
+}
+
+done_testing;
