@@ -136,11 +136,12 @@ static bool lock_is_circle(const store_var_t *var, uint64_t since)
     return chain.closed && chain.latest <= since;
 }
 
-/* Say, or stop saying, that this handle waits to write. Others' lock_is_circle() reads it. */
+/* Say, or stop saying, that this handle waits to write. Others' lock_is_circle() reads it. Who goes
+ * on waiting after an interruption has waited since before that. */
 static uint64_t lock_tell_waiting(const store_var_t *var, bool waits)
 {
     store_mark_t *mark = (store_mark_t *)row_ptr(var->space, var->mark);
-    uint64_t      now  = waits ? (uint64_t)pool_lock_now() : 0;
+    uint64_t      now  = !waits ? 0 : var->interrupted != 0 ? var->interrupted : (uint64_t)pool_lock_now();
     if (mark == NULL || __atomic_load_n(&lock_held, __ATOMIC_RELAXED) == 0) return now;
     STORE_STORE(mark->since, now);
     __atomic_store_n(&mark->waiting, waits ? 1u : 0u, __ATOMIC_SEQ_CST); /* before the look at the others */
@@ -280,6 +281,7 @@ static int lock_enter_slowly(store_var_t *var, uint64_t me, int64_t deadline_ns)
         if (code != POOL_FULL) break;
     }
     lock_tell_waiting(var, false);
+    var->interrupted = code == STORE_INTERRUPTED ? since : 0;
     if (slept) pool_lock_announce(lock, POOL_LOCK_WAIT_HOLD); /* for those who sleep on: only one was woken */
     return code;
 }

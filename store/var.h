@@ -34,6 +34,7 @@ struct store_var {
     bool              courteous;             /* let who waits go first, next time */
     bool              is_new_tree;           /* the draft of an array has a tree of its own */
     bool              adopting;              /* a child that has not taken its mark yet */
+    uint64_t          interrupted;           /* since when it had waited for the lock, when a signal came; else 0 */
     uint64_t          seen;                  /* the serial of the last look */
     store_link_t      child_mark;            /* between the halves of a fork */
     uint64_t          mark_generation;       /* of a mark that is to be taken, and whose it is */

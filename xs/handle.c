@@ -111,6 +111,7 @@ static const char *shm_label(const shm_var_t *var)
 
 void shm_fail(pTHX_ const shm_var_t *var, int code, const char *doing)
 {
+    if (!var->armed && var->var != NULL) store_abort(var->var); /* what a call has begun and cannot end; nothing, if none is open */
     switch (code) {
     case STORE_E_REMOVED:
         if (store_is_closed(var->store)) croak("The shared %s was removed, with the namespace %s", shm_label(var), store_path(var->store));

@@ -137,7 +137,10 @@ static bool shm_decode_reference(pTHX_ shm_var_t *var, const store_value_t *valu
     if (target == NULL || target->var == NULL) {
         store_var_t *its = store_attach(var->store, &value->number.ref, &err);
         if (its == NULL && err.code == STORE_E_REMOVED) return false;
-        if (its == NULL) croak("Cannot attach: %s", err.text);
+        if (its == NULL) {
+            if (!var->armed && var->var != NULL) store_abort(var->var); /* as shm_fail() */
+            croak("Cannot attach: %s", err.text);
+        }
         target = shm_handle(aTHX_ its, NULL, 0);
     }
     reference = shm_reference(aTHX_ target);
