@@ -591,11 +591,22 @@ static SV *shm_value(pTHX_ shm_var_t *var, SV *key)
     return value;
 }
 
+/* The shared hash that this is; NULL: it is none, or has magic of somebody else's, who wants to be asked. */
+static shm_var_t *shm_hash_of(pTHX_ SV *hash)
+{
+    MAGIC *mg = hash != NULL && SvTYPE(hash) == SVt_PVHV && SvRMAGICAL(hash) ? SvMAGIC(hash) : NULL, *tied = NULL;
+    for (; mg != NULL; mg = mg->mg_moremagic)
+        if (mg->mg_virtual == &shm_tied_vtbl)
+            tied = mg;
+        else if (mg->mg_virtual != &shm_container_vtbl)
+            return NULL;
+    return tied != NULL ? shm_of_magic(aTHX_ tied) : NULL;
+}
+
 /* The value of a key, or whether it exists, if the hash is a shared one; or NULL. */
 static SV *shm_element(pTHX_ SV *hash, SV *key, bool exists)
 {
-    MAGIC     *mg  = hash != NULL && SvTYPE(hash) == SVt_PVHV && SvRMAGICAL(hash) ? mg_find(hash, PERL_MAGIC_tied) : NULL;
-    shm_var_t *var = mg != NULL && mg->mg_virtual == &shm_tied_vtbl ? shm_of_magic(aTHX_ mg) : NULL;
+    shm_var_t *var = shm_hash_of(aTHX_ hash);
     if (var == NULL || key == NULL || !SvOK(key) || SvGMAGICAL(key) || SvROK(key)) return NULL;
     return exists ? boolSV(shm_hash_exists(aTHX_ var, key)) : shm_value(aTHX_ var, key);
 }
@@ -619,9 +630,7 @@ static bool shm_is_assigned(pTHX)
 /* The shared hash that a plain key is assigned to, or NULL. */
 static shm_var_t *shm_assigned(pTHX_ SV *hash, SV *key)
 {
-    MAGIC *mg = hash != NULL && SvTYPE(hash) == SVt_PVHV && SvRMAGICAL(hash) ? mg_find(hash, PERL_MAGIC_tied) : NULL;
-    if (mg == NULL || mg->mg_virtual != &shm_tied_vtbl || key == NULL || !SvOK(key) || SvGMAGICAL(key) || SvROK(key)) return NULL;
-    return shm_of_magic(aTHX_ mg);
+    return key == NULL || !SvOK(key) || SvGMAGICAL(key) || SvROK(key) ? NULL : shm_hash_of(aTHX_ hash);
 }
 
 /* `$h{x} = "$y z";`: the element is followed by what joins the strings, which assigns, too. `last`:
@@ -719,8 +728,7 @@ static SV *shm_multideref_chain(pTHX_ UNOP_AUX_item *item)
 {
     UV         actions = item->uv, action = actions;
     SV        *hash = shm_multideref_hash(aTHX_ action, &item);
-    MAGIC     *mg   = hash != NULL && SvTYPE(hash) == SVt_PVHV && SvRMAGICAL(hash) ? mg_find(hash, PERL_MAGIC_tied) : NULL;
-    shm_var_t *var  = mg != NULL && mg->mg_virtual == &shm_tied_vtbl ? shm_of_magic(aTHX_ mg) : NULL;
+    shm_var_t *var  = shm_hash_of(aTHX_ hash);
     SV        *keys[8];
     int        depth = 0;
 

@@ -131,4 +131,22 @@ for my $module (sort keys %with) {
         like $text, qr/^2 4 6 a b 1 2\n/m, "with $module";
     }
 }
+
+# Somebody else's magic on a shared hash is asked as often as on another tied one.
+SKIP: {
+    skip 'Variable::Magic is not installed', 1 if !eval { require Variable::Magic; 1 };
+    my $text = run_perl('-MIPC::Shm -MTie::Hash -MVariable::Magic=wizard,cast', <<'CODE');
+our %m : shm = (a => 1);
+tie my %other, q(Tie::StdHash);
+$other{a} = 1;
+for my $hash (\%m, \%other) {
+    my %asked;
+    my @kinds = qw(fetch store exists delete);
+    cast %$hash, wizard(map { my $kind = $_; $kind => sub { $asked{$kind}++; return } } @kinds);
+    for (1 .. 3) { my $x = $hash->{a}; my $y = $$hash{a}; $hash->{b} = 2; $hash->{b} = "x$_"; my $e = exists $hash->{b}; delete $hash->{b} }
+    print join(q( ), map { $asked{$_} || 0 } @kinds), "\n";
+}
+CODE
+    like $text, qr/\A(6 6 3 \d)\n\1\n\z/, 'Variable::Magic is asked of each element, in each round';
+}
 done_testing;
