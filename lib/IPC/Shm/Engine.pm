@@ -19,7 +19,6 @@ sub class_of {
         next unless $namespace =~ $engine->[0];
         my $file = $engine->[1] =~ s{::}{/}gr . '.pm';
         require $file;
-        _is_in_perl() if $engine->[1] ne 'IPC::Shm::Engine::Memory';    # operators ask its objects as well
         return $engine->[1];
     }
     return Carp::croak(q{No engine of IPC::Shm knows the namespace '} . without_password($namespace) . q{'});
@@ -68,6 +67,7 @@ A new engine is a class, and a line in the table at the head of this module: wha
 Opens the namespace, and makes it if need be. C<mode>, C<size>: as C<< IPC::Shm::Tied->Mode >>, C<Size>, where they mean something. C<attach>, if true: make none, and take it
 whoever made it; that is for tools. C<is_default>: it is the user's own, and must be nobody else's.
 Called once a namespace and process; the object is kept until C<cleanup>, and for as long as C<is_current> is true.
+An engine in Perl calls C<IPC::Shm::Engine::_is_in_perl()> here: until one does, perl's operators ask no object of its kind.
 
 =item C<< $engine->namespace >>
 

@@ -68,6 +68,7 @@ sub open {    ## no critic (as the contract calls it)
     my ($to,    $name, $stale)  = _parse($url);
     $stale = $option{stale} if defined $option{stale};
     my $self = bless { namespace => $name, conn => IPC::Shm::Engine::Redis::Connection->new($to), stale => $stale || 0 }, $class;
+    IPC::Shm::Engine::_is_in_perl();    # operators ask objects of engines as well, from now on
     $self->_check_server;
     $self->{conn}->script('recover', "$self->{conn}{prefix}c", '');
     return $self;
