@@ -196,6 +196,9 @@ static void change_settle_cell(store_t *space, store_record_t *record, store_lin
     uint64_t      serial = record->serial, until = STORE_LOAD(cell->until);
     bool          undone = STORE_LOAD(cell->from) > serial;
     if (undone || (until != 0 && until <= serial)) {
+        /* A look of the serial before that does not find it any more looks again; what frees it counts once
+         * more, for those who have come to it since. */
+        change_retire(record);
         if (change_is_keyed(record, cell))
             hash_unlink(space, record, link, cell, *kept);
         else if (record->type == STORE_ARRAY)

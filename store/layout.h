@@ -31,9 +31,9 @@
  * as by the living (change.c): a cell whose from or until is beyond the serial is undone.
  *
  * A READER reads `retired`, then the serial, follows links to the cells that exist at
- * that serial, copies, and reads `retired` again. Before a cell (or a page) is freed,
- * `retired` is counted up: unmoved, nothing that the reader went through was freed
- * meanwhile; moved, it starts over. It never waits for a writer, be it stopped or dead.
+ * that serial, copies, and reads `retired` again. Before a cell is unlinked, and before it (or
+ * a page) is freed, `retired` is counted up: unmoved, nothing that the reader looked for was
+ * taken away meanwhile; moved, it starts over. It never waits for a writer, be it stopped or dead.
  *
  * This is free software; you can redistribute it and/or modify it under the same
  * terms as Perl itself.
