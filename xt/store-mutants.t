@@ -44,7 +44,11 @@ my @mutants = (
         "    __atomic_store_n(&record->todo, next, __ATOMIC_RELEASE);\n    cell_adopt(space, link);",
         'step delete'
     ],
-    [ 'readers are not told that a cell is freed', 'change.c', "    change_retire(record);\n    cell_adopt", '    cell_adopt', 'readers' ],
+    [
+        'readers are not told that a cell is freed',
+        'change.h', '    __atomic_store_n(&record->retired, STORE_LOAD(record->retired) + 1, __ATOMIC_RELAXED);',
+        '',         'readers'
+    ],
     [ 'a published cell stays its maker\'s',          'change.c', "    cell_disown(space, link);\n",         '', 'step put of a new key' ],
     [ 'a reference is not shaded as it is published', 'change.c', "    ref_shade_cell(space, link);\n",      '', 'garbage' ],
     [

@@ -1,7 +1,7 @@
 package RedisTest;
 use strict;
 use warnings;
-use Children;
+use ChildTest;
 use Exporter   qw(import);
 use File::Temp ();
 use IO::Socket::INET;

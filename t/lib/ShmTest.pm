@@ -1,7 +1,7 @@
 package ShmTest;
 use strict;
 use warnings;
-use Children;
+use ChildTest;
 use File::Temp ();
 
 # What the tests of IPC::Shm share: a namespace of their own, which is gone when

@@ -135,6 +135,54 @@ static void *reader(void *argument)
     return NULL;
 }
 
+/* One value that is stored again and again, in memory that was just freed: who reads it is soon
+ * at what it has become. */
+#define HOT 2000
+static void *hot(void *argument)
+{
+    store_error_t  err;
+    store_var_t   *hash  = store_clone(shared_hash, &err);
+    bool           reads = argument != NULL;
+    char           name[32], text[HOT];
+    store_key_t    key    = key_number(store, name, 0);
+    store_buffer_t buffer = { text, sizeof text };
+    store_value_t  value;
+    int            i;
+    for (i = 0; !__atomic_load_n(&done, __ATOMIC_RELAXED); i++) {
+        if (reads) {
+            if (AGAIN(store_hash_get(hash, &key, &value, &buffer)) != STORE_OK)
+                complain("the value that is always there was not");
+            else if (memcmp(text, text + 1, HOT - 1) != 0)
+                complain("the value is torn");
+            continue;
+        }
+        memset(text, 'a' + i % 26, HOT);
+        value = store_text(text, HOT, false);
+        MUST(store_hash_put(hash, &key, &value, 0));
+    }
+    store_release(hash);
+    return NULL;
+}
+
+/* Two threads for a while: one stores, one reads. */
+static void hot_pair(long ms)
+{
+    pthread_t     thread[2];
+    char          name[32], text[HOT];
+    store_key_t   key   = key_number(store, name, 0);
+    store_value_t value = store_text(memset(text, 'a', HOT), HOT, false);
+    int           i;
+    MUST(store_hash_put(shared_hash, &key, &value, 0));
+    for (i = 0; i < 2; i++)
+        if (pthread_create(&thread[i], NULL, hot, i == 0 ? NULL : &done) != 0) test_die("pthread_create", strerror(errno));
+    nap_ms(ms);
+    __atomic_store_n(&done, 1, __ATOMIC_RELAXED);
+    for (i = 0; i < 2; i++) pthread_join(thread[i], NULL);
+    ok(wrong == 0, "a value that is stored again and again is always there, and whole");
+    __atomic_store_n(&done, 0, __ATOMIC_RELAXED);
+    MUST(store_hash_delete(shared_hash, &key));
+}
+
 int main(void)
 {
     pthread_t     thread[READERS + WRITERS];
@@ -150,6 +198,7 @@ int main(void)
     shared_array  = var_new(store, STORE_ARRAY);
     shared_scalar = var_new(store, STORE_SCALAR);
     MUST(store_scalar_put(shared_scalar, &empty));
+    hot_pair(500);
     for (i = 0; i < READERS + WRITERS; i++)
         if (pthread_create(&thread[i], NULL, i < READERS ? reader : writer, (void *)i) != 0) test_die("pthread_create", strerror(errno));
     nap_ms(given != NULL ? atoi(given) * 1000L : 1500);

@@ -1,4 +1,4 @@
-package Children;
+package ChildTest;
 use strict;
 use warnings;
 use Exporter qw(import);
