@@ -2507,12 +2507,13 @@ static void pool_i_initialise(pool_t *pool, const pool_spec_t *spec)
     pool_header_t *header = pool->header;
     uint32_t       level;
 
-    header->version    = POOL_VERSION;
-    header->variant    = spec->variant;
-    header->capacity   = spec->capacity;
-    header->elem_size  = spec->elem_size;
-    header->flags      = spec->flags & (POOL_SPARSE | POOL_FIXED);
-    header->total_size = pool->total_size;
+    /* Of a pool in memory several may be at this at once, and each writes the same. */
+    __atomic_store_n(&header->version, POOL_VERSION, __ATOMIC_RELAXED);
+    __atomic_store_n(&header->variant, spec->variant, __ATOMIC_RELAXED);
+    __atomic_store_n(&header->capacity, spec->capacity, __ATOMIC_RELAXED);
+    __atomic_store_n(&header->elem_size, spec->elem_size, __ATOMIC_RELAXED);
+    __atomic_store_n(&header->flags, spec->flags & (POOL_SPARSE | POOL_FIXED), __ATOMIC_RELAXED);
+    __atomic_store_n(&header->total_size, pool->total_size, __ATOMIC_RELAXED);
     for (level = 0; level < pool->levels; level++) /* what is past the end is never open */
         if (pool->level_bits[level] % 64 != 0)
             __atomic_fetch_or(&pool->full[level][pool->level_bits[level] / 64], UINT64_MAX << pool->level_bits[level] % 64,
@@ -3079,6 +3080,7 @@ pool_t *pool_open_at(void *memory, uint64_t size, const pool_spec_t *want, pool_
     pool_header_t *header = (pool_header_t *)memory, found;
     pool_spec_t    spec   = *want;
     pool_t        *pool;
+    size_t         word;
     int            code;
 
     if (!pool_i_check_spec(want, err)) return NULL;
@@ -3107,7 +3109,8 @@ pool_t *pool_open_at(void *memory, uint64_t size, const pool_spec_t *want, pool_
         pool_i_initialise(pool, want);
         return pool_i_ready(pool, true);
     }
-    memcpy(&found, memory, offsetof(pool_header_t, pad0));
+    for (word = 0; word < offsetof(pool_header_t, pad0) / 8; word++) /* another may still be writing the same, see above */
+        ((uint64_t *)(void *)&found)[word] = __atomic_load_n((const uint64_t *)memory + word, __ATOMIC_RELAXED);
     if (found.magic == POOL_MAGIC && pool_i_check_header(&found, size, &spec, "in memory", err)) return pool_i_ready(pool, false);
     if (found.magic != POOL_MAGIC) pool_i_fail(err, POOL_E_INVALID, 0, "the memory holds no pool");
     pool_close(pool);

@@ -49,8 +49,8 @@ my @mutants = (
         'change.h', '    __atomic_store_n(&record->retired, STORE_LOAD(record->retired) + 1, __ATOMIC_RELAXED);',
         '',         'readers'
     ],
-    [ 'a published cell stays its maker\'s',          'change.c', "    cell_disown(space, link);\n",         '', 'step put of a new key' ],
-    [ 'a reference is not shaded as it is published', 'change.c', "    ref_shade_cell(space, link);\n",      '', 'garbage' ],
+    [ 'a published cell stays its maker\'s',          'change.c', "    cell_disown(space, link);\n",    '', 'step put of a new key' ],
+    [ 'a reference is not shaded as it is published', 'change.c', "    ref_shade_cell(space, link);\n", '', 'garbage' ],
     [
         'an array keeps the versions that are freed',
         'change.c',
@@ -222,7 +222,8 @@ sub find {
     return -1 if $fresh && !compile($source);
     my $said = qx{@make -o $copy/program @objects 2>&1};
     return (diag($said), -1)[1] if $? != 0;
-    local $ENV{TMPDIR} = "$copy";
+    local $ENV{TMPDIR}            = "$copy";
+    local $ENV{STORE_STEP_PLACES} = 60;
     return verdict('timeout', '-k', '5', '60', "$copy/program", @arguments);
 }
 
