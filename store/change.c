@@ -205,9 +205,9 @@ static void change_settle_cell(store_t *space, store_record_t *record, store_lin
             array_unlink(space, record, link, cell);
         change_remove_cell(space, record, link, cell, doomed);
     }
-    else if (until > serial) { /* it was to end, and does not */
-        STORE_STORE(cell->until, 0);
+    else if (until > serial) { /* it was to end, and does not; first what an heir who finds it restored would not do */
         if ((STORE_LOAD(cell->flags) & STORE_CELL_EXPIRES) != 0) hash_expect_again(record);
+        STORE_STORE(cell->until, 0);
         __atomic_store_n(&record->todo, STORE_LOAD(cell->todo), __ATOMIC_RELEASE); /* pairs with lock_inherit() */
     }
     else {

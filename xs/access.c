@@ -644,9 +644,8 @@ void shm_make_alias(pTHX_ SV *sv, SV *object, SV *key, IV index)
 /* A temporary `element` for an access to the tied container gets its magic. */
 static int shm_magic_copy(pTHX_ SV *container, MAGIC *mg, SV *element, const char *key, I32 length)
 {
-    bool keyed;
+    bool keyed = SvTYPE(container) == SVt_PVHV ? length == HEf_SVKEY && key != NULL : key == NULL;
     shm_meet(aTHX);
-    keyed = SvTYPE(container) == SVt_PVHV ? length == HEf_SVKEY && key != NULL : key == NULL;
     if (keyed && mg->mg_obj != NULL)
         sv_magicext(element, mg->mg_obj, PERL_MAGIC_tiedelem, &shm_element_vtbl, key, length);
     else

@@ -109,8 +109,6 @@ void shm_engine_tune_socket(int fd, int milliseconds)
  * A variable of such an engine is tied as perl does it. One operation is one change there,
  * too, and one look: by methods of its object. */
 
-/* The object that a container, or the container of an element, is tied to, if it is one of an
- * engine in Perl; or NULL. */
 static bool engine_in_perl; /* for good; set before the first such object is made */
 
 void shm_engine_in_perl(void)
@@ -118,6 +116,8 @@ void shm_engine_in_perl(void)
     __atomic_store_n(&engine_in_perl, true, __ATOMIC_RELAXED);
 }
 
+/* The object that a container, or the container of an element, is tied to, if it is one of an
+ * engine in Perl; or NULL. */
 SV *shm_engine_object(pTHX_ SV *sv)
 {
     MAGIC *mg;

@@ -1,5 +1,6 @@
 /*
- * operator.c - the operators of perl that are wrapped: one operation, one change; one look.
+ * operator.c - the operators of perl that know shared variables: one operation, one change; one
+ * look. Which they are, and how they come to know, is in THE TABLE at the end.
  *
  * `%h = (…)` reaches a tied hash as a call of CLEAR and many of STORE. To publish them
  * together, the operators that work like this (list assignment, split to an array, sort
@@ -16,8 +17,9 @@
  * says that they may be assigned to (`for (@a)`, `map`, arguments of a sub): there they
  * are looked up one by one, when used.
  *
- * Reading one element of a hash is wrapped to be fast; tie, so that what is tied by hand
- * has the short way of access.c; fork and those that run another program: see process.c.
+ * Elements of a hash, and push and its kin (ends.c), have a way of their own to be fast; tie,
+ * so that what is tied by hand has the short way of access.c; fork and those that run another
+ * program: see process.c.
  */
 #include "shm.h"
 

@@ -343,8 +343,8 @@ void shm_engine_watch_forks(void);
 void shm_engine_hold_signals(pTHX_ bool hold); /* handlers wait */
 void shm_engine_tune_socket(int fd, int milliseconds);
 
-/* The object that sv (or what it is an element of) is tied to, where that is of such an engine; or NULL. */
 void shm_engine_in_perl(void); /* there is one from now on */
+/* The object that sv (or what it is an element of) is tied to, where that is of such an engine; or NULL. */
 SV  *shm_engine_object(pTHX_ SV *sv);
 bool shm_engine_begin(pTHX_ SV *object); /* false: a change is open already */
 void shm_engine_end(pTHX_ SV *object, bool done);
