@@ -630,10 +630,15 @@ static inline uint64_t pool_try_alloc(pool_t *pool)
  * POOL_TIMEOUT, POOL_INTERRUPTED, POOL_E_NOSPC. Blocks. */
 static inline int pool_alloc(pool_t *pool, int64_t timeout_ns, uint64_t *slot)
 {
-    *slot = pool_try_alloc(pool);
-    if (POOL_LIKELY(*slot < POOL_NOSPC)) return POOL_OK;
-    if (*slot == POOL_NOSPC) return POOL_E_NOSPC;
-    return timeout_ns == 0 ? (int)POOL_FULL : pool_alloc_n(pool, 1, timeout_ns, slot);
+    uint64_t one = pool_try_alloc(pool), late; /* no call is given the caller's address, so his slot stays in a register */
+    int      code;
+    if (POOL_LIKELY((*slot = one) < POOL_NOSPC)) return POOL_OK;
+    if (one == POOL_NOSPC) return POOL_E_NOSPC;
+    if (timeout_ns == 0) return POOL_FULL;
+    late  = one;
+    code  = pool_alloc_n(pool, 1, timeout_ns, &late);
+    *slot = late;
+    return code;
 }
 
 /* ------------------------------------------------------------------------
@@ -1018,6 +1023,17 @@ static bool pool_i_proc_is_ours(uint64_t name)
     return *at == '\n';
 }
 
+/* What names a namespace: its number, when its first process was started (0: not seen), and the
+ * time namespace. */
+static uint64_t pool_i_mix_name(uint32_t number, uint64_t start, uint64_t time_ns)
+{
+    const uint32_t first_time_namespace = 0xeffffffa;
+    uint32_t       name                 = number;
+    if (start != 0) name ^= (uint32_t)(start * UINT64_C(0x9e3779b97f4a7c15) >> 32);
+    if (time_ns != 0 && time_ns != first_time_namespace) name ^= (uint32_t)time_ns * 2654435769u;
+    return name != 0 ? name : 1;
+}
+
 /* The name of this PID namespace, or 0. Start times are shown relative to the reader's
  * time namespace, so a process in another one counts as in another namespace; the
  * first of both kinds, which nearly everybody is in, are told exactly. The number
@@ -1025,16 +1041,13 @@ static bool pool_i_proc_is_ours(uint64_t name)
  * was started makes the difference, for those who can see it. */
 static uint64_t pool_i_name(uint64_t *time_ns)
 {
-    const uint32_t first_time_namespace = 0xeffffffa;
-    uint32_t       name                 = pool_i_namespace("/proc/self/ns/pid");
-    pool_i_stat_t  init                 = { 0, 0, 0 };
+    uint32_t      number = pool_i_namespace("/proc/self/ns/pid");
+    pool_i_stat_t init   = { 0, 0, 0 };
 
     *time_ns = pool_i_namespace("/proc/self/ns/time");
-    if (name == 0) return 0;
-    if (name != POOL_I_FIRST && pool_i_proc_is_ours(name) && pool_i_read_stat("/proc/1/stat", &init))
-        name ^= (uint32_t)(init.start * UINT64_C(0x9e3779b97f4a7c15) >> 32);
-    if (*time_ns != 0 && *time_ns != first_time_namespace) name ^= (uint32_t)*time_ns * 2654435769u;
-    return name != 0 ? name : 1;
+    if (number == 0) return 0;
+    if (number == POOL_I_FIRST || !pool_i_proc_is_ours(number) || !pool_i_read_stat("/proc/1/stat", &init)) init.start = 0;
+    return pool_i_mix_name(number, init.start, *time_ns);
 }
 
 /* A name for a namespace of which nothing is known. */
@@ -1378,33 +1391,34 @@ static const char *pool_i_file_of(const char *pid, const char *name, char path[4
     return path;
 }
 
-/* Is what /proc shows as PID (decimal) the owner, in a PID namespace inside of this one?
- * The number that it has there is the last of a line of its status. Start times tell
- * nothing where they are of another clock. */
-static bool pool_i_is_inner(const char *pid, uint64_t owner)
+/* The number that what /proc shows as PID (decimal) has in its own PID namespace, the last of
+ * a line of its status; 0: it is in ours, or not to be seen. */
+static uint64_t pool_i_inner_pid(const char *pid)
 {
-    char          path[40], text[2048];
-    const char   *at;
-    uint64_t      number = 0, time_ns;
-    int           count;
-    pool_i_stat_t stat = { 0, 0, 0 };
+    char        path[40], text[2048];
+    const char *at;
+    uint64_t    number = 0;
+    int         count;
 
-    if (strlen(pid) > 20) return false;
-    if (pool_i_read_file(pool_i_file_of(pid, "/status", path), text, sizeof text) < 0 || (at = strstr(text, "\nNSpid:")) == NULL)
-        return false;
+    if (strlen(pid) > 20) return 0;
+    if (pool_i_read_file(pool_i_file_of(pid, "/status", path), text, sizeof text) < 0 || (at = strstr(text, "\nNSpid:")) == NULL) return 0;
     at += strlen("\nNSpid:");
     for (count = 0; *at == '\t'; count++) {
         number = pool_i_number(++at);
         while (*at >= '0' && *at <= '9') at++;
     }
-    if (count < 2 || number != (owner & POOL_I_PID_MASK)) return false;
-    if (!pool_i_read_stat(pool_i_file_of(pid, "/stat", path), &stat) || pool_i_is_over(&stat)) return false;
-    time_ns = pool_i_namespace(pool_i_file_of(pid, "/ns/time", path));
-    return pool_i_is_owner(owner, stat.start) || (time_ns != 0 && time_ns != pool_i_process->time_ns);
+    return count < 2 ? 0 : number;
 }
 
-/* Do we see the owner from outside? */
-static bool pool_i_seen_from_outside(uint64_t owner)
+/* What is looked for among the processes that /proc shows; each is asked, until one says true. */
+typedef struct pool_i_wanted {
+    bool (*is_it)(const char *pid, struct pool_i_wanted *search);
+    uint64_t owner, space;
+    uint32_t number; /* of a PID namespace */
+    uint64_t start;  /* of its first process */
+} pool_i_wanted_t;
+
+static bool pool_i_search_proc(pool_i_wanted_t *search)
 {
     struct entry {
         uint64_t       inode;
@@ -1423,10 +1437,57 @@ static bool pool_i_seen_from_outside(uint64_t owner)
     while (!found && (got = syscall(SYS_getdents64, fd, buffer, sizeof room)) > 0)
         for (at = 0; at < got && !found; at += ((struct entry *)(void *)(buffer + at))->length) {
             const char *name = buffer + at + offsetof(struct entry, name);
-            if (*name >= '1' && *name <= '9') found = pool_i_is_inner(name, owner);
+            if (*name >= '1' && *name <= '9') found = search->is_it(name, search);
         }
     close(fd);
     return found;
+}
+
+/* Is it the first process of the PID namespace of that number? */
+static bool pool_i_is_first(const char *pid, pool_i_wanted_t *search)
+{
+    char          path[40];
+    pool_i_stat_t stat = { 0, 0, 0 };
+    if (pool_i_inner_pid(pid) != 1 || pool_i_namespace(pool_i_file_of(pid, "/ns/pid", path)) != search->number) return false;
+    if (!pool_i_read_stat(pool_i_file_of(pid, "/stat", path), &stat)) return false;
+    search->start = stat.start;
+    return true;
+}
+
+/* May a process be of that space? Containers that are started together have first processes of one
+ * number and one start time. Where its namespace cannot be named from here, it may. */
+static bool pool_i_may_be_of(const char *pid, uint64_t space, uint64_t time_ns)
+{
+    pool_i_wanted_t first = { pool_i_is_first, 0, 0, 0, 0 };
+    char            path[40];
+    uint64_t        name = space & POOL_I_NAME_MASK;
+
+    if ((space & POOL_I_NAMELESS) != 0) return true;
+    first.number = pool_i_namespace(pool_i_file_of(pid, "/ns/pid", path));
+    if (first.number == 0 || time_ns == 0 || !pool_i_search_proc(&first)) return true;
+    return name == pool_i_mix_name(first.number, first.start, time_ns) || name == pool_i_mix_name(first.number, 0, time_ns);
+}
+
+/* Is what /proc shows as PID the owner, in a PID namespace inside of this one? Start times tell
+ * nothing where they are of another clock. */
+static bool pool_i_is_inner(const char *pid, pool_i_wanted_t *search)
+{
+    char          path[40];
+    uint64_t      time_ns;
+    pool_i_stat_t stat = { 0, 0, 0 };
+
+    if (pool_i_inner_pid(pid) != (search->owner & POOL_I_PID_MASK)) return false;
+    if (!pool_i_read_stat(pool_i_file_of(pid, "/stat", path), &stat) || pool_i_is_over(&stat)) return false;
+    time_ns = pool_i_namespace(pool_i_file_of(pid, "/ns/time", path));
+    if (time_ns != 0 && time_ns != pool_i_process->time_ns) return true;
+    return pool_i_is_owner(search->owner, stat.start) && pool_i_may_be_of(pid, search->space, time_ns);
+}
+
+/* Do we see the owner from outside? */
+static bool pool_i_seen_from_outside(uint64_t space, uint64_t owner)
+{
+    pool_i_wanted_t search = { pool_i_is_inner, owner, space, 0, 0 };
+    return pool_i_search_proc(&search);
 }
 
 /* Of a process of another PID namespace: dead if nobody lives there, by the lock of
@@ -1444,7 +1505,7 @@ static enum pool_life pool_i_life_elsewhere(pool_t *pool, uint64_t space, uint64
     close(fd);
     if (told && lock.l_type != F_UNLCK) return POOL_ALIVE;
     if (!told || (space & POOL_I_NAME_MASK) == POOL_I_FIRST) return POOL_UNKNOWN; /* the first one lives, whoever uses this pool */
-    return pool_i_seen_from_outside(owner) ? POOL_ALIVE : POOL_DEAD;
+    return pool_i_seen_from_outside(space, owner) ? POOL_ALIVE : POOL_DEAD;
 }
 
 /* This process's space, better known than when it was named, if that is possible now. */

@@ -168,7 +168,7 @@ my @mutants = (
     [ 'another PID namespace is taken for one that is gone', 'if (told && lock.l_type != F_UNLCK) return POOL_ALIVE;', '', 'torture' ],
     [
         'a PID namespace that is gone is taken for one that lives',
-        'return pool_i_seen_from_outside(owner) ? POOL_ALIVE : POOL_DEAD;',
+        'return pool_i_seen_from_outside(space, owner) ? POOL_ALIVE : POOL_DEAD;',
         'return POOL_ALIVE;', 'torture'
     ],
     [

@@ -87,7 +87,7 @@ my $count  = 0;
 sub gone_path { return $folder . '/pool' . ++$count }
 
 # Run a program as the first process of a PID namespace. It says "ready" by itself.
-sub container {
+sub launch {
     my ($program, @arguments) = @_;
     my $container = in_child {
         my ($self) = @_;
@@ -95,9 +95,10 @@ sub container {
         open STDOUT, '>&', $self->{out} or die "dup: $!";
         exec @unshare, perl_command("\$| = 1; my \$pool = Data::Pool::Shared::I64->new(\$ARGV[0]); $program", @arguments) or die "exec: $!";
     };
-    $container->hear;
     return $container;
 }
+
+sub container { my $container = launch(@_); $container->hear; return $container }
 
 my $hold = q{$pool->alloc_n(2); print "ready\n"; <STDIN>};
 
@@ -164,6 +165,20 @@ SKIP: {
             is(freed($judge, $path, 4), 4, 'when it is killed it is gone');
         };
     }
+
+    # Their first processes have the same number, and many the same start time.
+    subtest 'containers that are started together are told apart' => sub {
+        my $path = gone_path();
+        my $pool = $I64->new($path, 40);
+        my @all  = map { launch($hold, $path) } 1 .. 8;
+        $_->hear for @all;
+        for my $left (reverse 1 .. 7) {
+            (shift @all)->end;
+            is(freed(sub { $pool->recover_stale }, $path, 2), 2, "one is killed, $left live");
+        }
+        is($pool->used, 2, 'what the last one holds is held');
+        (shift @all)->end;
+    };
 
     subtest 'a process that has become another program lives' => sub {
         my $path = gone_path();
