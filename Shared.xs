@@ -646,6 +646,9 @@ typedef struct {
     slot_t  slot;
 } bound_t;
 
+/* What says of which kind a scalar's value is, and where its text begins. */
+#define BOUND_KINDS (SVf_IOK | SVf_NOK | SVf_POK | SVf_ROK | SVp_IOK | SVp_NOK | SVp_POK | SVf_IVisUV | SVf_UTF8 | SVf_OOK)
+
 static int bound_get(pTHX_ SV *sv, MAGIC *mg)
 {
     const bound_t *bound = (const bound_t *)mg->mg_ptr;
@@ -654,7 +657,7 @@ static int bound_get(pTHX_ SV *sv, MAGIC *mg)
     NEEDS_ALLOCATED(pool, bound->slot);
     if (LIKELY(pool->variant == POOL_I64 && SvTYPE(sv) >= SVt_PVMG && !SvTHINKFIRST(sv))) {
         SvIV_set(sv, (IV)pool_i64_get(pool, bound->slot));
-        (void)SvIOK_only(sv);
+        if (UNLIKELY((SvFLAGS(sv) & BOUND_KINDS) != (SVf_IOK | SVp_IOK))) (void)SvIOK_only(sv); /* else it was that before */
     }
     else
         load(aTHX_ pool, bound->slot, sv);
