@@ -15,7 +15,7 @@ use lib $FindBin::Bin;
 use Proof;
 
 # What is wrong, the file, the code, what it becomes, who finds it: a program of t/store, or an
-# operation of store_step.c.
+# operation of store_step.c, or a pair of store_pairs.c.
 my @mutants = (
     [ 'what was to end, and does not, ends', 'change.c', "        STORE_STORE(cell->until, 0);\n", '', 'step a batch undone' ],
     [
@@ -103,6 +103,11 @@ my @mutants = (
         'hash.c',
         "    STORE_STORE(cell->next, *place);\n    change_add(var, link, cell);\n    hash_link(place, link);",
         "    STORE_STORE(cell->next, 0);\n    change_add(var, link, cell);\n    hash_link(place, link);", 'hash'
+    ],
+    [
+        'a state may be the draft of the serial after the next',
+        'change.c', 'if (POOL_UNLIKELY(STORE_LOAD(record->serial) != sight->serial)) continue;',
+        '',         'pairs scalar: fetch and numbers'
     ],
     [
         'a miss does not look at the number of buckets again',
@@ -196,7 +201,7 @@ my $copy = scratch_folder();
 my ($cc) = split ' ', $ENV{CC} || $Config{cc};
 my @make = ($cc, qw(-std=gnu11 -O1 -g -pthread -DSTORE_ASSERT));
 make_path(map {"$copy/$_"} qw(t/c t/store xt store));
-for my $file (map { glob "$here/$_" } qw(*.h pool.c t/c/test.h t/store/*.[ch] xt/store_step.c store/*.[ch])) {
+for my $file (map { glob "$here/$_" } qw(*.h pool.c t/c/test.h t/store/*.[ch] xt/store_*.[ch] store/*.[ch])) {
     copy($file, $copy . substr $file, length $here) or die "cannot copy $file: $!";
 }
 
@@ -214,7 +219,7 @@ my %program;    # what is compiled of the programs
 # Build the program that finds it, and run it: its exit status, and what it complains of.
 sub find {
     my ($finder) = @_;
-    my ($source, @arguments) = $finder =~ /^step (.+)/ ? ('xt/store_step.c', $1) : ("t/store/$finder.c");
+    my ($source, @arguments) = $finder =~ /^(step|pairs) (.+)/ ? ("xt/store_$1.c", $2) : ("t/store/$finder.c");
     my $text    = do { local (@ARGV, $/) = "$copy/$source"; <> };
     my $whole   = $text =~ /^#define POOL_IMPLEMENTATION/m;
     my $fresh   = $whole || !$program{$source}++;
@@ -224,6 +229,7 @@ sub find {
     return (diag($said), -1)[1] if $? != 0;
     local $ENV{TMPDIR}            = "$copy";
     local $ENV{STORE_STEP_PLACES} = 60;
+    local $ENV{STORE_PAIR_PLACES} = 0;
     return verdict('timeout', '-k', '5', '60', "$copy/program", @arguments);
 }
 

@@ -58,7 +58,9 @@ static inline store_t *space_new(const char *name)
 static inline store_var_t *var_named(store_t *store, uint32_t type, const char *name)
 {
     store_error_t err;
-    store_var_t  *var = store_declare(store, type, name, strlen(name), true, &err);
+    store_var_t  *var;
+    do var = store_declare(store, type, name, strlen(name), true, &err);
+    while (var == NULL && err.code == STORE_INTERRUPTED);
     if (var == NULL) test_die("store_declare", err.text);
     return var;
 }
