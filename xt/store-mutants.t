@@ -99,6 +99,11 @@ my @mutants = (
         'step one more page of buckets'
     ],
     [
+        'a bucket is split, and the heir not told',
+        'hash.c', "    change_intend(record, STORE_INTENT_SPLIT, 0, fresh);\n",
+        '',       'step growth to 16 buckets'
+    ],
+    [
         'a cell is linked before it leads on',
         'hash.c',
         "    STORE_STORE(cell->next, *place);\n    change_add(var, link, cell);\n    hash_link(place, link);",
@@ -115,7 +120,25 @@ my @mutants = (
         '    *torn = hash_table(var->record).word != table.word; /* its',
         '    *torn = false; /* its', 'looks'
     ],
-    [ 'what has expired is there', 'hash.c', 'return expires == 0 || expires > *now;', 'return true;', 'expiry' ],
+    [
+        'an array is read beyond its end', 'array.c', 'index < sight->state.length ? array_version(var',
+        'true ? array_version(var',        'array'
+    ],
+    [
+        'a sweep does not look at what was shaded since',
+        'recover.c',
+        "    if (__atomic_load_n(&record->epoch, __ATOMIC_SEQ_CST) == search->epoch) return;\n    if (!__atomic",
+        '    if (!__atomic',
+        'pairs recovery and the first variables'
+    ],
+    [
+        'a dead writer is taken for alive',
+        'lock.c',
+        'if (holder == 0 || !space_is_dead(space, holder)) return false;',
+        'if (holder != UINT64_MAX) return false;', 'locks'
+    ],
+    [ 'a dead writer is listed',   'lock.c', 'return owner != 0 && !space_is_dead(space, owner) ? owner : 0;', 'return owner;', 'locks' ],
+    [ 'what has expired is there', 'hash.c', 'return expires == 0 || expires > *now;',                         'return true;',  'expiry' ],
     [
         'a tree is replaced, and nobody told',
         'array.c',     "    else\n        change_intend(var->record, STORE_INTENT_TREE, 0, change_serial(var));",
@@ -229,7 +252,7 @@ sub find {
     return (diag($said), -1)[1] if $? != 0;
     local $ENV{TMPDIR}            = "$copy";
     local $ENV{STORE_STEP_PLACES} = 60;
-    local $ENV{STORE_PAIR_PLACES} = 0;
+    local $ENV{STORE_PAIR_PLACES} = 120;
     return verdict('timeout', '-k', '5', '60', "$copy/program", @arguments);
 }
 

@@ -519,6 +519,7 @@ static const pair_t pairs[] = {
     { "recovery and store", p_dead_batch, { a_recover }, { a_overwrite }, false },
     { "recovery and fetch", p_dead_batch, { a_recover }, { a_get }, true },
     { "recovery and new variables", p_dead_and_ring, { a_recover }, { a_nested }, false },
+    { "recovery and the first variables of all", p_none, { a_recover }, { a_nested }, false },
     { "recovery and a reference that moves", p_dead_and_nested, { a_recover }, { a_copy_reference, a_forget }, false },
     { "two recoveries", p_dead_and_ring, { a_recover }, { a_recover }, false },
     { "recovery and push", p_dead_array, { a_recover }, { a_push }, false },

@@ -109,20 +109,28 @@ static bool survivor_works(world_t *w)
     return right && AGAIN(store_begin(w->array, store_deadline(2000 * MS))) == STORE_OK && (store_abort(w->array), true);
 }
 
-/* All elements go one by one, others come: is there what there should be, once each? */
+/* All elements go one by one, and their memory to another hash; then others come: is there what
+ * there should be, once each? */
 static bool hash_is_sound(world_t *w)
 {
-    char           space[64];
+    char           space[64], name[32];
     store_buffer_t buffer = { space, sizeof space };
-    store_key_t    key;
+    store_key_t    key, aside;
+    store_value_t  value = store_text(long_text, 10, false);
     store_look_t   look;
     uint64_t       count;
-    bool           right;
-    while (store_hash_next(w->hash, NULL, &key, &buffer) == STORE_OK) MUST(store_hash_delete(w->hash, &key));
+    bool           right = true;
+    int            i;
+    for (i = 0; store_hash_next(w->hash, NULL, &key, &buffer) == STORE_OK; i++) {
+        MUST(store_hash_delete(w->hash, &key));
+        aside = key_number(w->store, name, 30000 + i);
+        MUST(store_hash_put(w->aside, &aside, &value, 0));
+        if (store_hash_get(w->hash, &key, NULL, NULL) != STORE_ABSENT) right = false;
+    }
     fill_hash(w, 20000, 20040, 10);
     MUST(store_hash_count(w->hash, &count));
     MUST(store_look(w->hash, true, &look));
-    right = counts_only || (count == 40 && look.count == 40);
+    right = right && (counts_only || (count == 40 && look.count == 40));
     store_look_free(&look);
     return right;
 }

@@ -289,6 +289,22 @@ static void odd_arguments(void)
     store_release(array);
 }
 
+/* The ring goes round; the array does not. */
+static void beyond(void)
+{
+    store_var_t *array = var_new(store, STORE_ARRAY);
+    int64_t      i;
+    uint64_t     index;
+    bool         right = true;
+    for (i = 0; i < 21; i++) {
+        MUST(array_push(array, i));
+        for (index = (uint64_t)i + 1; index < 200; index++)
+            if (store_array_get(array, index, NULL, NULL) != STORE_ABSENT) right = false;
+    }
+    ok(right, "beyond the end nothing is there");
+    store_release(array);
+}
+
 /* A change that built another tree aside, and again, is given up. */
 static void given_up(void)
 {
@@ -318,6 +334,7 @@ int main(void)
     store = space_new("array");
     store_release(var_named(store, STORE_HASH, "%first")); /* the variable of names is there */
     odd_arguments();
+    beyond();
     given_up();
     around(true);
     around(false);

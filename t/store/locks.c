@@ -175,11 +175,26 @@ static void circle(void)
     peer_end(&a, 0);
 }
 
+static void see_writer(const store_listed_t *listed, void *context)
+{
+    if (listed->writer != 0) *(uint64_t *)context = listed->writer;
+}
+
+/* The process that has a write lock by name, as the list of variables says; 0: none. */
+static uint64_t listed_writer(void)
+{
+    uint64_t writer = 0;
+    MUST(store_list(store_of(one), see_writer, &writer));
+    return writer;
+}
+
 static void the_dead(char what, const char *name)
 {
     peer_t a = peer_new();
     ok(ask(&a, what) == STORE_OK, "a process has %s", name);
+    ok(listed_writer() == (what == 'W' ? (uint64_t)a.pid : 0), "the list tells of it if it is a write lock");
     peer_end(&a, SIGKILL);
+    ok(listed_writer() == 0, "when it is killed, no more");
     ok(AGAIN(store_lock_write(one, store_deadline(5000 * MS), NULL)) == STORE_OK, "and is killed: the lock is to be had at once");
     store_unlock_write(one);
 }
