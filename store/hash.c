@@ -433,16 +433,17 @@ static store_link_t *hash_place(store_var_t *var, const store_key_t *key, store_
 {
     store_link_t *place = hash_head_for(var->space, var->record, hash_table(var->record), key->hash), *found = NULL;
     store_walk_t  walk = { 0, 0 };
-    *old               = 0;
-    while (place != NULL && *place != 0) {
-        store_cell_t *cell = cell_at(var->space, *place);
+    store_link_t  link;
+    *old = 0;
+    while (place != NULL && (link = STORE_LOAD(*place)) != 0) { /* once: it may be scribbled over meanwhile */
+        store_cell_t *cell = cell_at(var->space, link);
         int           order;
-        if (cell == NULL || walk_goes_round(&walk, *place)) return NULL;
-        if ((order = cell_compare(var->space, *place, cell, key)) > 0) break;
+        if (cell == NULL || walk_goes_round(&walk, link)) return NULL;
+        if ((order = cell_compare(var->space, link, cell, key)) > 0) break;
         if (order == 0) {
             if (found == NULL) found = place;
             if (cell_exists(cell, change_serial(var))) {
-                *old = *place;
+                *old = link;
                 break;
             }
         }
@@ -518,14 +519,16 @@ int store_hash_put(store_var_t *var, const store_key_t *key, const store_value_t
 
 int store_hash_delete(store_var_t *var, const store_key_t *key)
 {
-    store_link_t old;
-    uint64_t     now = 0;
-    bool         own, fresh;
-    int          code = change_enter(var, &own);
+    store_link_t  old;
+    store_cell_t *cell;
+    uint64_t      now = 0;
+    bool          own, fresh;
+    int           code = change_enter(var, &own);
     if (code != STORE_OK) return code;
     if (hash_place(var, key, &old) == NULL) return change_leave(var, own, STORE_E_DAMAGED);
-    fresh = old != 0 && hash_is_fresh(var->space, old, cell_at(var->space, old), &now);
-    if (old != 0) hash_end_link(var, old);
+    cell  = cell_at(var->space, old);
+    fresh = cell != NULL && hash_is_fresh(var->space, old, cell, &now);
+    if (cell != NULL) hash_end_cell(var, old, cell);
     change_leave(var, own, STORE_OK);
     return fresh ? STORE_OK : STORE_ABSENT;
 }

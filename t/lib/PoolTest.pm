@@ -115,14 +115,8 @@ sub read_file {
 # Does a mapping of a file there hold the locks of who opened it? Not on overlayfs, for one.
 sub keeps_locks {
     my ($path) = @_;
-    open my $mounts, '<', '/proc/self/mounts' or return 0;
-    my ($best, $type) = ('', '');
-    while (my $line = readline $mounts) {
-        my (undef, $point, $kind) = split ' ', $line;
-        next if index("$path/", $point eq '/' ? '/' : "$point/") != 0 || length $point < length $best;
-        ($best, $type) = ($point, $kind);
-    }
-    return $type =~ /\A(?:tmpfs|ext[234]|xfs|btrfs|f2fs)\z/;
+    open my $from, '-|', 'stat', '-f', '-c', '%T', $path or return 0;
+    return (readline($from) // '') =~ m{\A(?:tmpfs|ext2/ext3|xfs|btrfs|f2fs)$};
 }
 
 # ---- time

@@ -35,7 +35,7 @@ sub _look_up {
 sub command_of {
     my ($pid) = @_;
     my $name = _name_of($pid);
-    return $name if !defined $name || $name !~ /\Aperl[\d.]*\z/;
+    return $name if !defined $name || $name !~ /\A(?:debug)?perl[\d.]*\z/;
     return _script_of($pid) // $name;
 }
 
