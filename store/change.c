@@ -47,11 +47,14 @@ int store_begin(store_var_t *var, int64_t deadline_ns)
     return STORE_OK;
 }
 
-static void change_close(store_var_t *var)
+static void change_settle_and_leave(store_var_t *var, store_doomed_t *doomed)
 {
-    store_doomed_t doomed = 0;
-    change_settle(var->space, var->record, &doomed);
+    change_settle(var->space, var->record, doomed);
     var->open = false;
+    if (POOL_UNLIKELY(var->is_joint)) {
+        var->is_joint = false;
+        lock_count_held(-1);
+    }
     if (!var->write_held) {
         if (POOL_UNLIKELY(lock_is_waited_for(var->record))) var->courteous = ++var->kept_waiting % 64 == 0;
         lock_leave(var);
@@ -60,6 +63,12 @@ static void change_close(store_var_t *var)
         __atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with store_wait_change() */
         if (__atomic_load_n(&var->record->lock.waiting, __ATOMIC_SEQ_CST) != 0) pool_lock_wake(&var->record->lock);
     }
+}
+
+static void change_close(store_var_t *var)
+{
+    store_doomed_t doomed = 0;
+    change_settle_and_leave(var, &doomed);
     ref_destroy(var->space, &doomed);
 }
 
@@ -93,6 +102,95 @@ bool store_is_open(const store_var_t *var)
 {
     return var->open;
 }
+
+/* --- one change of several variables: see layout.h ------------------------------------ */
+
+int store_begin_joint(store_var_t *var, int64_t deadline_ns)
+{
+    int code = store_begin(var, deadline_ns);
+    if (code != STORE_OK) return code;
+    var->is_joint = true;
+    lock_count_held(1);
+    return STORE_OK;
+}
+
+static store_link_t joint_make(store_t *space, int *code)
+{
+    store_value_t nothing = store_none(STORE_UNDEF);
+    store_error_t err;
+    store_link_t  link = cell_make(space, NULL, &nothing, 0, &err);
+    if (link == 0) *code = err.code;
+    return link;
+}
+
+/* Each draft leads to the joint before that says that it has happened: release in
+ * joint_publish(). Who dies before leaves a joint that says nothing, or drafts that lead to none. */
+static void joint_prepare(store_var_t *var, store_link_t joint)
+{
+    store_assert_locked(var->space, var->record);
+    if (!var->write_held) __atomic_store_n(&var->record->exclusive, space_me(var->space), __ATOMIC_SEQ_CST); /* pairs with look_begin() */
+    STORE_STORE(change_draft(var)->joint, joint);
+}
+
+/* The change happens here, for all of them. Pairs with joint_has_happened(). */
+static void joint_publish(store_t *space, store_link_t joint)
+{
+    __atomic_store_n(&((store_cell_t *)row_ptr(space, joint))->from, 1, __ATOMIC_RELEASE);
+}
+
+/* For an heir: what the dead one's joint says is what it said last, and it is there until all
+ * that the dead one had open is settled. */
+static bool joint_has_happened(store_t *space, store_link_t joint)
+{
+    const store_cell_t *cell = cell_at(space, joint);
+    return cell != NULL && __atomic_load_n(&cell->from, __ATOMIC_ACQUIRE) == 1; /* pairs with joint_publish() */
+}
+
+/* The draft becomes the state if the joint says so; then nothing leads to the joint any more. Who
+ * dies between leaves the new draft, which leads to none, and the link of what is published, which
+ * nobody reads. Release: as change_publish(). */
+static void joint_settle(store_t *space, store_record_t *record)
+{
+    store_link_t joint = STORE_LOAD(record->state[(record->serial + 1) & 1].joint);
+    if (joint != 0 && joint_has_happened(space, joint)) __atomic_store_n(&record->serial, record->serial + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&record->state[0].joint, 0, __ATOMIC_RELEASE); /* after the serial: pairs with lock_inherit() */
+    __atomic_store_n(&record->state[1].joint, 0, __ATOMIC_RELEASE);
+}
+
+/* All have their serial before the first may be looked at again. */
+static void joint_commit(store_var_t *const *vars, size_t count, store_link_t joint)
+{
+    store_doomed_t doomed = 0;
+    size_t         i;
+    for (i = 0; i < count; i++)
+        if (joint != 0 && vars[i]->changed) joint_prepare(vars[i], joint);
+    if (joint != 0) joint_publish(vars[0]->space, joint);
+    for (i = 0; i < count; i++)
+        if (vars[i]->changed) change_publish(vars[i]);
+    for (i = 0; i < count; i++) {
+        if (joint != 0 && vars[i]->changed && !vars[i]->write_held)
+            __atomic_store_n(&vars[i]->record->exclusive, 0, __ATOMIC_SEQ_CST); /* pairs with lock_await_readable() */
+        change_settle_and_leave(vars[i], &doomed);
+    }
+    if (joint != 0) cell_free(vars[0]->space, joint);
+    ref_destroy(vars[0]->space, &doomed);
+}
+
+int store_commit_all(store_var_t *const *vars, size_t count)
+{
+    store_link_t joint   = 0;
+    size_t       changed = 0, i;
+    int          code    = STORE_OK;
+    for (i = 0; i < count; i++) {
+        if (!vars[i]->open || vars[i]->space != vars[0]->space) return STORE_E_ARGUMENT;
+        if (vars[i]->changed) changed++;
+    }
+    if (changed > 1 && (joint = joint_make(vars[0]->space, &code)) == 0) return code;
+    if (count > 0) joint_commit(vars, count, joint);
+    return STORE_OK;
+}
+
+/* --- a call that is a change, or part of one -------------------------------------------- */
 
 int change_enter(store_var_t *var, bool *own)
 {
@@ -224,6 +322,7 @@ void change_settle(store_t *space, store_record_t *record, store_doomed_t *doome
     store_link_t  link;
     store_walk_t  walk = { 0, 0 };
     store_assert_locked(space, record);
+    if (POOL_UNLIKELY((STORE_LOAD(record->state[0].joint) | STORE_LOAD(record->state[1].joint)) != 0)) joint_settle(space, record);
     if (record->intent != STORE_INTENT_NONE) {
         if (record->type == STORE_HASH) hash_finish_page(space, record);
         if (record->type == STORE_ARRAY) array_finish_page(space, record);

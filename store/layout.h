@@ -30,6 +30,19 @@
  * Undone and finished by whoever takes the lock over from the dead, by the same routine
  * as by the living (change.c): a cell whose from or until is beyond the serial is undone.
  *
+ * ONE CHANGE OF SEVERAL VARIABLES, by who holds all their locks: 1 and 2 for each, then
+ *
+ *   a. a cell of its own, the JOINT, is made (owner: me), with from = 0
+ *   b. each draft gets `joint`, a link to it                       dies: each is undone
+ *   c. from = 1 in the joint                                       THE CHANGE HAS HAPPENED
+ *   d. 3 for each; 4 and unlocking for each                        dies: the heir of each does 3, for the joint says so
+ *   e. the joint is freed
+ *
+ * `joint` goes with the serial: 3 makes another place the draft, whose `joint` is 0, so 3 is
+ * not done twice. 4 begins by setting it back. The joint needs no count of those who lead to it:
+ * as other cells of the dead it is freed by a recovery, when all changes of the dead are
+ * settled. From a. to 4 the variables are `exclusive`, so that nobody sees one changed and another not.
+ *
  * A READER reads `retired`, then the serial, follows links to the cells that exist at
  * that serial, copies, and reads `retired` again. Before a cell is unlinked, and before it (or
  * a page) is freed, `retired` is counted up: unmoved, nothing that the reader looked for was
@@ -104,8 +117,8 @@ typedef struct store_state {
     uint32_t     tier;   /* scalars without a cell: kind and length; arrays: of `root` */
     uint64_t     first;  /* scalars without a cell: 8 bytes; arrays: position of element 0 */
     uint64_t     length; /* scalars without a cell: 8 bytes more; else: elements */
-    uint32_t     pad;
-    uint32_t     flags; /* STORE_FLAG_REMOVED                                  */
+    store_link_t joint;  /* of a draft: the cell that says whether it has happened; else 0 */
+    uint32_t     flags;  /* STORE_FLAG_REMOVED                                  */
 } store_state_t;
 
 /* What the holder of the lock is doing to a page, so that its heir can finish it. */

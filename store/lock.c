@@ -63,10 +63,11 @@ static bool lock_has_readers(const store_var_t *var)
 
 /* --- deadlock ------------------------------------------------------------------- */
 
-/* Locks by name that this process has: without one it is in no circle. */
+/* Locks that this process has while it waits for others, by name or of joint changes: without one
+ * it is in no circle. */
 static uint32_t lock_held;
 
-static void lock_count_held(int by)
+void lock_count_held(int by)
 {
     __atomic_fetch_add(&lock_held, (uint32_t)by, __ATOMIC_RELAXED);
 }

@@ -39,12 +39,21 @@ void lock_leave(store_var_t *var);
 /* Become the writer if nobody is and nobody reads; dead writers are replaced. */
 bool lock_try(store_var_t *var);
 
-/* Has somebody the write lock by name? What `exclusive` says of another than the holder is left
- * from a dead one: an heir that is stopped before it sets it back keeps nobody from reading. */
+/* `exclusive` says `owner`: are others kept from reading? What it says of another than the holder is
+ * left from a dead one: an heir that is stopped before it sets it back keeps nobody from reading, but
+ * while it is not settled whether a joint change has happened. */
+static inline bool lock_excludes(const store_record_t *record, uint64_t owner)
+{
+    uint64_t holder = __atomic_load_n(&record->lock.holder, __ATOMIC_SEQ_CST); /* pairs with lock_inherit() */
+    if (holder == owner || holder == 0) return holder == owner;
+    return (STORE_LOAD(record->state[0].joint) | STORE_LOAD(record->state[1].joint)) != 0; /* then the serial is looked at again */
+}
+
+/* Has somebody the write lock by name, or is publishing a joint change? */
 static inline bool lock_is_exclusive(const store_record_t *record)
 {
     uint64_t owner = __atomic_load_n(&record->exclusive, __ATOMIC_SEQ_CST); /* pairs with store_lock_write() */
-    return POOL_UNLIKELY(owner != 0) && __atomic_load_n(&record->lock.holder, __ATOMIC_SEQ_CST) == owner;
+    return POOL_UNLIKELY(owner != 0) && lock_excludes(record, owner);
 }
 
 /* Wait, as a reader, until nobody else has the write lock by name. */
@@ -68,7 +77,8 @@ static inline bool lock_is_waited_for(const store_record_t *record)
     return (__atomic_load_n(&record->lock.waiting, __ATOMIC_RELAXED) & POOL_LOCK_WAIT_HOLD) != 0;
 }
 
-/* A child holds no locks. */
+/* This process holds one lock more (1) or less (-1) while it waits for others. A child holds none. */
+void lock_count_held(int by);
 void lock_forget_held(void);
 
 /* The owner word of the live process that has the write lock by name, or 0. */

@@ -264,6 +264,15 @@ void store_commit(store_var_t *var);
 /* Nothing of it has happened. */
 void store_abort(store_var_t *var);
 
+/* One change of several variables of a namespace: each is begun by store_begin_joint(), which is
+ * store_begin() for who waits for one while it has another (STORE_E_DEADLOCK: two processes would wait for each
+ * other; abort all). store_commit_all() publishes what was done to all of them: whoever dies when, all of it has
+ * happened or nothing; who looks at one of them sees the others as they are then. While it works, for
+ * microseconds, looks at them wait as during a write lock. STORE_OK; else (no room) nothing has happened, and
+ * all are still open. */
+int store_begin_joint(store_var_t *var, int64_t deadline_ns);
+int store_commit_all(store_var_t *const *vars, size_t count);
+
 /* Is a change open? */
 bool store_is_open(const store_var_t *var);
 

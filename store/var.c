@@ -580,7 +580,7 @@ void store_fork_child(void)
         store_mark_t *mark = (store_mark_t *)row_ptr(var->space, var->child_mark);
         var->mark          = var->child_mark;
         var->adopting      = true;
-        var->write_held = var->read_held = var->open = false;
+        var->write_held = var->read_held = var->open = var->is_joint = false;
         if (mark != NULL) {
             var->mark_generation = row_generation(var->space, var->mark);
             var->mark_owner      = row_owner(var->space, var->mark);

@@ -32,6 +32,7 @@ struct store_var {
     bool              changed;               /* something was done in it */
     uint32_t          kept_waiting;          /* changes that ended while somebody waited: now and then he goes first */
     bool              courteous;             /* let who waits go first, next time */
+    bool              is_joint;              /* it is to be committed with others */
     bool              is_new_tree;           /* the draft of an array has a tree of its own */
     bool              adopting;              /* a child that has not taken its mark yet */
     uint64_t          interrupted;           /* since when it had waited for the lock, when a signal came; else 0 */

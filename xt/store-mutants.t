@@ -195,7 +195,51 @@ my @mutants = (
         'recover.c', 'if (lock_inherit(space, record, &recovery->doomed)) {',
         'if (0) {',  'step recovery of a dead writer'
     ],
-    [ 'a recovery does not wait for an heir', 'recover.c', 'recovery->unsettled = true;', '{}', 'step put after a dead writer' ],
+    [
+        'an heir does not ask the joint',
+        'change.c',   'if (joint != 0 && joint_has_happened(space, joint))',
+        'if (false)', 'step a joint change'
+    ],
+    [
+        'a joint has always happened',
+        'change.c',
+        'if (joint != 0 && joint_has_happened(space, joint))',
+        'if (joint != 0)',
+        'step a joint change'
+    ],
+    [
+        'a joint has happened before all drafts lead to it',
+        'change.c',
+        "    for (i = 0; i < count; i++)\n        if (joint != 0 && vars[i]->changed) joint_prepare(vars[i], joint);\n    if (joint != 0) joint_publish(vars[0]->space, joint);\n",
+        "    if (joint != 0) joint_publish(vars[0]->space, joint);\n    for (i = 0; i < count; i++)\n        if (joint != 0 && vars[i]->changed) joint_prepare(vars[i], joint);\n",
+        'step a joint change'
+    ],
+    [
+        'the link to a joint stays behind',
+        'change.c',
+        "    __atomic_store_n(&record->state[0].joint, 0, __ATOMIC_RELEASE); /* after the serial: pairs with lock_inherit() */\n    __atomic_store_n(&record->state[1].joint, 0, __ATOMIC_RELEASE);\n",
+        '',
+        'joint'
+    ],
+    [
+        'variables of a joint change are seen one after the other',
+        'change.c', 'if (!var->write_held) __atomic_store_n(&var->record->exclusive, space_me(var->space), __ATOMIC_SEQ_CST);',
+        '',         'joint'
+    ],
+    [
+        'an heir of a joint change that dies is not waited for',
+        'lock.h',
+        'return (STORE_LOAD(record->state[0].joint) | STORE_LOAD(record->state[1].joint)) != 0;',
+        'return false;',
+        'step look after a dead joint change'
+    ],
+    [
+        'who waits with a joint change open is not told of a circle', 'change.c',
+        "    var->is_joint = true;\n    lock_count_held(1);\n",       '',
+        'joint'
+    ],
+    [ 'a joint is kept', 'change.c', '    if (joint != 0) cell_free(vars[0]->space, joint);', '',   'step a joint change of two of three' ],
+    [ 'a recovery does not wait for an heir', 'recover.c', 'recovery->unsettled = true;',     '{}', 'step put after a dead writer' ],
     [
         'what is shaded is not looked at',
         'recover.c', "    row_each(search->space, STORE_ROW_VARIABLES, search_shaded, search);\n",

@@ -17,6 +17,132 @@
  */
 #include "store_world.h"
 
+#include "../store/var.h"
+
+/* --- one change of several variables -------------------------------------------- */
+
+/* One change of all three. */
+static void joint_begin(world_t *w)
+{
+    MUST(store_begin_joint(w->array, STORE_FOREVER));
+    MUST(store_begin_joint(w->hash, STORE_FOREVER));
+    MUST(store_begin_joint(w->scalar, STORE_FOREVER));
+    o_shift(w);
+    o_overwrite(w);
+    put_one(w, 77, 70);
+}
+
+static void joint_commit(world_t *w)
+{
+    store_var_t *all[3] = { w->array, w->hash, w->scalar };
+    MUST(store_commit_all(all, 3));
+}
+
+static void o_joint(world_t *w)
+{
+    joint_begin(w);
+    o_scalar_text(w);
+    joint_commit(w);
+}
+
+static void joint_commit_two(world_t *w)
+{
+    store_var_t *two[2] = { w->array, w->hash };
+    MUST(store_commit_all(two, 2));
+}
+
+static void o_joint_of_two(world_t *w)
+{
+    joint_begin(w);
+    joint_commit(w);
+}
+
+/* What is reserved of the array is done with, and written down in the hash. */
+static void o_joint_queue(world_t *w)
+{
+    store_reservation_t reservation = { 77, 5, 1 };
+    MUST(store_begin_joint(w->array, STORE_FOREVER));
+    MUST(store_begin_joint(w->hash, STORE_FOREVER));
+    MUST(store_queue_drop(w->array, &reservation));
+    put_one(w, 77, 70);
+    joint_commit_two(w);
+}
+
+static void o_joint_undone(world_t *w)
+{
+    joint_begin(w);
+    store_abort(w->array);
+    store_abort(w->hash);
+    store_abort(w->scalar);
+}
+
+static void o_joint_larger(world_t *w)
+{
+    MUST(store_begin_joint(w->array, STORE_FOREVER));
+    MUST(store_begin_joint(w->hash, STORE_FOREVER));
+    MUST(array_push(w->array, 77));
+    put_one(w, 5000, 30);
+    joint_commit_two(w);
+}
+
+static void p_joint(world_t *w)
+{
+    fill_hash(w, 0, 5, 20);
+    p_a5(w);
+    p_scalar(w);
+}
+
+static void p_joint_queue(world_t *w)
+{
+    store_reservation_t reservation = { 77, 5, 1 };
+    store_value_t       value       = store_int(5);
+    p_joint(w);
+    MUST(store_begin(w->array, STORE_FOREVER));
+    MUST(store_queue_keep(w->array, &reservation, &value));
+    store_commit(w->array);
+}
+
+static void p_joint_larger(world_t *w)
+{
+    p_8(w);
+    p_a16(w);
+}
+
+static void run_operation(world_t *w, const void *operation)
+{
+    ((const operation_t *)operation)->run(w);
+}
+
+/* Has the victim's joint change happened, and is no serial published yet? (store/layout.h) */
+static bool is_decided(world_t *w)
+{
+    const store_record_t *record = w->scalar->record;
+    store_link_t          joint  = record->state[(record->serial + 1) & 1].joint;
+    const store_cell_t   *cell   = joint != 0 ? cell_at(w->store, joint) : NULL;
+    return cell != NULL && cell->from == 1;
+}
+
+static void p_dead_joint(world_t *w)
+{
+    static const operation_t joint = { "", p_joint, o_joint, true };
+    victim_t                 victim;
+    siginfo_t                info;
+    p_joint(w);
+    victim = victim_start(w, run_operation, &joint, false);
+    while (!is_decided(w) && run_to(&victim, victim.stores + 1)) {}
+    if (victim.finished) test_die("a joint change", "is never decided");
+    kill(victim.pid, SIGKILL);
+    waitid(P_PID, (id_t)victim.pid, &info, WEXITED | WNOWAIT);
+    w->dead = victim.pid;
+}
+
+static void o_look(world_t *w)
+{
+    uint64_t count;
+    MUST(store_hash_count(w->hash, &count));
+    MUST(store_array_size(w->array, &count));
+}
+
 /* --- the operations ------------------------------------------------------------ */
 
 static const operation_t operations[] = {
@@ -81,10 +207,35 @@ static const operation_t operations[] = {
     { "put after a dead lock", p_dead_locks, o_overwrite, false },
     { "recovery of a dead writer", p_dead_batch, o_recover, false },
     { "recovery of a dead writer of an array", p_dead_array, o_recover, false },
+    { "a joint change", p_joint, o_joint, true },
+    { "a joint change of two of three", p_joint, o_joint_of_two, true },
+    { "a joint change of a queue", p_joint_queue, o_joint_queue, true },
+    { "a joint change with growth", p_joint_larger, o_joint_larger, true },
+    { "a joint change undone", p_joint, o_joint_undone, true },
+    { "put after a dead joint change", p_dead_joint, o_overwrite, true },
+    { "push after a dead joint change", p_dead_joint, o_push, true },
+    { "look after a dead joint change", p_dead_joint, o_look, true },
+    { "recovery of a dead joint change", p_dead_joint, o_recover, true },
     { "recovery of a ring", p_ring, o_recover, false },
 };
 
 /* --- killed and stopped ----------------------------------------------------------- */
+
+static bool with_reserved; /* what is reserved of the array counts: to look is to be the writer */
+
+static void count_reserved(const store_reservation_t *reservation, void *context)
+{
+    *(uint64_t *)context += reservation->order;
+}
+
+static uint64_t reserved_of(world_t *w)
+{
+    uint64_t sum = 1;
+    MUST(store_begin(w->array, store_deadline(2000 * MS)));
+    MUST(store_queue_each(w->array, count_reserved, &sum));
+    store_abort(w->array);
+    return sum;
+}
 
 static bool counts_only; /* which elements a limit takes depends on the seed of the namespace */
 
@@ -92,7 +243,7 @@ static uint64_t content(world_t *w)
 {
     uint64_t count;
     if (counts_only) return AGAIN(store_hash_count(w->hash, &count)) == STORE_OK ? count + 1 : 0;
-    return content_of(w);
+    return mix(content_of(w), with_reserved ? reserved_of(w) : 0);
 }
 
 /* A store and its opposite, by the survivor: it takes over what the dead hold. */
@@ -135,11 +286,6 @@ static bool hash_is_sound(world_t *w)
     return right;
 }
 
-static void run_operation(world_t *w, const void *operation)
-{
-    ((const operation_t *)operation)->run(w);
-}
-
 /* The content before and after, and in how many stores it comes about. */
 static unsigned long measure(const operation_t *operation, uint64_t *before, uint64_t *after)
 {
@@ -148,7 +294,12 @@ static unsigned long measure(const operation_t *operation, uint64_t *before, uin
     world_make(&w);
     operation->prepare(&w);
     *before = content(&w);
-    victim  = victim_start(&w, run_operation, operation, false);
+    if (w.dead != 0) { /* to look may have been to settle what is left: again, without a look */
+        world_end(&w, true);
+        world_make(&w);
+        operation->prepare(&w);
+    }
+    victim = victim_start(&w, run_operation, operation, false);
     run_to(&victim, ULONG_MAX);
     *after = content(&w);
     kill(victim.pid, SIGKILL);
@@ -235,9 +386,10 @@ int main(int argc, char **argv)
         uint64_t           before, after;
         unsigned long      stores, k, stride, killed = 0, edge;
         if (argc > 1 && strstr(operation->name, argv[1]) == NULL) continue;
-        failed_at   = NULL;
-        counts_only = strstr(operation->name, "limit") != NULL;
-        stores      = measure(operation, &before, &after);
+        failed_at     = NULL;
+        counts_only   = strstr(operation->name, "limit") != NULL;
+        with_reserved = strstr(operation->name, "of a queue") != NULL;
+        stores        = measure(operation, &before, &after);
         if (failed_at != NULL) printf("# %s\n", failed_at);
         edge   = places / 3;
         stride = places == 0 || stores <= places ? 1 : stores / (places - 2 * edge) + 1;

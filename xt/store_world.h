@@ -195,7 +195,7 @@ typedef struct operation {
     const char *name;
     void (*prepare)(world_t *world);
     void (*run)(world_t *world);
-    bool others_wait; /* it holds a read or write lock by name on the way: others may have to wait */
+    bool others_wait; /* it holds a lock by name, or commits several, on the way: others may have to wait */
 } operation_t;
 
 static char long_text[30000];
