@@ -238,8 +238,8 @@ my @mutants = (
         "    var->is_joint = true;\n    lock_count_held(1);\n",       '',
         'joint'
     ],
-    [ 'a joint is kept', 'change.c', '    if (joint != 0) cell_free(vars[0]->space, joint);', '',   'step a joint change of two of three' ],
-    [ 'a recovery does not wait for an heir', 'recover.c', 'recovery->unsettled = true;',     '{}', 'step put after a dead writer' ],
+    [ 'a joint is kept',                      'change.c',  '    if (joint != 0) cell_free(vars[0]->space, joint);', '', 'joint' ],
+    [ 'a recovery does not wait for an heir', 'recover.c', 'recovery->unsettled = true;', '{}', 'step put after a dead writer' ],
     [
         'what is shaded is not looked at',
         'recover.c', "    row_each(search->space, STORE_ROW_VARIABLES, search_shaded, search);\n",

@@ -91,8 +91,10 @@ static void transfer(void)
 
 static void alone(void)
 {
-    store_var_t *two[2] = { hash, scalar };
-    uint64_t     serial;
+    store_var_t  *two[2] = { hash, scalar };
+    store_stats_t before, stats;
+    uint64_t      serial;
+    int           i;
     begin_all();
     set_hash(MONEY);
     set_scalar(7);
@@ -115,6 +117,15 @@ static void alone(void)
     MUST(store_commit_all(two, 2));
     ok(in_hash() == MONEY - 1 && in_scalar() == 1, "under a lock by name");
     ok(store_unlock_write(hash), "which stays");
+    store_stats(store, &before);
+    for (i = 0; i < 3; i++) {
+        begin_all();
+        set_hash(MONEY - i);
+        set_scalar(i);
+        commit_all();
+    }
+    store_stats(store, &stats);
+    if (stats.blocks != before.blocks) test_die("a joint change", "leaves something"); /* the rest would take long */
 }
 
 static pid_t start(void (*run)(void), uint32_t seed)
