@@ -321,7 +321,7 @@ int store_lock_write(store_var_t *var, int64_t deadline_ns, bool *had)
     if (had != NULL) *had = var->write_held;
     if (var->write_held) return STORE_OK;
     if ((code = change_usable(var)) != STORE_OK) return code;
-    code = lock_enter(var, deadline_ns);
+    if (!var->open) code = lock_enter(var, deadline_ns); /* else it is the writer already, and stays it */
     if (code != STORE_OK) return code;
     var->write_held = true;
     lock_count_held(1);
@@ -336,7 +336,7 @@ bool store_unlock_write(store_var_t *var)
     var->courteous  = lock_is_waited_for(var->record);
     lock_count_held(-1);
     __atomic_store_n(&var->record->exclusive, 0, __ATOMIC_SEQ_CST); /* pairs with lock_await_readable() */
-    lock_leave(var);
+    if (!var->open) lock_leave(var);                                /* else the end of the change does */
     return true;
 }
 
@@ -381,7 +381,7 @@ int store_lock_read(store_var_t *var, int64_t deadline_ns, bool *had)
     for (code = POOL_FULL; code == POOL_FULL;) {
         __atomic_store_n(&mark->reading, 1, __ATOMIC_SEQ_CST);
         lock_mark_readers(var->record, 1);
-        if (__atomic_load_n(&var->record->lock.holder, __ATOMIC_SEQ_CST) == 0) {
+        if (__atomic_load_n(&var->record->lock.holder, __ATOMIC_SEQ_CST) == 0 || var->open) { /* with a change open it is our own */
             var->read_held = true;
             lock_count_held(1);
             return STORE_OK;

@@ -232,7 +232,7 @@ int store_remove(store_var_t *var, const char *name, size_t length)
     store_ref_t ref;
     store_var_t names;
     store_key_t key;
-    int         code = store_begin(var, STORE_FOREVER);
+    int         code = var->open ? (int)STORE_E_ARGUMENT : store_begin(var, STORE_FOREVER);
     if (code != STORE_OK) return code;
     if (var->id.type == STORE_HASH)
         code = hash_end_all(var);

@@ -42,6 +42,7 @@ void shm_begin(pTHX_ shm_var_t *var)
     store_var_t *its = shm_store_of(aTHX_ var);
     int          code;
     dSAVE_ERRNO;
+    if (SHM_UNLIKELY(shm_joints != 0)) shm_join(aTHX_ var);
     if (store_is_open(its)) return;
     if (var->armed && shm_batch != NULL && shm_batch != var) shm_batch_commit(aTHX_ shm_batch);
     SHM_UNINTERRUPTED(var, code, store_begin(its, STORE_FOREVER));
@@ -73,13 +74,20 @@ void shm_end(pTHX_ shm_var_t *var, int code)
     shm_tend(aTHX);
 }
 
-/* One call of store/ that is a change of its own, or part of that of the operator. */
-#define SHM_CHANGE(var, code, operation)                                           \
-    do {                                                                           \
-        if (SHM_UNLIKELY((var)->armed)) shm_begin(aTHX_(var));                     \
-        SHM_UNINTERRUPTED(var, code, operation);                                   \
-        if (SHM_UNLIKELY((code) != STORE_OK)) shm_fail(aTHX_(var), code, "store"); \
-        shm_tend(aTHX);                                                            \
+/* For a call that is a change of its own otherwise: begin what it is part of. */
+static SHM_APART void shm_begin_whole(pTHX_ shm_var_t *var)
+{
+    shm_join(aTHX_ var);
+    if (var->armed) shm_begin(aTHX_ var);
+}
+
+/* One call of store/ that is a change of its own, or part of that of the operator, or of several variables. */
+#define SHM_CHANGE(var, code, operation)                                                 \
+    do {                                                                                 \
+        if (SHM_UNLIKELY(((var)->armed | shm_joints) != 0)) shm_begin_whole(aTHX_(var)); \
+        SHM_UNINTERRUPTED(var, code, operation);                                         \
+        if (SHM_UNLIKELY((code) != STORE_OK)) shm_fail(aTHX_(var), code, "store");       \
+        shm_tend(aTHX);                                                                  \
     } while (0)
 
 static bool shm_is_large(const SV *sv)
@@ -474,7 +482,7 @@ void shm_scalar_store(pTHX_ shm_var_t *var, SV *sv)
     sv = shm_ready(aTHX_ var, sv);
     shm_encode(aTHX_ sv, &value);
     (void)shm_store_of(aTHX_ var);
-    code = var->armed ? (int)STORE_INTERRUPTED : store_scalar_put(var->var, &value);
+    code = (var->armed | shm_joints) != 0 ? (int)STORE_INTERRUPTED : store_scalar_put(var->var, &value);
     if (SHM_UNLIKELY(code == STORE_INTERRUPTED)) {
         shm_own_text(aTHX_ sv, &value);
         shm_run_handlers(aTHX_ var);

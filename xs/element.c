@@ -105,6 +105,7 @@ static void shm_undo(pTHX_ void *at)
  * statement, whatever happens to it meanwhile. */
 static bool shm_begin_guarded(pTHX_ shm_var_t *var)
 {
+    if (SHM_UNLIKELY(shm_joints != 0)) shm_join(aTHX_ var);
     if (store_is_open(shm_store_of(aTHX_ var))) return false;
     sv_2mortal(SvREFCNT_inc_NN(var->object));
     var->armed++;

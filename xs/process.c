@@ -48,6 +48,7 @@ static void shm_fork_child(void)
     dTHX;
     store_fork_child();
     shm_batch_forget();
+    shm_joint_forget(aTHX);
     shm_unlock_table();
     if (!SHM_HAS_PERL) return;
     if (PL_op != NULL && PL_op->op_type == OP_FORK) {

@@ -9,6 +9,7 @@
  *   access.c    elements: what FETCH and STORE do, and magic that does it without methods
  *   element.c   one element by what it was, and when elements vanish
  *   queue.c     elements that are reserved
+ *   joint.c     one change of several variables
  *   look.c      many elements of one moment
  *   space.c     namespaces as objects; locks and waiting
  *   operator.c  the operators of perl that are wrapped
@@ -48,6 +49,7 @@ typedef struct shm_var {
     uint32_t        type;
     uint32_t        armed;             /* an operator works on it: its changes are one */
     bool            kept;              /* its container is, see object.c */
+    bool            joint;             /* its change is to be committed with others */
     bool            guarded;           /* a method's change is open, which its scope undoes */
     bool            fetched, iterated; /* its container was made for a fetch; is kept while it is gone through */
     SV             *object;            /* not counted */
@@ -284,6 +286,19 @@ bool shm_queue_take(pTHX_ shm_var_t *var, SV *job, SV *ticket);
 bool shm_queue_await(pTHX_ shm_var_t *var, SV *job, SV *ticket, SV *seconds); /* the same, but waits for it */
 bool shm_queue_end(pTHX_ shm_var_t *var, SV *ticket, bool back);
 void shm_queue_list(pTHX_ shm_var_t *var); /* pushed onto Perl's stack */
+
+/* --- joint.c --------------------------------------------------------------------------------- */
+
+/* From here to the end all that this interpreter stores in the namespace of that variable is one
+ * change. False: one is open already. */
+bool shm_joint_begin(pTHX_ shm_var_t *var);
+void shm_joint_commit(pTHX); /* dies, undone, where there is no room */
+void shm_joint_abort(pTHX);
+void shm_joint_forget(pTHX);
+
+/* A variable takes part, if a change is open in which it can; waits for it. */
+extern unsigned shm_joints __attribute__((visibility("hidden")));
+void            shm_join(pTHX_ shm_var_t *var);
 
 /* --- look.c ------------------------------------------------------------------------------- */
 

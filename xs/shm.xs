@@ -171,10 +171,11 @@ begin(self)
   PREINIT:
     shm_var_t *var = shm_self(aTHX_ self, 0);
   CODE:
-    if (store_is_open(shm_store_of(aTHX_ var))) croak("A change of this variable is open already");
+    if (shm_joints != 0) shm_join(aTHX_ var);
+    if (store_is_open(shm_store_of(aTHX_ var)) && !var->joint) croak("A change of this variable is open already");
     var->armed++;
     shm_batch_forget();
-    shm_begin_armed(aTHX_ var);
+    if (!var->joint) shm_begin_armed(aTHX_ var);
 
 void
 commit(self)
@@ -182,8 +183,8 @@ commit(self)
   PREINIT:
     shm_var_t *var = shm_self(aTHX_ self, 0);
   CODE:
-    if (var->armed > 0) var->armed--;
-    shm_batch_commit(aTHX_ var);
+    if (var->armed > (var->joint ? 1u : 0u)) var->armed--;
+    if (!var->joint) shm_batch_commit(aTHX_ var);
 
 void
 abort(self)
@@ -191,7 +192,8 @@ abort(self)
   PREINIT:
     shm_var_t *var = shm_self(aTHX_ self, 0);
   CODE:
-    if (var->armed > 0) var->armed--;
+    if (var->armed > (var->joint ? 1u : 0u)) var->armed--;
+    if (var->joint) croak("This change is part of that of done: it is undone when the sub dies");
     shm_batch_abort(aTHX_ var);
 
 SV *
@@ -477,6 +479,22 @@ update(self, ...)
     ST(0) = shm_update(aTHX_ var, where, ST(items - 1));
     XSRETURN(1);
 
+MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Queue::Joint
+
+void
+commit(self)
+    SV *self
+  CODE:
+    PERL_UNUSED_VAR(self);
+    shm_joint_commit(aTHX);
+
+void
+abort(self)
+    SV *self
+  CODE:
+    PERL_UNUSED_VAR(self);
+    shm_joint_abort(aTHX);
+
 MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Array
 
 void
@@ -511,6 +529,17 @@ _end(self, ticket, back)
     bool back
   CODE:
     RETVAL = shm_queue_end(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), ticket, back);
+  OUTPUT:
+    RETVAL
+
+bool
+_begin_joint(self)
+    SV *self
+  PREINIT:
+    shm_var_t *var = shm_self(aTHX_ self, 0);
+  CODE:
+    if (store_is_open(shm_store_of(aTHX_ var)) && !var->joint) croak("A change of the queue is open already: done with a sub is one of its own");
+    RETVAL = shm_joint_begin(aTHX_ var);
   OUTPUT:
     RETVAL
 

@@ -78,7 +78,7 @@ SV *shm_space_variable(pTHX_ store_t *store, uint32_t type, SV *name, bool creat
 void shm_remove(pTHX_ shm_var_t *var)
 {
     int code;
-    (void)shm_store_of(aTHX_ var);
+    if (store_is_open(shm_store_of(aTHX_ var))) croak("A change of this variable is open: it cannot be removed");
     SHM_UNINTERRUPTED(var, code, store_remove(var->var, var->name, var->name != NULL ? strlen(var->name) : 0));
     if (code != STORE_OK) shm_fail(aTHX_ var, code, "remove");
     store_unlock_write(var->var);

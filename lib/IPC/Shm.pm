@@ -420,12 +420,17 @@ work and C<done>.
 =head2 done
 
     (tied @queue)->done($ticket) or print "somebody else has it\n";
-    (tied @queue)->done($ticket, sub { (tied %ledger)->insert($job->{id}, $result) });
+    (tied @queue)->done($ticket, sub { $ledger{$job->{id}} = $result; $sum += $result; push @queue, $next });
 
-The job is done with. False if it is not reserved by that ticket any more. With a sub: it is called if the ticket is good, and what it does to the queue itself (C<push> what
-follows) is one change with the end of the job; if it dies the job stays reserved. Other variables are changes of their own, which are there
-before; but nobody can take the job meanwhile. So results that are stored by C<insert>, by the number of the job, are there exactly once, also
-if the worker is killed at any moment (F<eg/shm/jobs.pl>).
+The job is done with. False if it is not reserved by that ticket any more. With a sub: it is called if the ticket is good, and all that it stores, in
+the queue and in other shared variables of the namespace, is one change with the end of the job. Others see all of it or nothing; if the sub dies, or the worker is killed at
+any moment, nothing of it has happened, and the job is still reserved, or the next worker's. So what workers write down is there exactly once (F<eg/shm/jobs.pl>).
+
+Nobody else stores in a variable from the sub's first store in it to the end of C<done>, so the sub is best short: work first, then C<done>. What it only looks at
+others may change. Where two processes would wait for each other, for they store in opposite orders, one dies with C<Deadlock>; call C<done> again. Within the sub
+no variable that it has stored in can be removed, C<begin> and C<commit> are part of the one change (C<abort> dies), and C<done> with a sub cannot be called again. (On Redis
+only what is done to the queue is one change with the end of the job; what else the sub stores is there before, so store results by C<insert>, by the number of
+the job.)
 
 =head2 release
 

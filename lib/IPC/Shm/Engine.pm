@@ -121,6 +121,11 @@ As in L<IPC::Shm>.
 
 Tie a container to the object; a reference to the container that it is tied to, made if need be; whether it was not removed.
 
+=item C<_begin_joint>
+
+Where an engine can make one change of several variables: all that is stored from here on, by this interpreter and in this namespace, is one change, until C<commit> or C<abort> of
+the class C<IPC::Shm::Queue::Joint>. False: one is open already.
+
 =item C<_begin_operator>, C<_look_at($what)>
 
 Only for engines in Perl, for perl's operators: C<begin>, but false where a change is open already; a reference to a list of C<pairs>,

@@ -72,11 +72,19 @@ sub done {
     return scalar IPC::Shm::_from_callers_line(\&_done, $self, $ticket, $code);
 }
 
-# Nobody else can take the job while the sub runs: the queue is in the hands of this process.
+# Nobody else can take the job while the sub runs: the queue is in the hands of this process. All that
+# the sub stores is one change with that, where the engine can do it (_begin_joint).
+sub _change_of_all {
+    my ($self) = @_;
+    return $self->_one_change                                  if !$self->can('_begin_joint');
+    Carp::croak('The sub of done cannot call done with a sub') if !$self->_begin_joint;
+    return bless { object => 'IPC::Shm::Queue::Joint', ended => 0, locked => 0 }, 'IPC::Shm::Elements::Change';
+}
+
 sub _done {
     my ($self, $ticket, $code) = @_;
     return $self->_end($ticket, 0) if !$code;
-    my $change = $self->_one_change;
+    my $change = $self->_change_of_all;
     return !!0 if !$self->_end($ticket, 0);
     my $returned;
     for my $once (1) { $code->(); $returned = 1 }

@@ -547,6 +547,8 @@ it in the server, which serves nobody else meanwhile: variables of more than 100
     limit                             a fetch of an element counts as use, also a store; what was used longest ago goes. Not CLOCK
     sweep                             waits for locks; looks do not wait for it
     begin ... commit, update          hold the write lock: others wait, readers too
+    done with a sub                   is one change with what the sub does to the queue; other variables are changes of
+                                      their own, there before: store results by insert
     stats                             no blocks; bytes are those of the whole server
     a lock can be lost                (see above), which in memory cannot happen
     a handler of a signal that        cannot use that very scalar: perl calls no method of a tied scalar while one
