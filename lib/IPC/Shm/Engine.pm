@@ -121,10 +121,10 @@ As in L<IPC::Shm>.
 
 Tie a container to the object; a reference to the container that it is tied to, made if need be; whether it was not removed.
 
-=item C<_begin_joint>
+=item C<_change_of_all>
 
-Where an engine can make one change of several variables: all that is stored from here on, by this interpreter and in this namespace, is one change, until C<commit> or C<abort> of
-the class C<IPC::Shm::Queue::Joint>. False: one is open already.
+What C<done> with a sub begins: an object with C<commit>, whose end without that undoes all. Where an engine cannot make one change of several variables it
+is the change of the queue alone, C<_one_change>.
 
 =item C<_begin_operator>, C<_look_at($what)>
 

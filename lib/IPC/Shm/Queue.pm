@@ -73,10 +73,9 @@ sub done {
 }
 
 # Nobody else can take the job while the sub runs: the queue is in the hands of this process. All that
-# the sub stores is one change with that, where the engine can do it (_begin_joint).
+# the sub stores is one change with that. An engine that cannot do it has another one.
 sub _change_of_all {
     my ($self) = @_;
-    return $self->_one_change                                  if !$self->can('_begin_joint');
     Carp::croak('The sub of done cannot call done with a sub') if !$self->_begin_joint;
     return bless { object => 'IPC::Shm::Queue::Joint', ended => 0, locked => 0 }, 'IPC::Shm::Elements::Change';
 }

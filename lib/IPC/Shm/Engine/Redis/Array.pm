@@ -272,6 +272,9 @@ sub _end {
     return $self->_alter('queue', $back ? 'release' : 'done', $ticket)->[1] ? !!1 : !!0;
 }
 
+# What the sub of done() stores in other variables is not a part of it.
+sub _change_of_all { my ($self) = @_; return $self->_one_change }
+
 *take    = \&IPC::Shm::Queue::take;      # IPC::Shm::Array has them in C
 *reserve = \&IPC::Shm::Queue::reserve;
 
