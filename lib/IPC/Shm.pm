@@ -413,7 +413,7 @@ the job in its hands has lost it. What the dead had reserved comes before.
     }
 
 Likewise, but the job is kept until its worker is C<done> with it. It is not in the array meanwhile. When the worker dies the job is the next that C<take> and
-C<reserve> give, to whomever; otherwise the order is kept. (So does C<shift>, in memory; other operators, and C<shift> on Redis, see the array alone.) An empty list when the time is over.
+C<reserve> give, to whomever; otherwise the order is kept. (So does C<shift>; other operators see the array alone.) An empty list when the time is over.
 A worker that waits sees within a quarter of a second that another one is dead. So a job is done at least once: a worker may be killed between its
 work and C<done>.
 

@@ -199,7 +199,7 @@ sub SHIFT {
     my ($self) = @_;
     if ($self->{batch}) { my $at = shift @{ $self->_list }; return $at && $at->[1] }
     my $reply = $self->_alter('cut', 'shift');
-    $self->{first}++ if $reply->[1];
+    $self->{first}++ if $reply->[1] && !$reply->[2];    # else a dead worker had it
     return $self->_taken($reply->[1] && $reply->[1][0]);
 }
 

@@ -180,6 +180,22 @@ local function library()
         return gone
     end
 
+    -- Of an array as a queue: the first job of those whose owners are dead; it is taken from them.
+    function L.orphan()
+        local jobs, owners = key .. ':j', key .. ':o'
+        local first, least
+        local all = call('HGETALL', owners)
+        for i = 1, #all, 2 do
+            local owner, order = string.match(all[i + 1], '^(%S+) (%S+)')
+            if not L.alive(owner) and (not least or tonumber(order) < least) then first, least = all[i], tonumber(order) end
+        end
+        if not first then return nil end
+        local value = call('HGET', jobs, first)
+        call('HDEL', jobs, first)
+        call('HDEL', owners, first)
+        return value
+    end
+
     -- Waiters: the first living one has the next turn. It is told, and for a moment
     -- nobody else takes what is free (a matter of fairness alone).
     function L.wake(k)

@@ -11,7 +11,19 @@ local function set(i, value)
 end
 
 local result, past = false, 0
-if op == 'pop' or op == 'shift' then
+local orphan
+if op == 'shift' and call('EXISTS', key .. ':o') == 1 then
+    L = L or library()
+    orphan = L.orphan()
+end
+if orphan then -- what the dead had reserved comes before the head, as with take
+    local id = L.target(orphan)
+    if id then
+        L.attach(id)
+        gone = L.exchange({ orphan }, {})
+    end
+    result, past = { orphan }, 1
+elseif op == 'pop' or op == 'shift' then
     if n == 0 then return { tonumber(m[1]), false } end
     local i = op == 'pop' and n - 1 or 0
     result = call('HGET', key, field(i))

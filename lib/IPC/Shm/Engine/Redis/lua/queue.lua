@@ -14,23 +14,8 @@ local result, gone
 
 local function field(i) return string.format('%.0f', f + i) end
 
--- The first job of those whose owners are dead; it is taken from them.
-local function orphan()
-    local first, least
-    local all = call('HGETALL', owners)
-    for i = 1, #all, 2 do
-        local owner, order = string.match(all[i + 1], '^(%S+) (%S+)')
-        if not L.alive(owner) and (not least or tonumber(order) < least) then first, least = all[i], tonumber(order) end
-    end
-    if not first then return nil end
-    local value = call('HGET', jobs, first)
-    call('HDEL', jobs, first)
-    call('HDEL', owners, first)
-    return value
-end
-
 if op == 'take' or op == 'reserve' then
-    local value = orphan()
+    local value = L.orphan()
     if not value then
         if n == 0 then return { tonumber(m[1]), false } end
         value = call('HGET', key, field(0)) or 'u'
