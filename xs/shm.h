@@ -15,6 +15,7 @@
  *   operator.c  the operators of perl that are wrapped
  *   process.c   fork, exec, threads
  *   engine.c    what engines written in Perl need
+ *   dump.c      whole contents as Redis dumps them
  *
  * This is free software; you can redistribute it and/or modify it under the same
  * terms as Perl itself.
@@ -366,5 +367,6 @@ void shm_engine_end(pTHX_ SV *object, bool done);
 bool shm_engine_assign(pTHX_ SV *object, SSize_t from, SSize_t to, bool is_hash); /* false: not done */
 void shm_engine_tied(pTHX_ SV *container);                                        /* it was, perhaps to an object of such an engine */
 AV  *shm_engine_look(pTHX_ SV *object, const char *how, AV *keys);
+SV  *shm_engine_dump(pTHX_ SV *packed, bool is_hash); /* a list that is packed as RESTORE wants it; NULL: it cannot be */
 
 #endif /* XS_SHM_H */

@@ -191,6 +191,57 @@ is $engine->stats->{variables}, 4, 'what nothing leads to is gone (%mine is stil
     (%$h, @$a) = ();
 }
 
+# They go as dumps, if the server takes them; else as texts. There is no difference but in the time.
+{
+    my $times = sub { $server->ask(qw(INFO commandstats)) =~ /cmdstat_restore:calls=([0-9]+)/ ? $1 : 0 };
+    my @pairs = map { ("$_" . ($_ % 5 ? '' : "\x{263a}") => $_ % 3 ? $_ : 'x' x ($_ * 10)) } 1 .. 2000;
+    my $began = $times->();
+    my $done  = sub { $times->() - $began };
+    my $b     = array($engine, '@main::b');    # (an array whose $#a was looked at is assigned as texts)
+    my $list  = tied @$b;
+    $h->{kept} = { x => 1 };
+    my $inner = $engine->stats->{variables};
+    (%$h) = @pairs;
+    is $done->(), 1, 'a list of 2,000 pairs: a dump';
+    is_deeply $h, {@pairs}, '… is what was assigned';
+    is $engine->stats->{variables}, $inner - 1, '… and what it referred to is gone';
+    my $serial = tied(%$h)->serial;
+    %$h = (@pairs, 1 => 'again');
+    is_deeply [ $h->{1}, tied(%$h)->SCALAR, $done->(), tied(%$h)->serial - $serial ], [ 'again', 2000, 1, 1 ],
+        'a key that comes twice: texts';
+    @$b = @pairs;
+    is_deeply [ @$b, $done->() ], [ @pairs, 2 ], 'an array';
+    is in_child(sub { unshift @$b, 'new'; "$b->[0] $b->[1]" }), 'new 1',    '… is one';
+    is $b->[-1],                                                $pairs[-1], '… for all';
+    $list->begin;
+    @$b = @pairs;
+    $list->abort;
+    is_deeply [ scalar @$b, $done->() ], [ 4001, 2 ], 'in an open change: what the change makes of it';
+    $list->lock('write');
+    @$b = @pairs;
+    is in_child(sub { $list->lock('write', 0) ? 'taken' : 'held' }), 'held', 'a lock outlasts it';
+    $list->unlock;
+    tied(%$h)->store(brief => 1, 100);
+    %$h = @pairs;
+    is_deeply [ $done->(), scalar keys %$h ], [ 3, 2000 ], 'where elements may vanish: texts';
+    tied(%$h)->expire(undef);
+    tied(%$h)->sweep;
+
+    $server->ask(qw(ACL SETUSER weak on >pw ~* &* +@all -restore));
+    my $weak = engine($server->url =~ s{//}{//weak:pw\@}r);
+    my $w    = hash($weak, '%main::w');
+    %$w = @pairs;
+    is_deeply $w, {@pairs}, 'without the right to RESTORE: texts';
+    $server->ask(qw(ACL SETUSER weak +restore -rename));
+    $weak->{conn}{no_dumps} = 0;
+    %$w = (@pairs, last => 1);
+    is_deeply $w, { @pairs, last => 1 }, '… or to RENAME';
+    is $done->(), 3, '… all of them';
+    (%$h, @$b) = ();
+    tied(%$w)->remove;
+    $list->remove;
+}
+
 # Changes by others.
 {
     my $object = tied %$h;

@@ -480,6 +480,10 @@ The fewest rights, for the prefix C<app> (one line; C<IPC::Shm::Engine::Redis::a
       +sadd +srem +smembers +sismember +scard +srandmember +zadd +zrem +zrange +zrank +zscore +zmscore +zcount +rpush
       +lrange +ltrim +llen +time +publish +subscribe +pubsub|numsub +memory|usage
 
+With C<+restore +rename> in addition, a list assignment of more than 100 pairs or 200 elements takes two thirds of the time: it is sent as a dump, as C<DUMP> makes them.
+Without, or where there are references, elements that may vanish or keys that come twice, it is sent as texts, and does the same. (Servers have had bugs in
+C<RESTORE>: who may call it can do the server more harm.)
+
 C<info> is for the check of C<maxmemory-policy> and for C<stats>; without it both are left out. Whoever can write to the keys can write
 anything into the variables; nothing of it is executed.
 
@@ -517,8 +521,9 @@ In round trips to the server; one on the same machine takes some 10 microseconds
     fork                                   2        a connection is opened for the child
 
 F<bench/redis.pl> measures it. As ratios to a bare HGET of the same client in the same run: a fetch 0.8, a store or an addition 0.45, a
-lock and its release together 0.25, a fetch with C<stale> 7. A list assignment of 1,000 pairs takes the time of some 30 stores (a bare HSET of as many takes that of 20 into a table, of 70 into a new key), nearly all of
-it in the server, which serves nobody else meanwhile: variables of more than 100,000 elements are better not assigned or listed as a whole.
+lock and its release together 0.25, a fetch with C<stale> 7. A list assignment of 1,000 pairs takes the time of some 20 stores, of
+1,000 elements of some 16; as texts (see L</SETTING UP THE SERVER>) of some 30. A bare HSET of as many takes that of 20 into a table that has them, of 70 into
+a new key. Nearly all of it is the server's, which serves nobody else meanwhile: variables of more than 100,000 elements are better not assigned or listed as a whole.
 
 =head1 WHEN SOMETHING FAILS
 

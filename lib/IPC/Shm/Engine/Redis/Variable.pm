@@ -61,6 +61,7 @@ sub _alter {
     my $reply = $self->{conn}->script($script, $self->{key}, $held, @arguments);
     $reply = $self->_after_turn('w', sub { $self->{conn}->script($script, $self->{key}, $held, @arguments) })
         if !ref $reply && $reply eq 'BUSY';
+    return                  if !ref $reply && $reply eq 'NODUMP';
     $self->_refused($reply) if !ref $reply;
     $self->{seen}++         if $reply->[0] > $self->{seen};
     $self->{copy} = {}      if $self->{copy};
@@ -480,11 +481,22 @@ sub _begin_operator {
 sub _assign_packed {
     my ($self, $packed) = @_;
     return 0 if $self->{batch};
-    $self->_alter('assign', unpack('xN', $packed), '', 0, $packed);
+    my $n = unpack 'xN', $packed;
+    $self->_assign_dump($n, $packed) or $self->_alter('assign', $n, '', 0, $packed);
     $self->{first} = 0;
     my %old = %{ $self->{kids} };
     %{ $self->{kids} } = ();
     return 1;
+}
+
+# Likewise by RESTORE, which is for the server half the work. False: it is not allowed to, or does not take it.
+sub _assign_dump {
+    my ($self, $n, $packed) = @_;
+    return 0 if $n <= 200 || $self->{vanishing} || $self->{conn}{no_dumps};
+    my $dump = IPC::Shm::Engine::Redis::Value::_dump($packed, $self->{type} == 3) // return 0;
+    return 1 if $self->_alter('assign', $self->{type} == 3 ? $n / 2 : $n, '', 0, $dump, '', 'dump');
+    $self->{conn}{no_dumps} = 1;
+    return 0;
 }
 
 sub abort {

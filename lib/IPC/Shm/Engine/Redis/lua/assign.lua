@@ -2,14 +2,17 @@
 -- The whole content anew: ARGV[4]: how many texts ARGV[7] has, a MessagePack array; those of a hash are
 -- fields and values, those of an array values, nil where there is none. ARGV[5]: '' or the serial that it must
 -- still have, ARGV[6]: 1 if there are references, and perhaps the ticket of a job that is done. ARGV[8]: '', or
--- when the elements vanish (V.stored has the words), such an array.
+-- when the elements vanish (V.stored has the words), such an array. ARGV[9]: ARGV[7] is a dump of ARGV[4]
+-- elements instead (xs/dump.c), of plain values; NODUMP: nothing has happened, it is to be sent as texts.
 local m = call('HMGET', key, '!s', '!w', '!R', '!k', '!W', '!t', '!n', '!a', '!N', '!u', '!h', '!H', '!E')
 if not m[1] then return 'REMOVED' end
 local L = library()
 local why = L.blocked(m)
 if why then return why end
 if ARGV[5] ~= '' and ARGV[5] ~= m[1] then return 'CHANGED' end
-local n, texts = tonumber(ARGV[4]), cmsgpack.unpack(ARGV[7])
+local n, dump = tonumber(ARGV[4]), ARGV[9]
+if dump and m[13] then return 'NODUMP' end
+local texts = dump and {} or cmsgpack.unpack(ARGV[7])
 local step = m[6] == '2' and 1 or 2
 local gone, come = m[4] and L.references(key) or {}, 0
 local ticket = string.match(ARGV[6], ' (.+)')
@@ -54,6 +57,21 @@ kept('!W', m[5])
 if m[4] and m[6] == '2' then come = come + #L.references(key .. ':j') end
 if come > 0 then kept('!k', come) end
 kept('!E', m[13])
+if dump then
+    -- Each of the two may be forbidden, or not understood: then all is as it was.
+    if redis.pcall('RENAME', key, key .. ':d').err then return 'NODUMP' end
+    if redis.pcall('RESTORE', key, 0, ARGV[7]).err then
+        call('RENAME', key .. ':d', key)
+        return 'NODUMP'
+    end
+    keep[#keep + 1] = '!l'
+    keep[#keep + 1] = n
+    call('HSET', key, unpack(keep))
+    call('UNLINK', key .. ':d')
+    L.let_go(gone)
+    if m[5] then L.notify() end
+    return { m[1] + 1 }
+end
 call('UNLINK', key)
 -- What becomes large is a table from the start (a text that is long makes it so): to fill
 -- a small hash, which is a list for Redis, goes with the square of its size.
