@@ -299,11 +299,18 @@ SV *shm_hash_ttl(pTHX_ shm_var_t *var, SV *key)
     return newSVnv(expires > now ? (NV)(expires - now) / 1e9 : 0.0);
 }
 
+/* What a hash is set to does not come and go with a change. */
+static void shm_refuse_in_change(pTHX_ shm_var_t *var, const char *what)
+{
+    if (store_is_open(shm_store_of(aTHX_ var))) croak("A change of this variable is open: %s cannot be part of it", what);
+}
+
 void shm_hash_expire(pTHX_ shm_var_t *var, SV *seconds)
 {
     int64_t ns = shm_timeout(aTHX_ seconds);
     int     code;
     if (ns == 0) croak("Elements that vanish at once cannot be stored");
+    shm_refuse_in_change(aTHX_ var, "expire");
     shm_begin(aTHX_ var);
     code = store_hash_expire_after(var->var, ns == STORE_FOREVER ? 0 : (uint64_t)ns);
     shm_end(aTHX_ var, code);
@@ -318,6 +325,7 @@ void shm_hash_limit(pTHX_ shm_var_t *var, SV *elements)
         if (SvROK(elements) || !looks_like_number(elements) || (limit = SvIV_nomg(elements)) < 1 || SvNV_nomg(elements) != (NV)limit)
             croak("A limit must be a number of elements from 1 on, or undef, not '%" SVf "'", SVfARG(elements));
     }
+    shm_refuse_in_change(aTHX_ var, "limit");
     shm_begin(aTHX_ var);
     code = store_hash_limit(var->var, (uint64_t)limit);
     shm_end(aTHX_ var, code);

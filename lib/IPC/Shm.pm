@@ -376,7 +376,7 @@ Store one element that vanishes after so many seconds (C<undef>: never; left out
 stored from now on, by whomever (C<undef>: never). What has vanished is not seen by any look or count. Its memory comes back bit by bit
 with later stores, and at once by C<sweep>. The clock is one that goes on in suspend, and that nobody can set (C<CLOCK_BOOTTIME>); it is right
 to a tick of the kernel, ten milliseconds at most. An element that C<add>, C<replace>, C<exchange> or C<update> change vanishes when it would have; a plain store begins anew. Hashes only; arrays and
-scalars refuse.
+scalars refuse. C<expire> and C<limit> are not part of a change, which could be undone: within an open one (C<begin>, C<update>) they croak.
 
 =head2 touch, ttl
 

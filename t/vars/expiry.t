@@ -118,6 +118,28 @@ like dies(sub { $hash->store(a => 1, -1) }),     qr/not negative at \S*expiry\.t
 like dies(sub { $hash->store(a => 1, 'soon') }), qr/number of seconds, not 'soon' at \S*expiry\.t line/, 'nor words';
 like dies(sub { $hash->expire(0) }), qr/vanish at once cannot be stored at \S*expiry\.t line/, 'nor at once';
 like dies(sub { $hash->limit($_) }), qr/limit must be a number of elements.* at \S*expiry\.t line/, "no limit of $_" for 0, -1, 1.5, 'x';
+
+# What a hash is set to is not part of a change, which could be undone; to sweep is nothing that anybody sees.
+$hash->begin;
+for my $name (qw(expire limit)) {
+    like dies(sub { $hash->$name(5) }), qr/A change of this variable is open: $name cannot be part of it at \S*expiry\.t line/,
+        "no $name in an open change";
+}
+like dies(sub { $hash->remove }), qr/A change of this variable is open: it cannot be removed at \S*expiry\.t line/, '… nor remove';
+$hash->store(brief => 1, 0.01);
+$hash->sweep;
+$h{in} = 1;
+$hash->abort;
+is scalar(keys %h), 60, '… what was stored, and not swept, is undone';
+like dies(
+    sub {
+        $hash->update(u1 => sub { $hash->limit(5) });
+    }
+    ),
+    qr/limit cannot be part of it/, '… nor in an update';
+is scalar(keys %h), 60, '… which has done nothing';
+$h{u1}++;
+is $hash->ttl('u1'), undef, '… and the hash is as it was set';
 our @a : shm;
 our $s : shm;
 for my $name (qw(expire touch ttl sweep limit)) {

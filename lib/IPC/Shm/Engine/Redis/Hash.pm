@@ -298,10 +298,18 @@ sub _ask {
     return $reply->[1];
 }
 
+# What a hash is set to does not come and go with a change.
+sub _refuse_in_change {
+    my ($self, $what) = @_;
+    Carp::croak("A change of this variable is open: $what cannot be part of it") if $self->{batch};
+    return;
+}
+
 sub expire {
     my ($self, $seconds) = @_;
     my $how = IPC::Shm::_from_callers_line(sub { _how($seconds) });
     Carp::croak('Elements that vanish at once cannot be stored') if $how eq '0';
+    $self->_refuse_in_change('expire');
     $self->_alter('elements', 'expire', $how eq 'n' ? '' : $how);
     return;
 }
@@ -310,6 +318,7 @@ sub limit {
     my ($self, $elements) = @_;
     Carp::croak("A limit must be a number of elements from 1 on, or undef, not '$elements'")
         if defined $elements && $elements !~ /\A[1-9][0-9]{0,14}\z/;
+    $self->_refuse_in_change('limit');
     $self->_alter('elements', 'limit', $elements // '');
     return;
 }

@@ -286,7 +286,8 @@ sub wait_change {
 
 sub remove {
     my ($self) = @_;
-    Carp::croak($self->_what . ' was removed') if $self->{removed};
+    Carp::croak($self->_what . ' was removed')                             if $self->{removed};
+    Carp::croak('A change of this variable is open: it cannot be removed') if $self->{batch};
     my $reply = $self->{conn}->script('remove', $self->{key}, $self->_held_kind);
     $reply = $self->_after_turn('w', sub { $self->{conn}->script('remove', $self->{key}, $self->_held_kind) })
         if !ref $reply && $reply eq 'BUSY';
