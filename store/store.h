@@ -304,6 +304,10 @@ int store_hash_get(store_var_t *var, const store_key_t *key, store_value_t *valu
 #define STORE_NEVER UINT64_MAX
 int store_hash_put(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns);
 
+/* Add to an integer; what is absent or undefined counts as 0. *sum: what it is now. It vanishes when
+ * it would have. STORE_E_ARGUMENT: it is no integer, or the sum is none of 64 bits; it stays. */
+int store_hash_add(store_var_t *var, const store_key_t *key, int64_t delta, int64_t *sum);
+
 /* STORE_ABSENT where there is none. Needs no room. */
 int store_hash_delete(store_var_t *var, const store_key_t *key);
 

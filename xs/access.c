@@ -202,6 +202,21 @@ void shm_hash_store(pTHX_ shm_var_t *var, SV *key, SV *sv, uint64_t expires)
     SHM_CHANGE(var, code, store_hash_put(var->var, &its, &value, expires));
 }
 
+static int shm_hash_try_add(shm_var_t *var, const store_key_t *key, int64_t delta, int64_t *sum, bool *added)
+{
+    int code = store_hash_add(var->var, key, delta, sum);
+    *added   = code == STORE_OK;
+    return code == STORE_E_ARGUMENT ? (int)STORE_OK : code;
+}
+
+bool shm_hash_add(pTHX_ shm_var_t *var, const store_key_t *key, int64_t delta, int64_t *sum)
+{
+    bool added;
+    int  code;
+    SHM_CHANGE(var, code, shm_hash_try_add(var, key, delta, sum, &added));
+    return added;
+}
+
 /* What is removed and returned is fetched before, so that what it leads to stays. */
 SV *shm_hash_delete(pTHX_ shm_var_t *var, SV *key)
 {
