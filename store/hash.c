@@ -496,7 +496,7 @@ static void hash_end_link(store_var_t *var, store_link_t link)
     hash_end_cell(var, link, cell_at(var->space, link));
 }
 
-static void hash_make_room(store_var_t *var);
+static void hash_make_room(store_var_t *var, bool is_timed);
 static void hash_expect(store_record_t *record, uint64_t expires_ns);
 
 /* The version that is there ends; the new cell, which is not on any list yet, is linked in front
@@ -504,17 +504,18 @@ static void hash_expect(store_record_t *record, uint64_t expires_ns);
  * change_settle_cell(). */
 static void hash_insert_at(store_var_t *var, store_link_t link, store_link_t *place, store_link_t old)
 {
-    store_cell_t  *cell  = cell_at(var->space, link);
-    store_state_t *draft = change_draft(var);
+    store_cell_t  *cell     = cell_at(var->space, link);
+    store_state_t *draft    = change_draft(var);
+    bool           is_timed = (cell->flags & STORE_CELL_EXPIRES) != 0;
 
     if (old != 0) hash_end_link(var, old);
     STORE_STORE(cell->next, *place);
     change_add(var, link, cell);
     hash_link(place, link);
     if (hash_counts(var)) STORE_STORE(draft->length, draft->length + 1);
-    if ((cell->flags & STORE_CELL_EXPIRES) != 0) hash_expect(var->record, cell_expires(var->space, link, cell));
+    if (is_timed) hash_expect(var->record, cell_expires(var->space, link, cell));
     if (!hash_counts(var)) return;
-    hash_make_room(var);
+    hash_make_room(var, is_timed);
     hash_grow(var->space, var->record, draft->length);
 }
 
@@ -876,15 +877,16 @@ static uint64_t hash_tend(store_var_t *var, uint32_t bucket, uint64_t limit, uin
 /* How many buckets a store looks at: two elements or so. */
 #define HASH_TENDED 4u
 
-/* Some of what has expired goes, by the way of a store; and what is beyond the limit. */
-static void hash_make_room(store_var_t *var)
+/* Some of what has expired goes, by the way of a store; and what is beyond the limit. Who stores
+ * what vanishes has just looked at the clock, to say when. */
+static void hash_make_room(store_var_t *var, bool is_timed)
 {
     store_record_t *record  = var->record;
     uint32_t        buckets = hash_buckets(hash_table(record)), looks;
     uint64_t        now = 0, limit = record->limit;
     bool            over = limit != 0 && change_draft(var)->length > limit;
     if (POOL_LIKELY(record->soonest == 0 && !over)) return;
-    now = store_clock_tick();
+    now = is_timed ? store_clock_seen() : store_clock_tick();
     if (POOL_LIKELY(hash_when(now) < record->soonest && !over)) return;
     for (looks = 0; looks < (over ? 2 * buckets + 2 : HASH_TENDED); looks++) {
         uint32_t bucket = hash_next_bucket(record, buckets);
@@ -947,7 +949,7 @@ int store_hash_limit(store_var_t *var, uint64_t elements)
     int  code = change_enter(var, &own);
     if (code != STORE_OK) return code;
     STORE_STORE(var->record->limit, elements < UINT32_MAX ? (uint32_t)elements : 0u); /* never so many are stored */
-    hash_make_room(var);
+    hash_make_room(var, false);
     return change_leave(var, own, STORE_OK);
 }
 
