@@ -429,23 +429,40 @@ static int array_put(store_var_t *var, uint64_t index, store_link_t link)
     return code;
 }
 
-int store_array_put(store_var_t *var, uint64_t index, const store_value_t *value)
+static int array_push(store_var_t *var, store_link_t link, uint64_t *size)
+{
+    array_tidy(var);
+    *size = change_draft(var)->length + 1;
+    return array_put(var, *size - 1, link);
+}
+
+/* At an index, or (NULL) at the end: *size is what it is then. */
+static int array_store(store_var_t *var, const uint64_t *index, const store_value_t *value, uint64_t *size)
 {
     store_doomed_t doomed = 0;
     store_link_t   link;
     bool           own, used = false;
     int            code;
 
-    if (index >= ARRAY_MAX) return STORE_E_ARGUMENT;
     if ((link = change_make(var, NULL, value, 0, &code)) == 0) return code;
     if ((code = change_enter(var, &own)) == STORE_OK) {
-        code = array_put(var, index, link);
+        code = index != NULL ? array_put(var, *index, link) : array_push(var, link, size);
         used = cell_at(var->space, link)->from != 0;
         change_leave(var, own, code);
     }
     if (!used) change_discard(var->space, link, &doomed);
     ref_destroy(var->space, &doomed);
     return code;
+}
+
+int store_array_put(store_var_t *var, uint64_t index, const store_value_t *value)
+{
+    return index < ARRAY_MAX ? array_store(var, &index, value, NULL) : (int)STORE_E_ARGUMENT;
+}
+
+int store_array_push(store_var_t *var, const store_value_t *value, uint64_t *size)
+{
+    return array_store(var, NULL, value, size);
 }
 
 /* The whole content ends; the draft has none, and no tree. */
@@ -573,6 +590,31 @@ int store_array_splice(store_var_t *var, uint64_t offset, uint64_t length, const
     }
     array_drop_cells(var, &cells);
     return code;
+}
+
+/* A reference is left where it is: with it what it leads to may go. */
+static int array_take(store_var_t *var, bool last, store_value_t *value, const store_buffer_t *buffer)
+{
+    const store_state_t *draft = change_draft(var);
+    uint64_t             index = last ? draft->length - 1 : 0;
+    const store_link_t  *place;
+    store_link_t         link;
+    int                  code = STORE_OK;
+
+    if (draft->length == 0) return STORE_ABSENT;
+    value->kind = STORE_UNDEF;
+    place       = array_at(var->space, draft, draft->first + index);
+    link        = place != NULL ? version_at(var->space, *place, change_serial(var)) : 0;
+    if (link != 0) code = cell_value(var->space, link, cell_at(var->space, link), value, buffer);
+    if (code == STORE_OK && value->kind == STORE_REF) return STORE_E_ARGUMENT;
+    return code == STORE_OK ? array_open_gap(var, index, 1, 0) : code;
+}
+
+int store_array_take(store_var_t *var, bool last, store_value_t *value, const store_buffer_t *buffer)
+{
+    bool own;
+    int  code = change_enter(var, &own);
+    return code == STORE_OK ? change_leave_as(var, own, array_take(var, last, value, buffer)) : code;
 }
 
 /* --- the end -------------------------------------------------------------------------------- */

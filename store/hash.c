@@ -583,11 +583,8 @@ static int hash_add(store_var_t *var, const store_key_t *key, int64_t delta, int
 int store_hash_add(store_var_t *var, const store_key_t *key, int64_t delta, int64_t *sum)
 {
     bool own;
-    int  code = change_enter(var, &own), added;
-    if (code != STORE_OK) return code;
-    added = hash_add(var, key, delta, sum);
-    code  = change_leave(var, own, added == STORE_E_ARGUMENT ? (int)STORE_OK : added); /* that has changed nothing */
-    return code == STORE_OK ? added : code;
+    int  code = change_enter(var, &own);
+    return code == STORE_OK ? change_leave_as(var, own, hash_add(var, key, delta, sum)) : code;
 }
 
 int store_hash_delete(store_var_t *var, const store_key_t *key)
@@ -878,7 +875,7 @@ static uint64_t hash_tend(store_var_t *var, uint32_t bucket, uint64_t limit, uin
 #define HASH_TENDED 4u
 
 /* Some of what has expired goes, by the way of a store; and what is beyond the limit. Who stores
- * what vanishes has just looked at the clock, to say when. */
+ * what vanishes has most likely just looked at the clock, to say when: now and then this does. */
 static void hash_make_room(store_var_t *var, bool is_timed)
 {
     store_record_t *record  = var->record;
@@ -886,7 +883,7 @@ static void hash_make_room(store_var_t *var, bool is_timed)
     uint64_t        now = 0, limit = record->limit;
     bool            over = limit != 0 && change_draft(var)->length > limit;
     if (POOL_LIKELY(record->soonest == 0 && !over)) return;
-    now = is_timed ? store_clock_seen() : store_clock_tick();
+    now = is_timed && record->serial % 16 != 0 ? store_clock_seen() : store_clock_tick();
     if (POOL_LIKELY(hash_when(now) < record->soonest && !over)) return;
     for (looks = 0; looks < (over ? 2 * buckets + 2 : HASH_TENDED); looks++) {
         uint32_t bucket = hash_next_bucket(record, buckets);

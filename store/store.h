@@ -344,6 +344,14 @@ int store_array_resize(store_var_t *var, uint64_t size);
  * unshift and splice. What is removed is read before, in one change. */
 int store_array_splice(store_var_t *var, uint64_t offset, uint64_t length, const store_value_t *values, uint64_t count);
 
+/* One more at the end. *size: how many there are then. */
+int store_array_push(store_var_t *var, const store_value_t *value, uint64_t *size);
+
+/* Remove the first or the last one, and say what it was. STORE_ABSENT: there is none. Left where they
+ * are: what does not fit the buffer (STORE_MORE), and references (STORE_E_ARGUMENT), which are read,
+ * and what they lead to taken hold of, before they are removed by a splice in the same change. */
+int store_array_take(store_var_t *var, bool last, store_value_t *value, const store_buffer_t *buffer);
+
 /* Make an element one that was never stored. */
 int store_array_delete(store_var_t *var, uint64_t index);
 

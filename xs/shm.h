@@ -256,6 +256,9 @@ typedef struct shm_splice {
 IV  shm_array_splice(pTHX_ shm_var_t *var, shm_splice_t *splice);
 SV *shm_array_take(pTHX_ shm_var_t *var, bool last);
 
+/* What lies on Perl's stack from `first` on goes to the end. Returns how many there are then. */
+IV shm_array_push(pTHX_ shm_var_t *var, SSize_t first, SSize_t count);
+
 /* The value of $h{a}{b}…, gone through where it lies; NULL: to be done in perl's way. */
 SV *shm_fetch_chain(pTHX_ shm_var_t *var, SV **keys, int depth);
 
