@@ -80,7 +80,7 @@ static void o_joint_larger(world_t *w)
 {
     MUST(store_begin_joint(w->array, STORE_FOREVER));
     MUST(store_begin_joint(w->hash, STORE_FOREVER));
-    MUST(array_push(w->array, 77));
+    MUST(push_int(w->array, 77));
     put_one(w, 5000, 30);
     joint_commit_two(w);
 }

@@ -310,7 +310,7 @@ static void beyond(void)
     uint64_t     index;
     bool         right = true;
     for (i = 0; i < 21; i++) {
-        MUST(array_push(array, i));
+        MUST(push_int(array, i));
         for (index = (uint64_t)i + 1; index < 200; index++)
             if (store_array_get(array, index, NULL, NULL) != STORE_ABSENT) right = false;
     }
