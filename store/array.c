@@ -357,11 +357,10 @@ void array_unlink(store_t *space, store_record_t *record, store_link_t link, con
 
 /* End the element at a position, if there is one. A tree that nobody else sees yet loses it
  * at once: it was moved, so its cell does not tell where it is to be unlinked. */
-static void array_end(store_var_t *var, uint64_t position)
+static void array_end_at(store_var_t *var, store_link_t *place, uint64_t position)
 {
-    store_link_t *place = array_at(var->space, change_draft(var), position);
-    store_link_t  link  = place != NULL ? version_at(var->space, *place, change_serial(var)) : 0;
-    store_cell_t *cell  = cell_at(var->space, link);
+    store_link_t  link = version_at(var->space, *place, change_serial(var));
+    store_cell_t *cell = cell_at(var->space, link);
     if (link == 0 || cell == NULL) return;
     if (cell->from != change_serial(var)) STORE_STORE(cell->hash, (uint32_t)position);
     change_end(var, link, cell);
@@ -371,11 +370,13 @@ static void array_end(store_var_t *var, uint64_t position)
 static void array_end_range(store_var_t *var, uint64_t position, uint64_t count)
 {
     uint64_t i;
-    for (i = 0; i < count; i++)
-        if (array_at(var->space, change_draft(var), position + i) == NULL)
-            i += array_hole(var->space, change_draft(var), position + i) - 1;
+    for (i = 0; i < count; i++) {
+        store_link_t *place = array_at(var->space, change_draft(var), position + i);
+        if (place != NULL)
+            array_end_at(var, place, position + i);
         else
-            array_end(var, position + i);
+            i += array_hole(var->space, change_draft(var), position + i) - 1;
+    }
 }
 
 /* Do readers of the published state, or an undoing of the change, need what the tree of
@@ -405,14 +406,16 @@ static int array_set(store_var_t *var, uint64_t position, store_link_t link, boo
 {
     store_cell_t *cell = cell_at(var->space, link);
     store_link_t *place;
-    int           code = array_have_page(var, position);
-    if (code != STORE_OK) return code;
-    place = array_at(var->space, change_draft(var), position);
-    if (place == NULL || cell == NULL) return STORE_E_DAMAGED;
+    int           code;
+    if (cell == NULL) return STORE_E_DAMAGED;
+    if ((place = array_at(var->space, change_draft(var), position)) == NULL) {
+        if ((code = array_have_page(var, position)) != STORE_OK) return code;
+        if ((place = array_at(var->space, change_draft(var), position)) == NULL) return STORE_E_DAMAGED;
+    }
     STORE_STORE(cell->hash, (uint32_t)position);
     STORE_STORE(cell->next, array_is_published(var, position) ? *place : 0);
     change_add(var, link, cell);
-    if (replaces) array_end(var, position);
+    if (replaces) array_end_at(var, place, position);
     array_link(place, link);
     return STORE_OK;
 }
@@ -507,7 +510,7 @@ int store_array_delete(store_var_t *var, uint64_t index)
     bool own;
     int  code = change_enter(var, &own);
     if (code != STORE_OK) return code;
-    if (index < change_draft(var)->length) array_end(var, change_draft(var)->first + index);
+    if (index < change_draft(var)->length) array_end_range(var, change_draft(var)->first + index, 1);
     return change_leave(var, own, STORE_OK);
 }
 
