@@ -206,9 +206,12 @@ static void search_locked(search_t *search, store_var_t *var)
 static void search_variable(search_t *search, uint32_t slot)
 {
     store_record_t *record = record_at(search->space, slot);
-    store_ref_t     ref    = { slot, STORE_LOAD(record->generation), STORE_LOAD(record->type), 0 };
+    store_ref_t     ref    = { slot, 0, 0, 0 };
     store_var_t     var;
     int             tries;
+    if (record == NULL) return;
+    ref.generation = STORE_LOAD(record->generation);
+    ref.type       = STORE_LOAD(record->type);
     if (ref.generation == 0 || ref.type < STORE_SCALAR || ref.type > STORE_HASH) return;
     handle_internal(&var, search->space, &ref);
     var.is_glance = true; /* it may be destroyed meanwhile, and another one in its place */

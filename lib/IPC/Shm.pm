@@ -179,7 +179,7 @@ IPC::Shm - Perl variables that processes share, and that outlive them
     our @queue  : shm;
     our $hits   : shm;
 
-    $config{colour} = 'green';            # at once green for all
+    $config{colour} = 'green';            # green for everybody, at once
     $config{limits}{upload}[0] = 5;       # nested data, as usual
     push @queue, { id => 17 };
 
@@ -187,7 +187,7 @@ IPC::Shm - Perl variables that processes share, and that outlive them
 
     {
         my $lock = (tied %config)->lock_guard('write');
-        $config{next} = keys(%config) + 1;    # nobody comes between
+        $config{next} = keys(%config) + 1;    # nobody gets in between
     }
 
     (tied @queue)->wait_change(5);        # sleep until somebody changes it
@@ -196,12 +196,12 @@ IPC::Shm - Perl variables that processes share, and that outlive them
 
 =head1 DESCRIPTION
 
-Put C<: shm> behind the declaration of a scalar, an array or a hash, and it lives
-in shared memory. Whatever one process stores, all others find when they look
-next. Nothing has to be set up, opened or closed.
+Put C<: shm> after the declaration of a scalar, an array or a hash, and it lives
+in shared memory. Whatever one process stores, all others see the next time they look.
+There is nothing to set up, open or close.
 
-The variables are kept in a file in memory (on F</dev/shm>), once, however many processes look at
-them: a value is read where it lies, and what one process stores costs the others nothing. A process may be killed at any moment
+The variables are kept in a file in memory (on F</dev/shm>), in a single copy however many processes look at
+them: a value is read in place, and what one process stores costs the others nothing. A process may be killed at any moment
 without harm to the others. Linux only.
 
 =head2 Package variables: by name
@@ -216,7 +216,7 @@ week: a named variable stays until it is removed or the machine restarts.
 C<$state>, C<@state> and C<%state> are three variables.
 
 C<our $x : shm = 5> shares C<$x>, and then assigns 5, every time the line is run.
-Leave the value out where a program that starts must not reset what others count.
+Leave the value out if starting a program must not reset what others count.
 
 =head2 Lexicals: by scope
 
@@ -224,12 +224,12 @@ Leave the value out where a program that starts must not reset what others count
     my $total : shm = 0;
 
 A C<my> variable has no name that another program could use. It is shared with
-the processes that C<fork> makes from this one, and lives while one of them still
-has it in scope, or another shared variable refers to it. Then it is gone; also if
-its last users were killed. Each time the declaration is run makes a new variable;
-only a C<state> variable stays the same one.
+the processes that this one forks, and lives as long as one of them
+has it in scope, or another shared variable refers to it. Then it is gone, even if
+its last users were killed. Each run of the declaration makes a new variable;
+only a C<state> variable stays the same.
 
-C<tie my %h, 'IPC::Shm::Tied'> (or C<my @a>, C<my $s>) makes such a variable by hand.
+C<tie my %h, 'IPC::Shm::Tied'> (or C<my @a>, C<my $s>) makes such a variable without the attribute.
 
 =head2 Names apart from packages
 
@@ -237,22 +237,22 @@ C<tie my %h, 'IPC::Shm::Tied'> (or C<my @a>, C<my $s>) makes such a variable by 
     my %session : shm(app.session);
     tie my %session, 'IPC::Shm::Tied', 'app.session';
 
-are the variable C<%app.session>, whatever the package and the declared name. Needed where code is compiled in a
-package that is named after its path, as a F<.psgi> is. A name is words joined by C<.>, C<-> or C<::>, also with the sigil
-in front. A C<my> variable with a name outlives its scope, as C<our> does. C<tie> dies for arguments that it does not understand.
+all declare the variable C<%app.session>, whatever the package and the declared name. This is needed where code is compiled in a
+package named after its path, as a F<.psgi> file is. A name is words joined by C<.>, C<-> or C<::>, optionally with the sigil
+in front. A C<my> variable with a name outlives its scope, as C<our> does. C<tie> dies if it is given arguments that it does not understand.
 
 =head2 What can be stored
 
 C<undef>, numbers (integers to 64 bits, doubles to the last bit), strings of bytes
-and of characters, true and false: all come back equal. So does what is a number and a text that says another,
-as C<$!>. And references:
+and of characters, true and false: all come back equal. So do values that are a number and a different text at once,
+such as C<$!>. And references:
 
 =over 4
 
 =item *
 
-The thing that you refer to becomes a shared variable of its own; what it holds
-is kept. It is the same variable as before, now shared:
+What the reference points to becomes a shared variable in its own right, and keeps its
+contents. It is the same variable as before, now shared:
 
     my @list = (1, 2);
     $config{list} = \@list;
@@ -260,31 +260,31 @@ is kept. It is the same variable as before, now shared:
 
 =item *
 
-Two references to one thing stay two references to one thing.
+Two references to the same thing remain two references to the same thing.
 
 =item *
 
 A blessed reference comes back blessed. The class's code is not stored: the other
-program has to load it. The name of the class is stored with the reference: to C<bless> an object
-anew is seen by others when it is stored again.
-C<DESTROY> runs in each process that has had the object, when that lets it go: after the last stored reference to it was
-overwritten or deleted, by whomever, and the program itself has none, or at the end of the program. A process notices what another
-has overwritten when it next uses a shared variable.
+program has to load it. The name of the class is stored with the reference: if you re-bless an object,
+others see that only after it is stored again.
+C<DESTROY> runs in each process that has had the object, when that process lets go of it: after the last stored reference to it was
+overwritten or deleted, by any process, and the program itself holds none, or at the end of the program. A process notices what another
+has overwritten the next time it uses a shared variable.
 
 =item *
 
-C<$h{a}{b} = 1> makes C<$h{a}> where it is missing, as usual. If two processes do so at once, both
-use the one that was first, and nothing is lost.
+C<$h{a}{b} = 1> makes C<$h{a}> if it is missing, as usual. If two processes do so at once, both
+use the one that came first, and nothing is lost.
 
 =item *
 
-You can go on using a reference after its place was overwritten.
+A reference that you hold stays valid after the element it came from is overwritten.
 
 =item *
 
 Code, globs, file handles, regular expressions, special variables such as C<%ENV>,
-and variables tied to other classes cannot be shared. The attempt dies, and what
-was there before stays.
+and variables tied to other classes cannot be shared. The attempt dies, and the old
+value stays.
 
 =item *
 
@@ -295,40 +295,40 @@ reference is stored as an ordinary one, so it makes a ring, too.
 
 =head1 WHAT IS ATOMIC, AND WHAT NEEDS A LOCK
 
-B<Each single operation is whole.> An assignment, a C<push> of many values, a
+B<Every single operation is atomic.> An assignment, a C<push> of many values, a
 C<splice>, C<@a = sort @a>, an assignment of a list to a whole hash, array or slice:
-others see the variable before it or after it. If it dies in the middle, nothing
+others see the variable as it was before or as it is after. If it dies halfway, nothing
 has happened. Likewise C<my %copy = %h>, C<keys %h> and C<@h{@keys}> in list context see
-the hash of one moment; so do the same on arrays.
+the hash as it was at one moment, and so do their counterparts for arrays.
 
-B<Two operations are two.> Between a look and a store another process may come:
+B<Two operations are two.> Between a read and a write, another process may step in:
 
     $n++;                           # reads, then writes: increments can be lost
     (tied $n)->add(1);              # one operation: none is lost
 
-    $h{x} = $h{y} + 1;              # a look and a store: needs a lock
-    $h{list}[0]++                   # two, and of another variable: lock that one
+    $h{x} = $h{y} + 1;              # a read and a write: needs a lock
+    $h{list}[0]++                   # the same, on another variable: lock that one
 
-Where elements could be assigned to (C<for (@a)>, C<map>, the arguments of a sub), they
-are looked up one by one.
+Where elements may be assigned to (C<for (@a)>, C<map>, the arguments of a sub), they
+are looked up one at a time.
 
 =head1 CONVENTIONS
 
-All calls are available since version 1.000. Unless it says otherwise, a call does not wait for
-other processes for longer than it takes to look something up, and its result is the same in scalar and
-list context. Time limits are seconds, with fractions; C<undef> or none at all mean "without limit", 0
-means "do not wait", and a negative one is an exception. While a process waits its signal handlers run, and may
-C<die> out of it; if they return, the rest of the time is waited for.
+All calls have been available since version 1.000. Unless its description says otherwise, a call does not wait for
+other processes longer than it takes to look something up, and its result is the same in scalar and
+list context. Time limits are seconds, with fractions; C<undef> or none at all means "no limit", 0
+means "do not wait", and a negative one is an exception. While a process waits, its signal handlers run, and may
+C<die> out of the wait; if they return, the wait goes on for the time that is left.
 
-Exceptions are strings that end with the file and line of the caller. What goes well leaves C<$@> and C<$!> alone. Besides those of a call, any use of
+Exceptions are strings that end with the file and line of the caller. A call that succeeds leaves C<$@> and C<$!> alone. Besides the exceptions listed with each call, any use of
 a variable may die with C<Cannot share ...> (a value that cannot be stored), C<Cannot store: ...> (no room),
-C<Deadlock on ...> (see L</writelock>), C<... was removed> and C<... is damaged> (somebody has written to the files). None of
-them changes the variable.
+C<Deadlock on ...> (see L</writelock>), C<... was removed> and C<... is damaged> (somebody has written to the files). The variable is
+unchanged after any of them.
 
 =head1 ELEMENTS AND QUEUES
 
-Methods of the object behind a variable, C<tied %h>, that look at one element and change it in one step: nobody comes between, and
-if it dies (or is killed) nothing has happened. None of them needs a lock. The place is a key for hashes, an index (from 0 on) for arrays, and nothing for
+Methods of the object behind a variable, C<tied %h>, that read one element and change it in one step: nobody gets in between, and
+if the call dies (or the process is killed) nothing has happened. None of them needs a lock. The first argument is a key for hashes, an index (0 or more) for arrays, and left out for
 scalars. Within C<update>, and within an operator that changes the same variable (C<sort> in place), a call is part of that change.
 
 =head2 add
@@ -337,22 +337,22 @@ scalars. Within C<update>, and within an operator that changes the same variable
     my $sum = (tied @a)->add($index, $delta);
     my $sum = (tied $n)->add($delta);
 
-Add, and return the sum; what is absent or C<undef> counts as 0. Integers are added exactly
-as long as the sum is one of 64 bits, and as doubles beyond. Dies, and changes nothing, where the delta or what is
-stored is not a number. Waits, like any store, while another process holds a lock.
+Add, and return the sum; an absent element or C<undef> counts as 0. Integers are added exactly
+as long as the sum fits in 64 bits, and as doubles beyond that. Dies, and changes nothing, if the delta or the
+stored value is not a number. Waits, like any store, while another process holds a lock.
 
 =head2 insert
 
     (tied %leader)->insert(main => $$) or return;    # somebody else was first
 
-Store only where there is no such key (array: never stored there; scalar: C<undef>). True if it did.
+Store only if there is no such key (array: nothing was ever stored at that index; scalar: it is C<undef>). True if it was stored.
 
 =head2 replace
 
     (tied %h)->replace($key, $old, $new) or redo;
 
-Store the new value only where the old one is there: equal as strings, or references to the same. C<undef> as the old value means:
-only if it is absent. True if it did.
+Store the new value only if the current one is C<$old>: equal as strings, or references to the same thing. C<undef> as the old value means
+only if there is none. True if it was stored.
 
 =head2 exchange
 
@@ -364,46 +364,46 @@ Store, and return what was there before; C<undef> if nothing was.
 
     my $new = (tied %h)->update($key, sub { $_ = "$_," if length; $_ .= $name });
 
-Call the sub with C<$_> as the element, and store what it has become, if the sub returns; returns the new value. If it dies, nothing has
-happened; C<last>, C<next> and C<goto> do not lead out of it. Other processes read on meanwhile, and wait to store: be short, and do not wait for others in it.
+Call the sub with C<$_> set to the element, and store what it has become when the sub returns; returns the new value. If the sub dies, nothing has
+happened; C<last>, C<next> and C<goto> cannot leave it. Meanwhile other processes can read, but wait if they want to store: be brief, and do not wait for others in the sub.
 
 =head2 store, expire
 
     (tied %h)->store($key, $value, $seconds);
     (tied %h)->expire($seconds);
 
-Store one element that vanishes after so many seconds (C<undef>: never; left out: as C<expire> says); and say so for all that is
-stored from now on, by whomever (C<undef>: never). What has vanished is not seen by any look or count. Its memory comes back bit by bit
-with later stores, and at once by C<sweep>. The clock is one that goes on in suspend, and that nobody can set (C<CLOCK_BOOTTIME>); it is right
-to a tick of the kernel, ten milliseconds at most. An element that C<add>, C<replace>, C<exchange> or C<update> change vanishes when it would have; a plain store begins anew. Hashes only; arrays and
-scalars refuse. C<expire> and C<limit> are not part of a change, which could be undone: within an open one (C<begin>, C<update>) they croak.
+C<store> stores one element that expires after so many seconds (C<undef>: never; left out: what C<expire> has set). C<expire> sets the default for everything that
+is stored in the hash from now on, by any process (C<undef>: never). An expired element is neither seen nor counted. Its memory is reclaimed bit by bit
+by later stores, and at once by C<sweep>. The clock keeps running during suspend, and nobody can set it (C<CLOCK_BOOTTIME>); it is accurate
+to one kernel tick, at most ten milliseconds. An element changed by C<add>, C<replace>, C<exchange> or C<update> keeps its expiry time; a plain store starts a new one. Hashes only: arrays and
+scalars die. C<expire> and C<limit> are not part of a change, which could be undone: within an open one (C<begin>, C<update>) they croak.
 
 =head2 touch, ttl
 
     (tied %h)->touch($key, $seconds) or print "too late\n";
     my $left = (tied %h)->ttl($key);
 
-Let an element vanish after so many seconds from now; true if it is there. And: how many seconds are left; C<undef>: it does not vanish; -1: not there.
+C<touch> makes an element expire so many seconds from now; true if there is such an element. C<ttl> returns how many seconds are left; C<undef> if it never expires, -1 if it is not there.
 
 =head2 sweep
 
     my $freed = (tied %h)->sweep;
 
-Free all that has vanished. Returns how many elements that were.
+Free all expired elements. Returns how many there were.
 
 =head2 limit
 
     (tied %h)->limit(10_000);
 
-At most so many elements (C<undef>: any number): for a new one another goes, if need be: one that was not read nor stored since a hand that
-goes round all of them came by last (the CLOCK approximation of "least recently used"). What one change stores itself stays.
+Keep at most so many elements (C<undef>: any number). To make room for a new one, an element goes that was neither read nor stored since the clock hand, which
+goes round all of them, last passed it (the CLOCK approximation of "least recently used"). What a change itself stores is never evicted by that change.
 
 =head2 take
 
     my $job = (tied @queue)->take($seconds);
 
-Wait for an element, without polling, and remove it from the head; C<undef> when the time is over. As C<shift>, a worker that is killed with
-the job in its hands has lost it. What the dead had reserved comes before.
+Wait for an element, without polling, and remove it from the head; C<undef> when the time is up. As with C<shift>, a worker that is killed while it has
+the job loses it. Jobs that dead workers had reserved come first.
 
 =head2 reserve
 
@@ -412,9 +412,9 @@ the job in its hands has lost it. What the dead had reserved comes before.
         (tied @queue)->done($ticket);
     }
 
-Likewise, but the job is kept until its worker is C<done> with it. It is not in the array meanwhile. When the worker dies the job is the next that C<take> and
-C<reserve> give, to whomever; otherwise the order is kept. (So does C<shift>; other operators see the array alone.) An empty list when the time is over.
-A worker that waits sees within a quarter of a second that another one is dead. So a job is done at least once: a worker may be killed between its
+Likewise, but the job is kept until its worker calls C<done>. Meanwhile it is not in the array. If the worker dies, the job is the next one that C<take> and
+C<reserve> hand out; otherwise the order is kept. (So does C<shift>; other operators see only the array.) Returns an empty list when the time is up.
+A waiting worker notices within a quarter of a second that another one has died. So a job is done at least once: a worker may be killed between its
 work and C<done>.
 
 =head2 done
@@ -422,12 +422,12 @@ work and C<done>.
     (tied @queue)->done($ticket) or print "somebody else has it\n";
     (tied @queue)->done($ticket, sub { $ledger{$job->{id}} = $result; $sum += $result; push @queue, $next });
 
-The job is done with. False if it is not reserved by that ticket any more. With a sub: it is called if the ticket is good, and all that it stores, in
-the queue and in other shared variables of the namespace, is one change with the end of the job. Others see all of it or nothing; if the sub dies, or the worker is killed at
-any moment, nothing of it has happened, and the job is still reserved, or the next worker's. So what workers write down is there exactly once (F<eg/shm/jobs.pl>).
+The job is finished. False if it is no longer reserved by that ticket. If there is a sub, it is called if the ticket is valid, and everything that it stores, in
+the queue and in other shared variables of the namespace, is one change together with the end of the job. Others see all of it or none; if the sub dies, or the worker is killed at
+any moment, none of it has happened, and the job is still reserved, or goes to the next worker. So what workers store this way is there exactly once (F<eg/shm/jobs.pl>).
 
-Nobody else stores in a variable from the sub's first store in it to the end of C<done>, so the sub is best short: work first, then C<done>. What it only looks at
-others may change. Where two processes would wait for each other, for they store in opposite orders, one dies with C<Deadlock>; call C<done> again. Within the sub
+Nobody else can store in a variable from the sub's first store in it to the end of C<done>, so keep the sub short: work first, then C<done>. What it only reads,
+others may change. If two processes would wait for each other because they store in opposite orders, one dies with C<Deadlock>; call C<done> again. Within the sub
 no variable that it has stored in can be removed, C<begin> and C<commit> are part of the one change (C<abort> dies), and C<done> with a sub cannot be called again. (On Redis
 only what is done to the queue is one change with the end of the job; what else the sub stores is there before, so store results by C<insert>, by the number of
 the job.)
@@ -436,7 +436,7 @@ the job.)
 
     (tied @queue)->release($ticket);
 
-Not done: it is at the head of the array again. True if it was reserved by that ticket.
+Give the job back: it is at the head of the array again. True if it was reserved by that ticket.
 
 =head2 reserved
 
@@ -449,15 +449,15 @@ Emptying the array does not touch what is reserved; C<remove> does.
 
     my $plain = (tied %h)->copy;
 
-A deep plain copy: a reference to a hash or array, of a scalar its value. Each variable in it is of one moment, but not all of the same. What several
-references lead to is one thing in the copy, too, rings included; objects are blessed. L<Storable>, JSON, Sereal and L<Clone> take
-it. They cannot copy the shared variable itself, and die (Clone: with the first use of what it returns), naming C<copy>. Free rings of
-your own as ever.
+A deep, plain copy: a reference to a hash or array, or the value of a scalar. Each variable in it is a snapshot of one moment, but not all of the same moment. What several
+references point to is a single thing in the copy, too, cycles included; objects are blessed. L<Storable>, JSON, Sereal and L<Clone> accept
+it. They cannot copy the shared variable itself, and die (Clone: on the first use of what it returns) with a message that names C<copy>. Cycles in the copy are
+yours to break, as with any Perl data.
 
 =head1 LOCKS
 
-The object behind a variable, C<tied %h>, has these methods. A lock is about that one
-variable, not about others that it refers to.
+The object behind a variable, C<tied %h>, has these methods. A lock covers that one
+variable, not others that it refers to.
 
 =head2 writelock
 
@@ -465,29 +465,29 @@ variable, not about others that it refers to.
     my $locked = (tied %h)->writelock($seconds);
 
 Wait until nobody else has a lock, and take it. Until it is released, reads and writes
-of other processes wait. Returns 1; 0 if this process has it already, so that a sub
-that is called with or without the lock can say
+of other processes wait. Returns 1, or 0 if this process has it already, so that a sub
+that may be called with or without the lock can say
 
     my $locked = $obj->writelock;
     ...
     $obj->unlock if $locked;
 
-With a time limit it returns C<undef> when the time is over. The lock is whole or not there at all: a
-wait that ended by an exception holds nothing.
+With a time limit it returns C<undef> when the time is up. A wait that
+ends in an exception holds no lock.
 
-A read lock that this process holds becomes a write lock. Should two processes that
-hold read locks both want to write, each would wait for the other: the second
+A read lock that this process holds becomes a write lock. If two processes that
+hold read locks both wanted to write, each would wait for the other: the second
 one dies, with C<Deadlock> in the message.
 
 =head2 readlock
 
 Likewise, but for reading: any number of processes can hold it, and writes wait. Returns
-0 where the process already has a lock of either kind, and C<undef> when the time is over.
+0 where the process already has a lock of either kind, and C<undef> when the time is up.
 
 =head2 unlock
 
 Release what this process holds on the variable, the read lock and the write lock. Returns 1 if there was
-something, 0 if not. The end of the process releases as well, whatever it dies of; a child does not hold what its parent holds.
+something, 0 if not. Locks are also released when the process ends, however it dies; a child does not hold its parent's locks.
 
 =head2 lock_guard
 
@@ -495,24 +495,24 @@ something, 0 if not. The end of the process releases as well, whatever it dies o
     my $lock = (tied %h)->lock_guard('write', $seconds);    # undef: not in time
 
 A lock that is released when C<$lock> goes out of scope, also by an exception;
-C<< $lock->release >> does it earlier. Without arguments it is a write lock; another kind
-is an exception. Inside of another lock of the same process it does nothing.
+C<< $lock->release >> releases it earlier. Without arguments it is a write lock; any other kind
+is an exception. Inside another lock of the same process it does nothing.
 
 =head2 synchronize
 
     my @result = (tied %h)->synchronize(sub { ... });
 
 Call the sub under the write lock, for which it waits. Returns what the sub returns in the context of the call, and
-dies if it dies; the lock is released in any case. Dies if it is not given a code reference.
+dies if it dies; the lock is released in any case. Dies if its argument is not a code reference.
 
 =head2 wait_change
 
     while (!defined(my $job = shift @queue)) { (tied @queue)->wait_change($seconds) }
 
-Sleep until another process has changed the variable since this one looked at it
-last; at once, if it has already. True if there is a change, false when the time (none:
-no limit) is over. Sleeping costs nothing. What this process itself changes does not count, nor does a change of another
-variable that this one refers to. Afterwards look again: several changes may have become one wake-up.
+Sleep until another process has changed the variable since this one last looked at it;
+returns at once if that has happened already. True if there is a change, false when the time is up (without one there is
+no limit). Sleeping costs nothing. What this process itself changes does not count, nor does a change of another
+variable that this one refers to. Then look again: several changes may cause a single wake-up.
 
 =head2 remove
 
@@ -522,8 +522,6 @@ removed already. Processes that have it die when they use it; declaring the name
 =head2 name, serial
 
 The name (C<undef> for anonymous variables); the number of changes so far.
-
-Signal handlers run while a process waits, and may C<die> out of it.
 
 =head1 THE NAMESPACE
 
