@@ -357,11 +357,10 @@ void array_unlink(store_t *space, store_record_t *record, store_link_t link, con
 
 /* End the element at a position, if there is one. A tree that nobody else sees yet loses it
  * at once: it was moved, so its cell does not tell where it is to be unlinked. */
-static void array_end(store_var_t *var, uint64_t position)
+static void array_end_at(store_var_t *var, store_link_t *place, uint64_t position)
 {
-    store_link_t *place = array_at(var->space, change_draft(var), position);
-    store_link_t  link  = place != NULL ? version_at(var->space, *place, change_serial(var)) : 0;
-    store_cell_t *cell  = cell_at(var->space, link);
+    store_link_t  link = version_at(var->space, *place, change_serial(var));
+    store_cell_t *cell = cell_at(var->space, link);
     if (link == 0 || cell == NULL) return;
     if (cell->from != change_serial(var)) STORE_STORE(cell->hash, (uint32_t)position);
     change_end(var, link, cell);
@@ -371,11 +370,13 @@ static void array_end(store_var_t *var, uint64_t position)
 static void array_end_range(store_var_t *var, uint64_t position, uint64_t count)
 {
     uint64_t i;
-    for (i = 0; i < count; i++)
-        if (array_at(var->space, change_draft(var), position + i) == NULL)
-            i += array_hole(var->space, change_draft(var), position + i) - 1;
+    for (i = 0; i < count; i++) {
+        store_link_t *place = array_at(var->space, change_draft(var), position + i);
+        if (place != NULL)
+            array_end_at(var, place, position + i);
         else
-            array_end(var, position + i);
+            i += array_hole(var->space, change_draft(var), position + i) - 1;
+    }
 }
 
 /* Do readers of the published state, or an undoing of the change, need what the tree of
@@ -405,14 +406,16 @@ static int array_set(store_var_t *var, uint64_t position, store_link_t link, boo
 {
     store_cell_t *cell = cell_at(var->space, link);
     store_link_t *place;
-    int           code = array_have_page(var, position);
-    if (code != STORE_OK) return code;
-    place = array_at(var->space, change_draft(var), position);
-    if (place == NULL || cell == NULL) return STORE_E_DAMAGED;
+    int           code;
+    if (cell == NULL) return STORE_E_DAMAGED;
+    if ((place = array_at(var->space, change_draft(var), position)) == NULL) {
+        if ((code = array_have_page(var, position)) != STORE_OK) return code;
+        if ((place = array_at(var->space, change_draft(var), position)) == NULL) return STORE_E_DAMAGED;
+    }
     STORE_STORE(cell->hash, (uint32_t)position);
     STORE_STORE(cell->next, array_is_published(var, position) ? *place : 0);
     change_add(var, link, cell);
-    if (replaces) array_end(var, position);
+    if (replaces) array_end_at(var, place, position);
     array_link(place, link);
     return STORE_OK;
 }
@@ -429,23 +432,40 @@ static int array_put(store_var_t *var, uint64_t index, store_link_t link)
     return code;
 }
 
-int store_array_put(store_var_t *var, uint64_t index, const store_value_t *value)
+static int array_push(store_var_t *var, store_link_t link, uint64_t *size)
+{
+    array_tidy(var);
+    *size = change_draft(var)->length + 1;
+    return array_put(var, *size - 1, link);
+}
+
+/* At an index, or (NULL) at the end: *size is what it is then. */
+static int array_store(store_var_t *var, const uint64_t *index, const store_value_t *value, uint64_t *size)
 {
     store_doomed_t doomed = 0;
     store_link_t   link;
     bool           own, used = false;
     int            code;
 
-    if (index >= ARRAY_MAX) return STORE_E_ARGUMENT;
     if ((link = change_make(var, NULL, value, 0, &code)) == 0) return code;
     if ((code = change_enter(var, &own)) == STORE_OK) {
-        code = array_put(var, index, link);
+        code = index != NULL ? array_put(var, *index, link) : array_push(var, link, size);
         used = cell_at(var->space, link)->from != 0;
         change_leave(var, own, code);
     }
     if (!used) change_discard(var->space, link, &doomed);
     ref_destroy(var->space, &doomed);
     return code;
+}
+
+int store_array_put(store_var_t *var, uint64_t index, const store_value_t *value)
+{
+    return index < ARRAY_MAX ? array_store(var, &index, value, NULL) : (int)STORE_E_ARGUMENT;
+}
+
+int store_array_push(store_var_t *var, const store_value_t *value, uint64_t *size)
+{
+    return array_store(var, NULL, value, size);
 }
 
 /* The whole content ends; the draft has none, and no tree. */
@@ -490,7 +510,7 @@ int store_array_delete(store_var_t *var, uint64_t index)
     bool own;
     int  code = change_enter(var, &own);
     if (code != STORE_OK) return code;
-    if (index < change_draft(var)->length) array_end(var, change_draft(var)->first + index);
+    if (index < change_draft(var)->length) array_end_range(var, change_draft(var)->first + index, 1);
     return change_leave(var, own, STORE_OK);
 }
 
@@ -573,6 +593,31 @@ int store_array_splice(store_var_t *var, uint64_t offset, uint64_t length, const
     }
     array_drop_cells(var, &cells);
     return code;
+}
+
+/* A reference is left where it is: with it what it leads to may go. */
+static int array_take(store_var_t *var, bool last, store_value_t *value, const store_buffer_t *buffer)
+{
+    const store_state_t *draft = change_draft(var);
+    uint64_t             index = last ? draft->length - 1 : 0;
+    const store_link_t  *place;
+    store_link_t         link;
+    int                  code = STORE_OK;
+
+    if (draft->length == 0) return STORE_ABSENT;
+    value->kind = STORE_UNDEF;
+    place       = array_at(var->space, draft, draft->first + index);
+    link        = place != NULL ? version_at(var->space, *place, change_serial(var)) : 0;
+    if (link != 0) code = cell_value(var->space, link, cell_at(var->space, link), value, buffer);
+    if (code == STORE_OK && value->kind == STORE_REF) return STORE_E_ARGUMENT;
+    return code == STORE_OK ? array_open_gap(var, index, 1, 0) : code;
+}
+
+int store_array_take(store_var_t *var, bool last, store_value_t *value, const store_buffer_t *buffer)
+{
+    bool own;
+    int  code = change_enter(var, &own);
+    return code == STORE_OK ? change_leave_as(var, own, array_take(var, last, value, buffer)) : code;
 }
 
 /* --- the end -------------------------------------------------------------------------------- */

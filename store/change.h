@@ -39,6 +39,14 @@ static inline uint64_t change_serial(const store_var_t *var)
 int change_enter(store_var_t *var, bool *own);
 int change_leave(store_var_t *var, bool own, int code);
 
+/* The same for a call whose code may say why it did nothing, which undoes nothing. */
+static inline int change_leave_as(store_var_t *var, bool own, int code)
+{
+    bool idle = code == STORE_ABSENT || code == STORE_MORE || code == STORE_E_ARGUMENT;
+    int  left = change_leave(var, own, idle ? (int)STORE_OK : code);
+    return left == STORE_OK ? code : left;
+}
+
 /* Put a new cell (which is not linked yet) onto the list of the change; the same for one
  * that goes, unless it came by this change. */
 void change_add(store_var_t *var, store_link_t link, store_cell_t *cell);

@@ -1,8 +1,8 @@
 /*
  * hash.c - shared hashes.
  *
- * Linear hashing: one bucket more when there are more elements than buckets, so growing
- * moves one chain at a time. A chain is sorted by the hash with its bits reversed, then by
+ * Linear hashing: one bucket more when there are more than half as many elements as buckets,
+ * so growing moves one chain at a time. A chain is sorted by the hash with its bits reversed, then by
  * key: what moves to a new bucket is the end of the old chain. To split: the new bucket
  * leads to where its elements begin, the number of buckets is published, the old chain is
  * cut. A reader that went by the old number and found nothing looks at the number again.
@@ -12,6 +12,7 @@
  */
 #include "types.h"
 
+#include <endian.h>
 #include <stdlib.h>
 
 /* --- keys ------------------------------------------------------------------------- */
@@ -28,18 +29,6 @@ static inline uint64_t hash_fold(uint64_t a, uint64_t b)
 #define HASH_ODD_1 UINT64_C(0x9e3779b97f4a7c15)
 #define HASH_ODD_2 UINT64_C(0xd6e8feb86659fd93)
 
-static uint64_t hash_bytes(uint64_t seed, const char *bytes, uint32_t length)
-{
-    uint64_t h = seed ^ hash_fold(length ^ HASH_ODD_1, HASH_ODD_2), word;
-    for (; length > 8; length -= 8, bytes += 8) {
-        memcpy(&word, bytes, 8);
-        h = hash_fold(h ^ word, HASH_ODD_1);
-    }
-    word = 0;
-    memcpy(&word, bytes, length);
-    return hash_fold(h ^ word, HASH_ODD_2 ^ seed);
-}
-
 static inline uint32_t hash_reverse(uint32_t x)
 {
     x = __builtin_bswap32(x);
@@ -48,10 +37,45 @@ static inline uint32_t hash_reverse(uint32_t x)
     return (x >> 1 & 0x55555555u) | (x & 0x55555555u) << 1;
 }
 
+static inline uint64_t hash_load_8(const char *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return le64toh(word);
+}
+
+static inline uint64_t hash_load_4(const char *bytes)
+{
+    uint32_t word;
+    memcpy(&word, bytes, sizeof word);
+    return le32toh(word);
+}
+
+/* The last eight bytes, or as many as there are: the last one is the uppermost. */
+static inline uint64_t hash_end(const char *bytes, uint32_t length)
+{
+    if (POOL_LIKELY(length >= 8)) return hash_load_8(bytes + length - 8);
+    if (length >= 4) return hash_load_4(bytes + length - 4) << 32 | hash_load_4(bytes);
+    if (length == 0) return 0;
+    return (uint64_t)(uint8_t)bytes[length - 1] << 56 | (uint64_t)(uint8_t)bytes[length / 2] << 8 | (uint8_t)bytes[0];
+}
+
+/* Keys that differ in the low half of their last byte only, as numbers in a row do, have hashes
+ * that differ in the uppermost bits only: those say which of 16 buckets side by side it is. They
+ * never share one; and who goes through them finds the next chain's head in the cache. */
+#define HASH_NEAR (UINT64_C(15) << 56)
+
+static uint32_t hash_bytes(uint64_t seed, const char *bytes, uint32_t length)
+{
+    uint64_t h = seed ^ hash_fold(length ^ HASH_ODD_1, HASH_ODD_2), end = hash_end(bytes, length);
+    for (; length > 8; length -= 8, bytes += 8) h = hash_fold(h ^ hash_load_8(bytes), HASH_ODD_1);
+    h = hash_fold(h ^ (end & ~HASH_NEAR), HASH_ODD_2 ^ seed);
+    return (uint32_t)(h ^ h >> 32) ^ hash_reverse((uint32_t)((end & HASH_NEAR) >> 56));
+}
+
 store_key_t store_key(const store_t *store, const char *bytes, uint32_t length, bool is_text)
 {
-    uint64_t    h   = hash_bytes(store->seed, bytes, length);
-    store_key_t key = { bytes, length, (uint32_t)(h ^ h >> 32), is_text };
+    store_key_t key = { bytes, length, hash_bytes(store->seed, bytes, length), is_text };
     return key; /* any 32 bits will do: these are the reversed ones */
 }
 
@@ -361,7 +385,8 @@ static bool hash_have_page(store_t *space, store_record_t *record, store_table_t
     return true;
 }
 
-/* As many buckets as elements, a few at a time. */
+/* Twice as many buckets as elements, a few at a time: a fetch that finds its bucket's chain cold
+ * then meets hardly any cell but its own. */
 static void hash_grow(store_t *space, store_record_t *record, uint64_t elements)
 {
     int splits;
@@ -369,7 +394,7 @@ static void hash_grow(store_t *space, store_record_t *record, uint64_t elements)
     for (splits = 0; splits < 4; splits++) {
         store_table_t table   = hash_table(record);
         uint32_t      buckets = hash_buckets(table);
-        if (elements <= buckets || buckets >= HASH_MAX_BUCKETS) return;
+        if (elements * 2 <= buckets || buckets >= HASH_MAX_BUCKETS) return;
         if (hash_tier(table) == 0 || buckets >= tree_capacity(hash_tier(table))) {
             hash_grow_root(space, record, table);
             table = hash_table(record);
@@ -471,39 +496,52 @@ static void hash_end_link(store_var_t *var, store_link_t link)
     hash_end_cell(var, link, cell_at(var->space, link));
 }
 
-static void hash_make_room(store_var_t *var);
+static void hash_make_room(store_var_t *var, bool is_timed);
 static void hash_expect(store_record_t *record, uint64_t expires_ns);
 
 /* The version that is there ends; the new cell, which is not on any list yet, is linked in front
- * of it. In this order the new one comes before it on the list: see change_settle_cell(). */
-static int hash_insert(store_var_t *var, store_link_t link, const store_key_t *key)
+ * of it, at `place`. In this order the new one comes before it on the list: see
+ * change_settle_cell(). */
+static void hash_insert_at(store_var_t *var, store_link_t link, store_link_t *place, store_link_t old)
 {
-    store_cell_t  *cell  = cell_at(var->space, link);
-    store_state_t *draft = change_draft(var);
-    store_link_t   old, *place = hash_place(var, key, &old);
+    store_cell_t  *cell     = cell_at(var->space, link);
+    store_state_t *draft    = change_draft(var);
+    bool           is_timed = (cell->flags & STORE_CELL_EXPIRES) != 0;
 
-    if (place == NULL || cell == NULL) return STORE_E_DAMAGED;
     if (old != 0) hash_end_link(var, old);
     STORE_STORE(cell->next, *place);
     change_add(var, link, cell);
     hash_link(place, link);
     if (hash_counts(var)) STORE_STORE(draft->length, draft->length + 1);
-    if ((cell->flags & STORE_CELL_EXPIRES) != 0) hash_expect(var->record, cell_expires(var->space, link, cell));
-    if (!hash_counts(var)) return STORE_OK;
-    hash_make_room(var);
+    if (is_timed) hash_expect(var->record, cell_expires(var->space, link, cell));
+    if (!hash_counts(var)) return;
+    hash_make_room(var, is_timed);
     hash_grow(var->space, var->record, draft->length);
+}
+
+static int hash_insert(store_var_t *var, store_link_t link, const store_key_t *key)
+{
+    store_link_t old, *place = hash_place(var, key, &old);
+    if (place == NULL || cell_at(var->space, link) == NULL) return STORE_E_DAMAGED;
+    hash_insert_at(var, link, place, old);
     return STORE_OK;
+}
+
+/* When vanishes what is stored without a word about that? 0: never. */
+static inline uint64_t hash_default_expiry(const store_var_t *var)
+{
+    uint64_t after = STORE_LOAD(var->record->expire_ns);
+    return after != 0 ? store_expires(after) : 0;
 }
 
 int store_hash_put(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns)
 {
     store_doomed_t doomed = 0;
-    uint64_t       after  = STORE_LOAD(var->record->expire_ns);
     store_link_t   link;
     bool           own;
     int            code;
 
-    if (expires_ns == 0 && after != 0) expires_ns = store_expires(after);
+    if (expires_ns == 0) expires_ns = hash_default_expiry(var);
     if (expires_ns == STORE_NEVER) expires_ns = 0;
     if ((link = change_make(var, key, value, expires_ns, &code)) == 0) return code;
     if ((code = change_enter(var, &own)) == STORE_OK) {
@@ -515,6 +553,38 @@ int store_hash_put(store_var_t *var, const store_key_t *key, const store_value_t
         change_discard(var->space, link, &doomed);
     ref_destroy(var->space, &doomed);
     return code;
+}
+
+/* In the open change. The new one vanishes when the old one would have. */
+static int hash_add(store_var_t *var, const store_key_t *key, int64_t delta, int64_t *sum)
+{
+    store_link_t  link, old, *place = hash_place(var, key, &old);
+    store_cell_t *cell = old != 0 ? cell_at(var->space, old) : NULL;
+    store_value_t value;
+    uint64_t      now = 0, expires_ns;
+    int           code;
+
+    if (place == NULL) return STORE_E_DAMAGED;
+    *sum = delta;
+    if (cell != NULL && hash_is_fresh(var->space, old, cell, &now)) {
+        if (cell->kind != STORE_INT && cell->kind != STORE_UNDEF) return STORE_E_ARGUMENT;
+        if ((code = cell_value(var->space, old, cell, &value, NULL)) != STORE_OK) return code;
+        if (value.kind == STORE_INT && __builtin_add_overflow(value.number.i, delta, sum)) return STORE_E_ARGUMENT;
+        expires_ns = cell_expires(var->space, old, cell);
+    }
+    else
+        expires_ns = hash_default_expiry(var);
+    value = store_int(*sum);
+    if ((link = change_make(var, key, &value, expires_ns, &code)) == 0) return code;
+    hash_insert_at(var, link, place, old);
+    return STORE_OK;
+}
+
+int store_hash_add(store_var_t *var, const store_key_t *key, int64_t delta, int64_t *sum)
+{
+    bool own;
+    int  code = change_enter(var, &own);
+    return code == STORE_OK ? change_leave_as(var, own, hash_add(var, key, delta, sum)) : code;
 }
 
 int store_hash_delete(store_var_t *var, const store_key_t *key)
@@ -801,17 +871,21 @@ static uint64_t hash_tend(store_var_t *var, uint32_t bucket, uint64_t limit, uin
     return ended;
 }
 
-/* Some of what has expired goes, by the way of a store; and what is beyond the limit. */
-static void hash_make_room(store_var_t *var)
+/* How many buckets a store looks at: two elements or so. */
+#define HASH_TENDED 4u
+
+/* Some of what has expired goes, by the way of a store; and what is beyond the limit. Who stores
+ * what vanishes has most likely just looked at the clock, to say when: now and then this does. */
+static void hash_make_room(store_var_t *var, bool is_timed)
 {
     store_record_t *record  = var->record;
     uint32_t        buckets = hash_buckets(hash_table(record)), looks;
     uint64_t        now = 0, limit = record->limit;
     bool            over = limit != 0 && change_draft(var)->length > limit;
     if (POOL_LIKELY(record->soonest == 0 && !over)) return;
-    now = store_clock_tick();
+    now = is_timed && record->serial % 16 != 0 ? store_clock_seen() : store_clock_tick();
     if (POOL_LIKELY(hash_when(now) < record->soonest && !over)) return;
-    for (looks = 0; looks < (over ? 2 * buckets + 2 : 2); looks++) {
+    for (looks = 0; looks < (over ? 2 * buckets + 2 : HASH_TENDED); looks++) {
         uint32_t bucket = hash_next_bucket(record, buckets);
         if (hash_head(var->space, record, hash_table(record), bucket) == NULL) {
             looks += hash_page_end(bucket) - bucket;
@@ -872,7 +946,7 @@ int store_hash_limit(store_var_t *var, uint64_t elements)
     int  code = change_enter(var, &own);
     if (code != STORE_OK) return code;
     STORE_STORE(var->record->limit, elements < UINT32_MAX ? (uint32_t)elements : 0u); /* never so many are stored */
-    hash_make_room(var);
+    hash_make_room(var, false);
     return change_leave(var, own, STORE_OK);
 }
 

@@ -84,7 +84,7 @@ enum store_row { STORE_ROW_VARIABLES, STORE_ROW_MARKS, STORE_ROW_CELLS };
 /* --- the header --------------------------------------------------------------- */
 
 #define STORE_MAGIC   UINT64_C(0x32454c424d485349) /* "ISHMBLE2" */
-#define STORE_VERSION 2u
+#define STORE_VERSION 3u
 
 /* Written by the creator before the file has its name; then only what is marked. */
 typedef struct store_header {

@@ -439,9 +439,10 @@ uint64_t store_clock(void)
 
 /* Both words are this process's alone. A thread that finds the tick of another with the offset of
  * the one before it is wrong by a tick, which is what is promised. */
+static uint64_t last_tick, last_offset;
+
 uint64_t store_clock_tick(void)
 {
-    static uint64_t last_tick, last_offset;
     struct timespec now;
     uint64_t        tick;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
@@ -451,6 +452,11 @@ uint64_t store_clock_tick(void)
         __atomic_store_n(&last_tick, tick, __ATOMIC_RELEASE);
     }
     return tick + STORE_LOAD(last_offset);
+}
+
+uint64_t store_clock_seen(void)
+{
+    return POOL_LIKELY(STORE_LOAD(last_tick) != 0) ? STORE_LOAD(last_tick) + STORE_LOAD(last_offset) : store_clock_tick();
 }
 
 uint64_t store_expires(uint64_t ns)

@@ -304,6 +304,10 @@ int store_hash_get(store_var_t *var, const store_key_t *key, store_value_t *valu
 #define STORE_NEVER UINT64_MAX
 int store_hash_put(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns);
 
+/* Add to an integer; what is absent or undefined counts as 0. *sum: what it is now. It vanishes when
+ * it would have. STORE_E_ARGUMENT: it is no integer, or the sum is none of 64 bits; it stays. */
+int store_hash_add(store_var_t *var, const store_key_t *key, int64_t delta, int64_t *sum);
+
 /* STORE_ABSENT where there is none. Needs no room. */
 int store_hash_delete(store_var_t *var, const store_key_t *key);
 
@@ -339,6 +343,14 @@ int store_array_resize(store_var_t *var, uint64_t size);
 /* Remove `length` elements at `offset` and put `count` values there: push, pop, shift,
  * unshift and splice. What is removed is read before, in one change. */
 int store_array_splice(store_var_t *var, uint64_t offset, uint64_t length, const store_value_t *values, uint64_t count);
+
+/* One more at the end. *size: how many there are then. */
+int store_array_push(store_var_t *var, const store_value_t *value, uint64_t *size);
+
+/* Remove the first or the last one, and say what it was. STORE_ABSENT: there is none. Left where they
+ * are: what does not fit the buffer (STORE_MORE), and references (STORE_E_ARGUMENT), which are read,
+ * and what they lead to taken hold of, before they are removed by a splice in the same change. */
+int store_array_take(store_var_t *var, bool last, store_value_t *value, const store_buffer_t *buffer);
 
 /* Make an element one that was never stored. */
 int store_array_delete(store_var_t *var, uint64_t index);

@@ -202,6 +202,21 @@ void shm_hash_store(pTHX_ shm_var_t *var, SV *key, SV *sv, uint64_t expires)
     SHM_CHANGE(var, code, store_hash_put(var->var, &its, &value, expires));
 }
 
+/* A code that only says that the short way is none for this. */
+static int shm_short(int code, bool *done)
+{
+    *done = code == STORE_OK;
+    return code == STORE_E_ARGUMENT || code == STORE_MORE || code == STORE_ABSENT ? (int)STORE_OK : code;
+}
+
+bool shm_hash_add(pTHX_ shm_var_t *var, const store_key_t *key, int64_t delta, int64_t *sum)
+{
+    bool added;
+    int  code;
+    SHM_CHANGE(var, code, shm_short(store_hash_add(var->var, key, delta, sum), &added));
+    return added;
+}
+
 /* What is removed and returned is fetched before, so that what it leads to stays. */
 SV *shm_hash_delete(pTHX_ shm_var_t *var, SV *key)
 {
@@ -363,6 +378,19 @@ SV *shm_array_delete(pTHX_ shm_var_t *var, IV index)
     return old;
 }
 
+/* The short way, by one call. False: nothing was taken, for there is nothing, or it is large, or a reference. */
+static bool shm_array_take_plain(pTHX_ shm_var_t *var, bool last, SV *sv)
+{
+    char           space[256];
+    store_buffer_t buffer = { space, sizeof space };
+    store_value_t  value;
+    bool           taken;
+    int            code;
+    (void)shm_store_of(aTHX_ var);
+    SHM_CHANGE(var, code, shm_short(store_array_take(var->var, last, &value, &buffer), &taken));
+    return taken && shm_decode(aTHX_ var, &value, sv);
+}
+
 SV *shm_array_take(pTHX_ shm_var_t *var, bool last)
 {
     SV         *old   = sv_newmortal();
@@ -371,6 +399,7 @@ SV *shm_array_take(pTHX_ shm_var_t *var, bool last)
     IV          size;
     if (!last && SHM_UNLIKELY(store_queue_is_used(shm_store_of(aTHX_ var)))) /* what the dead had reserved comes first */
         return shm_queue_take(aTHX_ var, old, NULL) ? old : &PL_sv_undef;
+    if (SHM_LIKELY(shm_array_take_plain(aTHX_ var, last, old))) return old;
     shm_begin(aTHX_ var);
     size = shm_array_size(aTHX_ var);
     if (last && size > 0) place.index = (uint64_t)size - 1;
@@ -392,7 +421,10 @@ static store_value_t *shm_encode_list(pTHX_ shm_var_t *var, SSize_t first, SSize
 {
     store_value_t *values = few;
     SSize_t        i;
-    for (i = 0; i < count; i++) PL_stack_base[first + i] = shm_ready(aTHX_ var, PL_stack_base[first + i]);
+    for (i = 0; i < count; i++) {
+        SV *ready                = shm_ready(aTHX_ var, PL_stack_base[first + i]); /* which may move the stack */
+        PL_stack_base[first + i] = ready;
+    }
     if (count > SHM_FEW) {
         Newx(values, (size_t)count, store_value_t);
         SAVEFREEPV(values);
@@ -440,6 +472,19 @@ IV shm_array_splice(pTHX_ shm_var_t *var, shm_splice_t *splice)
     shm_end(aTHX_ var, code);
     if (splice->count > SHM_FEW) LEAVE;
     return size - splice->length + splice->count;
+}
+
+IV shm_array_push(pTHX_ shm_var_t *var, SSize_t first, SSize_t count)
+{
+    shm_splice_t  splice = { IV_MAX, 0, false, false, first, count, NULL };
+    store_value_t value;
+    uint64_t      size;
+    int           code;
+    if (count != 1) return shm_array_splice(aTHX_ var, &splice);
+    shm_encode(aTHX_ shm_ready(aTHX_ var, PL_stack_base[first]), &value);
+    (void)shm_store_of(aTHX_ var);
+    SHM_CHANGE(var, code, store_array_push(var->var, &value, &size));
+    return (IV)size;
 }
 
 /* --- scalars ----------------------------------------------------------------------------------- */

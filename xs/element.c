@@ -19,12 +19,17 @@ shm_place_t shm_place_of(pTHX_ shm_var_t *var, SV *where, store_key_t *key)
 
 /* --- additions ---------------------------------------------------------------------- */
 
+static inline bool shm_is_integer(const SV *sv)
+{
+    return SvIOK(sv) && !SvIsUV(sv) && !SvNOK(sv);
+}
+
 /* The short way: two integers whose sum is one. */
 static bool shm_add_integers(int code, const store_value_t *value, SV *delta, int64_t *sum)
 {
     int64_t old = code == STORE_OK && value->kind == STORE_INT ? value->number.i : 0;
     if (code == STORE_OK && value->kind != STORE_INT && value->kind != STORE_UNDEF) return false;
-    if (!SvIOK(delta) || SvIsUV(delta) || SvNOK(delta)) return false;
+    if (!shm_is_integer(delta)) return false;
     return !__builtin_add_overflow(old, (int64_t)SvIVX(delta), sum);
 }
 
@@ -60,6 +65,8 @@ SV *shm_add(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta)
 
     SvGETMAGIC(delta);
     if (SvROK(delta) || !looks_like_number(delta)) croak("Cannot add what is not a number");
+    if (place->key != NULL && shm_is_integer(delta) && shm_hash_add(aTHX_ var, place->key, (int64_t)SvIVX(delta), &number))
+        return sv_2mortal(newSViv((IV)number));
     shm_begin(aTHX_ var);
     code = shm_get(var, place, &value, &buffer);
     if (SHM_LIKELY(shm_add_integers(code, &value, delta, &number))) {

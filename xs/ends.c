@@ -14,14 +14,14 @@ static shm_var_t *shm_array_of(pTHX_ SV *array)
 }
 
 /* The list on the stack goes to an end of the array in front of it. */
-static OP *shm_put_at_end(pTHX_ IV offset)
+static OP *shm_put_at_end(pTHX_ bool last)
 {
     SSize_t      first = *PL_markstack_ptr + 1, count = PL_stack_sp - PL_stack_base - first;
     shm_var_t   *var    = count >= 0 ? shm_array_of(aTHX_ PL_stack_base[first]) : NULL;
-    shm_splice_t splice = { offset, 0, false, false, first + 1, count, NULL };
+    shm_splice_t splice = { 0, 0, false, false, first + 1, count, NULL };
     IV           size;
     if (var == NULL) return shm_pp[PL_op->op_type](aTHX);
-    size = shm_array_splice(aTHX_ var, &splice);
+    size = last ? shm_array_push(aTHX_ var, first + 1, count) : shm_array_splice(aTHX_ var, &splice);
     {
         dSP;
         SP = PL_stack_base + *PL_markstack_ptr--;
@@ -32,12 +32,12 @@ static OP *shm_put_at_end(pTHX_ IV offset)
 
 OP *shm_push_operator(pTHX)
 {
-    return shm_put_at_end(aTHX_ IV_MAX);
+    return shm_put_at_end(aTHX_ true);
 }
 
 OP *shm_unshift_operator(pTHX)
 {
-    return shm_put_at_end(aTHX_ 0);
+    return shm_put_at_end(aTHX_ false);
 }
 
 /* pop and shift; `shift` alone takes from the arguments of the sub. */

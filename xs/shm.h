@@ -228,6 +228,9 @@ bool shm_hash_fetch(pTHX_ shm_var_t *var, SV *key, SV *sv);
 bool shm_hash_exists(pTHX_ shm_var_t *var, SV *key);
 SV  *shm_hash_lend(pTHX_ shm_var_t *var, SV *key); /* as fetch, where the next operator copies it */
 void shm_hash_store(pTHX_ shm_var_t *var, SV *key, SV *value, uint64_t expires);
+
+/* Add to an element. False: they are not two integers whose sum is one, and nothing has happened. */
+bool shm_hash_add(pTHX_ shm_var_t *var, const store_key_t *key, int64_t delta, int64_t *sum);
 SV  *shm_hash_delete(pTHX_ shm_var_t *var, SV *key);
 SV  *shm_hash_next(pTHX_ shm_var_t *var, SV *key);
 UV   shm_hash_count(pTHX_ shm_var_t *var);
@@ -252,6 +255,9 @@ typedef struct shm_splice {
 } shm_splice_t;
 IV  shm_array_splice(pTHX_ shm_var_t *var, shm_splice_t *splice);
 SV *shm_array_take(pTHX_ shm_var_t *var, bool last);
+
+/* What lies on Perl's stack from `first` on goes to the end. Returns how many there are then. */
+IV shm_array_push(pTHX_ shm_var_t *var, SSize_t first, SSize_t count);
 
 /* The value of $h{a}{b}…, gone through where it lies; NULL: to be done in perl's way. */
 SV *shm_fetch_chain(pTHX_ shm_var_t *var, SV **keys, int depth);

@@ -639,11 +639,9 @@ CLEAR(self)
 IV
 PUSH(self, ...)
     SV *self
-  PREINIT:
-    shm_splice_t splice = { IV_MAX, 0, false, false, ax + 1, items - 1, NULL };
   CODE:
     shm_meet_statement(aTHX_ OP_PUSH);
-    RETVAL = shm_array_splice(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), &splice);
+    RETVAL = shm_array_push(aTHX_ shm_self(aTHX_ self, STORE_ARRAY), ax + 1, items - 1);
   OUTPUT:
     RETVAL
 

@@ -208,6 +208,8 @@ int64_t shm_timeout(pTHX_ SV *seconds)
 {
     NV nv;
     if (seconds == NULL) return STORE_FOREVER;
+    if (SHM_LIKELY(SvIOK_notUV(seconds) && !SvMAGICAL(seconds) && SvIVX(seconds) >= 0 && SvIVX(seconds) < 9000000000))
+        return (int64_t)SvIVX(seconds) * 1000000000;
     SvGETMAGIC(seconds);
     if (!SvOK(seconds)) return STORE_FOREVER;
     if (SvROK(seconds) ? !SvAMAGIC(seconds) : !looks_like_number(seconds))

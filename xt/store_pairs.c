@@ -319,7 +319,7 @@ static uint64_t a_push(world_t *w)
     uint64_t size;
     MUST(store_begin(w->array, STORE_FOREVER));
     MUST(store_array_size(w->array, &size));
-    MUST(array_push(w->array, 77));
+    MUST(push_int(w->array, 77));
     store_commit(w->array);
     return size;
 }
@@ -492,13 +492,13 @@ static const pair_t pairs[] = {
     { "fetch of a long value and stores", p_long, { a_get }, { a_overwrite_long, a_overwrite }, true },
     { "fetch of a very long value and stores", p_long, { a_get }, { a_overwrite_very_long, a_overwrite, a_overwrite_very_long }, true },
     { "fetch and growth to 16 buckets", p_8, { a_get_many }, { a_put_new }, true },
-    { "fetch and growth to 64 buckets", p_16, { a_get_many }, { a_put_new }, true },
-    { "fetch and growth to 256 buckets", p_64, { a_get_many }, { a_put_new }, true },
-    { "fetch and growth to two levels", p_1024, { a_get_many }, { a_put_new }, true },
-    { "walk and growth", p_16, { a_walk }, { a_put_new, a_put_another }, true },
+    { "fetch and growth to 64 buckets", p_11, { a_get_many }, { a_put_new }, true },
+    { "fetch and growth to 256 buckets", p_32, { a_get_many }, { a_put_new }, true },
+    { "fetch and growth to two levels", p_512, { a_get_many }, { a_put_new }, true },
+    { "walk and growth", p_11, { a_walk }, { a_put_new, a_put_another }, true },
     { "look and growth", p_8, { a_look }, { a_put_new, a_put_another }, true },
     { "store and growth to 16 buckets", p_8, { a_overwrite }, { a_put_new }, false },
-    { "store and growth to 64 buckets", p_16, { a_put_another }, { a_put_new }, false },
+    { "store and growth to 64 buckets", p_11, { a_put_another }, { a_put_new }, false },
     { "fetch and a whole new content", p_8, { a_get }, { a_refill }, true },
     { "look and a whole new content", p_8, { a_look }, { a_refill }, true },
     { "count and a whole new content", p_8, { a_count }, { a_refill, a_clear }, true },

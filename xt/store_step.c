@@ -80,7 +80,7 @@ static void o_joint_larger(world_t *w)
 {
     MUST(store_begin_joint(w->array, STORE_FOREVER));
     MUST(store_begin_joint(w->hash, STORE_FOREVER));
-    MUST(array_push(w->array, 77));
+    MUST(push_int(w->array, 77));
     put_one(w, 5000, 30);
     joint_commit_two(w);
 }
@@ -151,6 +151,8 @@ static const operation_t operations[] = {
     { "put of a long value", p_few, o_put_long, false },
     { "overwriting", p_few, o_overwrite, false },
     { "overwriting a long value", p_long, o_overwrite, false },
+    { "add to what is not there", p_few, o_add, false },
+    { "add", p_sum, o_add, false },
     { "delete", p_few, o_delete, false },
     { "delete of a long value", p_long, o_delete, false },
     { "clear", p_few, o_clear, false },
@@ -158,10 +160,10 @@ static const operation_t operations[] = {
     { "a batch undone", p_few, o_batch_undone, false },
     { "a whole new content", p_8, o_refill, false },
     { "growth to 16 buckets", p_8, o_put_new, false },
-    { "growth to 64 buckets", p_16, o_put_new, false },
-    { "growth to 256 buckets", p_64, o_put_new, false },
-    { "growth to 1,024 buckets", p_256, o_put_new, false },
-    { "growth to two levels", p_1024, o_put_new, false },
+    { "growth to 64 buckets", p_11, o_put_new, false },
+    { "growth to 256 buckets", p_32, o_put_new, false },
+    { "growth to 1,024 buckets", p_128, o_put_new, false },
+    { "growth to two levels", p_512, o_put_new, false },
     { "one more page of buckets", p_2048, o_put_new, false },
     { "a reference", p_few, o_refer, false },
     { "another reference in its place", p_refer, o_refer_elsewhere, false },

@@ -214,7 +214,7 @@ static inline void fill_hash(world_t *w, int from, int to, uint64_t length)
 static inline void fill_array(world_t *w, int64_t count)
 {
     int64_t i;
-    for (i = 0; i < count; i++) MUST(array_push(w->array, i));
+    for (i = 0; i < count; i++) MUST(push_int(w->array, i));
 }
 
 static inline pid_t fork_with_all(void)
@@ -267,21 +267,21 @@ static inline void p_8(world_t *w)
 {
     fill_hash(w, 0, 8, 10);
 }
-static inline void p_16(world_t *w)
+static inline void p_11(world_t *w)
 {
-    fill_hash(w, 0, 16, 10);
+    fill_hash(w, 0, 11, 10);
 }
-static inline void p_64(world_t *w)
+static inline void p_32(world_t *w)
 {
-    fill_hash(w, 0, 64, 10);
+    fill_hash(w, 0, 32, 10);
 }
-static inline void p_256(world_t *w)
+static inline void p_128(world_t *w)
 {
-    fill_hash(w, 0, 256, 10);
+    fill_hash(w, 0, 128, 10);
 }
-static inline void p_1024(world_t *w)
+static inline void p_512(world_t *w)
 {
-    fill_hash(w, 0, 1024, 10);
+    fill_hash(w, 0, 512, 10);
 }
 static inline void p_2048(world_t *w)
 {
@@ -290,6 +290,17 @@ static inline void p_2048(world_t *w)
 static inline void o_put_new(world_t *w)
 {
     put_one(w, 5000, 30);
+}
+static inline void o_add(world_t *w)
+{
+    int64_t     sum;
+    store_key_t key = store_key(w->store, "sum", 3, false);
+    MUST(store_hash_add(w->hash, &key, 7, &sum));
+}
+static inline void p_sum(world_t *w)
+{
+    p_few(w);
+    o_add(w);
 }
 static inline void o_put_long(world_t *w)
 {
@@ -431,7 +442,7 @@ static inline void p_a1024(world_t *w)
 }
 static inline void o_push(world_t *w)
 {
-    MUST(array_push(w->array, 77));
+    MUST(push_int(w->array, 77));
 }
 
 static inline void change_array(world_t *w, uint64_t offset, uint64_t length, uint64_t count)
@@ -447,13 +458,20 @@ static inline uint64_t size_of(world_t *w)
     return size;
 }
 
+static inline void take_one(world_t *w, bool last)
+{
+    char           space[400];
+    store_buffer_t buffer = { space, sizeof space };
+    store_value_t  value;
+    MUST(store_array_take(w->array, last, &value, &buffer));
+}
 static inline void o_pop(world_t *w)
 {
-    change_array(w, size_of(w) - 1, 1, 0);
+    take_one(w, true);
 }
 static inline void o_shift(world_t *w)
 {
-    change_array(w, 0, 1, 0);
+    take_one(w, false);
 }
 static inline void o_unshift(world_t *w)
 {
@@ -512,7 +530,7 @@ static inline void o_around(world_t *w)
     MUST(store_begin(w->array, STORE_FOREVER));
     for (i = 0; i < 3; i++) {
         o_shift(w);
-        MUST(array_push(w->array, 100 + i));
+        MUST(push_int(w->array, 100 + i));
     }
     store_commit(w->array);
 }

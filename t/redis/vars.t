@@ -22,7 +22,7 @@ my %differs = (
 );
 my @files =
     grep { -e "t/vars/$_.t" }
-    qw(basics values names attributes locks atomic wait threads refs named operations lexicals errors limits crash examples signals queue elements perls random exec copy recover full expiry);
+    qw(basics values names attributes locks atomic wait threads refs named operations lexicals errors limits crash examples signals queue elements perls random exec copy recover full expiry sessions);
 my $server = server();
 local $ENV{SHM_TEST_SERVER} = "redis://127.0.0.1:$server->{port}";
 local $ENV{SHM_MANY}        = 1000;

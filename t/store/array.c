@@ -56,7 +56,7 @@ static bool same(store_var_t *array, const model_t *model, bool look)
     return true;
 }
 
-static int64_t next_number;
+static int64_t next_number, wrong_takes;
 
 static void random_splice(store_var_t *array, model_t *model, uint64_t offset, uint64_t length, uint64_t count)
 {
@@ -69,6 +69,22 @@ static void random_splice(store_var_t *array, model_t *model, uint64_t offset, u
     }
     MUST(store_array_splice(array, offset, length, values, count));
     model_splice(model, offset, length, items, count);
+}
+
+/* One in, one out, at either end. */
+static void push_and_take(store_var_t *array, model_t *model)
+{
+    int64_t       item  = ++next_number, first;
+    store_value_t value = store_int(item), taken;
+    uint64_t      size;
+    bool          last = dice(4) == 0;
+    MUST(store_array_push(array, &value, &size));
+    model_splice(model, model->size, 0, &item, 1);
+    first = model->item[last ? model->size - 1 : 0];
+    MUST(store_array_take(array, last, &taken, NULL));
+    if (size != model->size || (first == NONE ? taken.kind != STORE_UNDEF : taken.kind != STORE_INT || taken.number.i != first))
+        wrong_takes++;
+    model_splice(model, last ? model->size - 1 : 0, 1, NULL, 0);
 }
 
 /* One operation of any kind on both. Sizes wander around `about`. */
@@ -89,10 +105,7 @@ static void step(store_var_t *array, model_t *model, uint64_t about)
         random_splice(array, model, at, gone, more ? some : dice(3));
         return;
     }
-    case 5: /* a queue: one in, one out */
-        random_splice(array, model, size, 0, 1);
-        random_splice(array, model, 0, 1, 0);
-        return;
+    case 5: /* a queue: one in, one out */ push_and_take(array, model); return;
     case 6: { /* beyond the end: holes */
         uint64_t      index = size + dice(more ? about / 8 + 2 : 2);
         store_value_t value = store_int(++next_number);
@@ -176,7 +189,7 @@ static void around(bool kept)
     other      = var_of(store, &ref);
     model.size = 0;
     for (i = 0; i < 16; i++) {
-        MUST(array_push(array, i));
+        MUST(push_int(array, i));
         model_splice(&model, model.size, 0, &i, 1);
     }
     before = space_stats(store);
@@ -212,7 +225,7 @@ static void moved_and_gone(void)
     uint64_t       i;
     char           text[64];
     store_buffer_t buffer = { text, sizeof text };
-    for (i = 0; i < 10; i++) MUST(array_push(array, (int64_t)i));
+    for (i = 0; i < 10; i++) MUST(push_int(array, (int64_t)i));
     before = space_stats(store);
     MUST(store_begin(array, STORE_FOREVER));
     MUST(store_array_put(array, 5, &value));
@@ -236,14 +249,14 @@ static void wandering_queue(void)
     store_stats_t early, late;
     int64_t       i, n = ROUNDS(300000);
     bool          ok = true;
-    for (i = 0; i < 3000; i++) MUST(array_push(array, i));
+    for (i = 0; i < 3000; i++) MUST(push_int(array, i));
     early = space_stats(store);
     for (i = 0; i < n && ok; i++) {
         store_value_t value;
         MUST(store_array_get(array, 0, &value, NULL));
         ok = value.number.i == i;
         MUST(store_array_splice(array, 0, 1, NULL, 0));
-        MUST(array_push(array, i + 3000));
+        MUST(push_int(array, i + 3000));
     }
     late = space_stats(store);
     ok(ok, "a queue gives what was put in, in order, for %" PRId64 " elements", n);
@@ -297,7 +310,7 @@ static void beyond(void)
     uint64_t     index;
     bool         right = true;
     for (i = 0; i < 21; i++) {
-        MUST(array_push(array, i));
+        MUST(push_int(array, i));
         for (index = (uint64_t)i + 1; index < 200; index++)
             if (store_array_get(array, index, NULL, NULL) != STORE_ABSENT) right = false;
     }
@@ -313,7 +326,7 @@ static void given_up(void)
     store_stats_t before, after;
     uint64_t      size;
     int64_t       i;
-    for (i = 0; i < 100; i++) MUST(array_push(array, i));
+    for (i = 0; i < 100; i++) MUST(push_int(array, i));
     before = space_stats(store);
     MUST(store_begin(array, STORE_FOREVER));
     MUST(store_array_splice(array, 50, 0, &value, 1));
@@ -325,6 +338,27 @@ static void given_up(void)
     ok(size == 100 && store_array_get(array, 50, &got, NULL) == STORE_OK && got.number.i == 50, "what was given up has changed nothing");
     ok(same_use(&before, &after), "and left nothing");
     store_release(array);
+}
+
+/* What take leaves where it is. */
+static void takes(void)
+{
+    store_var_t   *array = var_new(store, STORE_ARRAY), *other = var_new(store, STORE_HASH);
+    store_value_t  value = store_text("some text", 9, false), taken;
+    char           space[4];
+    store_buffer_t buffer = { space, sizeof space };
+    uint64_t       size;
+    ok(store_array_take(array, false, &taken, NULL) == STORE_ABSENT && store_array_take(array, true, &taken, NULL) == STORE_ABSENT,
+       "nothing is taken of nothing");
+    MUST(store_array_push(array, &value, &size));
+    ok(store_array_take(array, false, &taken, &buffer) == STORE_MORE && taken.length == 9, "what is larger than the buffer is told so");
+    value = ref_to(other);
+    MUST(store_array_push(array, &value, &size));
+    ok(size == 2 && store_array_take(array, true, &taken, &buffer) == STORE_E_ARGUMENT, "a reference is not taken");
+    ok(store_array_size(array, &size) == STORE_OK && size == 2, "and both stay");
+    ok(wrong_takes == 0, "what was taken was what the model had");
+    store_release(array);
+    store_release(other);
 }
 
 int main(void)
@@ -346,6 +380,7 @@ int main(void)
     wander(2200, ROUNDS(6000));
     wandering_queue();
     large();
+    takes();
     store_remove_all(store, 0);
     store_close(store);
     return test_done();

@@ -44,7 +44,7 @@ int main(void)
     hash  = var_named(store, STORE_HASH, "%hash");
     array = var_named(store, STORE_ARRAY, "@array");
     spare = var_named(store, STORE_SCALAR, "$spare");
-    for (i = 0; i < 2000; i++) MUST(array_push(array, i));
+    for (i = 0; i < 2000; i++) MUST(push_int(array, i));
     stored = fill(hash, 300, &wrong);
     ok(stored > 1000 && !wrong, "%" PRId64 " values fit, then there is no room", stored);
     MUST(store_hash_count(hash, &count));

@@ -92,7 +92,7 @@ static void world_make(world_t *w)
     w->scalar = var_new(w->store, STORE_SCALAR);
     for (i = 0; i < 12; i++) {
         MUST(put_number(w->hash, i));
-        MUST(array_push(w->array, i));
+        MUST(push_int(w->array, i));
     }
     MUST(store_scalar_put(w->scalar, &long_one));
     MUST(put_ref(w->hash, "array", w->array));

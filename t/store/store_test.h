@@ -142,12 +142,11 @@ static inline int64_t get_int(store_var_t *hash, const char *key, int64_t otherw
     return AGAIN(store_hash_get(hash, &k, &v, &buffer)) == STORE_OK && v.kind == STORE_INT ? v.number.i : otherwise;
 }
 
-static inline int array_push(store_var_t *array, int64_t number)
+static inline int push_int(store_var_t *array, int64_t number)
 {
     store_value_t v = store_int(number);
     uint64_t      size;
-    int           code = store_array_size(array, &size);
-    return code == STORE_OK ? store_array_splice(array, size, 0, &v, 1) : code;
+    return store_array_push(array, &v, &size);
 }
 
 /* What there is of everything, for "nothing was left behind". */

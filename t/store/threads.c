@@ -32,7 +32,7 @@ static void *work(void *argument)
         store_commit(scalar);
         if (i % 8 == 0) {
             store_look_t look;
-            MUST(array_push(array, i));
+            MUST(push_int(array, i));
             MUST(store_look(array, true, &look));
             store_look_free(&look);
         }

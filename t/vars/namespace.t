@@ -158,7 +158,7 @@ SKIP: {
     poke($file, 8, pack 'L', 99);
     like in_space("$top/modes2", 'use IPC::Shm; our $x : shm'), qr/incompatible: its format version is 99/,
         'another format version is refused';
-    poke($file, 8,  pack 'L', 2);
+    poke($file, 8,  pack 'L', 3);
     poke($file, 12, pack 'L', 77);
     like in_space("$top/modes2", 'use IPC::Shm; our $x : shm'), qr/damaged: its block size makes no sense/,
         'a senseless block size is refused';

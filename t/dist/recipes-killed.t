@@ -1,0 +1,108 @@
+#!/usr/bin/env perl
+# Every recipe of the cookbook, as it is printed, while processes of it are killed in its middle: it
+# runs whole the next time, on what the dead have left.
+#
+#     prove t/dist/recipes-killed.t :: TEXT    those with this text in their title
+use strict;
+use warnings;
+use lib 't/lib';
+use ChildTest;
+use File::Temp 'tempdir';
+use POSIX ();
+use RecipeTest;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $kills = $ENV{SHM_RECIPE_KILLS} || 3;    # of each recipe
+
+# It is started in a process group of its own; says through a pipe when its code begins.
+sub start {
+    my ($run, $script, $reader) = @_;
+    pipe $$reader, my $writer or die "no pipe: $!\n";
+    my $pid = fork // die "cannot fork: $!\n";
+    if (!$pid) {
+        setpgrp;
+        chdir $run;
+        POSIX::dup2(fileno $writer, 9);
+        open STDIN,  '<',  '/dev/null';
+        open STDOUT, '>',  "$run/said";
+        open STDERR, '>&', \*STDOUT;
+        exec perl_command(), $script or POSIX::_exit(99);
+    }
+    close $writer;
+    return $pid;
+}
+
+# The processes of the group.
+sub group_of {
+    my ($leader) = @_;
+    my @all;
+    for my $stat (glob '/proc/[0-9]*/stat') {
+        open my $in, '<', $stat or next;
+        my ($pid, $group) = (readline($in) // '') =~ /\A(\d+) \(.*\) [^Z] \d+ (\d+)/s or next;
+        push @all, $pid if $group == $leader;
+    }
+    return @all;
+}
+
+# Its exit status, or undef where it has not ended in time: then it is ended.
+sub await_end {
+    my ($pid, $seconds) = @_;
+    my $until = time + $seconds;
+    while (time < $until) {
+        return $? if waitpid($pid, POSIX::WNOHANG()) == $pid;
+        sleep 0.005;
+    }
+    return;
+}
+
+sub run_whole {
+    my ($run, $script) = @_;
+    my $pid    = start($run, $script, \my $reader);
+    my $begun  = sysread $reader, my $byte, 1;
+    my $then   = time;
+    my $status = await_end($pid, 30);
+    kill KILL => -$pid;
+    return ($status, time - $then);
+}
+
+# Recipes whose slots stay on purpose: who runs them again and again has to empty the pool.
+my %keeps = map { $_ => 1 } ('Keep something for longer than its process', 'Slots of a megabyte, on disk as they are used');
+
+sub empty {
+    my ($run,   $code) = @_;
+    my ($class, $file) = $code =~ m{(Data::Pool::Shared\S*)->new\("\$run/(\w+)"};
+    return system(perl_command(), '-MData::Pool::Shared', '-e', 'shift->attach(shift)->reset', $class, "$run/$file") == 0;
+}
+
+sub said { my ($run) = @_; open my $in, '<', "$run/said" or return ''; local $/ = undef; return scalar readline $in }
+
+for my $recipe (grep { !@ARGV || index($_->[0], $ARGV[0]) >= 0 } cookbook()) {
+    my ($title, $code, $prelude) = @$recipe;
+    my $run    = tempdir(CLEANUP => 1);
+    my $script = write_recipe($run, $code, "$prelude open my \$begun, '>&=', 9; syswrite \$begun, 1; close \$begun;");
+    local $ENV{IPC_SHM_NAMESPACE} = "$run/namespace";
+    my ($status, $long) = run_whole($run, $script);
+    is $status, 0, $title or diag said($run);
+    my $killed = 0;
+    $long = 0.5 if $long > 0.5;
+
+    for (my $try = 0; $killed < $kills && $try < 40 * $kills; $try++) {
+        my $pid = start($run, $script, \my $reader);
+        sysread $reader, my $byte, 1;
+        sleep rand $long;
+        my @all    = group_of($pid);
+        my $victim = @all ? $all[ rand @all ] : 0;
+        my $hit    = $victim && kill KILL => $victim;
+        $killed++ if $hit;
+        my $over = await_end($pid, 1);    # what is left may wait for who was killed
+        kill KILL => -$pid;
+        waitpid $pid, 0 if !defined $over;
+        sleep 0.005 while group_of($pid);
+    }
+    ok $killed,            "… of which $killed processes are killed";
+    ok empty($run, $code), '… and whose pool is emptied' if $keeps{$title};
+    ($status) = run_whole($run, $script);
+    is $status, 0, '… runs whole on what they have left' or diag said($run);
+}
+done_testing;
