@@ -376,7 +376,8 @@ C<store> stores one element that expires after so many seconds (C<undef>: never;
 is stored in the hash from now on, by any process (C<undef>: never). An expired element is neither seen nor counted. Its memory is reclaimed bit by bit
 by later stores, and at once by C<sweep>. The clock keeps running during suspend, and nobody can set it (C<CLOCK_BOOTTIME>); it is accurate
 to one kernel tick, at most ten milliseconds. An element changed by C<add>, C<replace>, C<exchange> or C<update> keeps its expiry time; a plain store starts a new one. Hashes only: arrays and
-scalars die. C<expire> and C<limit> are not part of a change, which could be undone: within an open one (C<begin>, C<update>) they croak.
+scalars die. C<expire> and C<limit> are not part of a change, which could be undone: within an open one (C<begin>, C<update>) they croak. Processes in different time
+namespaces, where that clock differs, disagree about it.
 
 =head2 touch, ttl
 
