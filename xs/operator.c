@@ -4,16 +4,16 @@
  *
  * `%h = (…)` reaches a tied hash as a call of CLEAR and many of STORE. To publish them
  * together, the operators that work like this (list assignment, split to an array, sort
- * and reverse in place, delete of a slice) are wrapped: the variables that they work on are
- * armed, and what is done to one of those is one change. It is begun by the first, and
- * published when the operator is done; if the operator dies, nothing of it has happened.
- * What the user's code does to other variables meanwhile (a comparison, overloading) is
- * its own.
+ * and reverse in place, delete of a slice) run within functions of ours: the variables that
+ * they work on are armed, and what is done to one of those is one change. It is begun by the
+ * first, and published when the operator is done; if the operator dies, nothing of it has
+ * happened. What the user's code does to other variables meanwhile (a comparison,
+ * overloading) is its own.
  *
  * `my %copy = %h` reaches it as FIRSTKEY, NEXTKEY, … and, later, many FETCH. The operators
- * that read many elements are wrapped as well: they give those of one moment. What is done
- * with those is not always known (`for (sort @a)`, `f(reverse @a)`): so a store to one of
- * them goes on to the variable, unless they are copied at once. Not wrapped where perl itself
+ * that read many elements have functions of ours as well: they give those of one moment. What is
+ * done with those is not always known (`for (sort @a)`, `f(reverse @a)`): so a store to one of
+ * them goes on to the variable, unless they are copied at once. Not where perl itself
  * says that they may be assigned to (`for (@a)`, `map`, arguments of a sub): there they
  * are looked up one by one, when used.
  *
@@ -205,6 +205,14 @@ static OP *shm_change_list(pTHX)
     return SHM_UNLIKELY((flags & (SVs_GMG | SVs_SMG | SVs_RMG)) != 0) ? shm_change_magical_list(aTHX) : shm_pp[OP_AASSIGN](aTHX);
 }
 
+/* The same for two scalars. */
+static OP *shm_change_two(pTHX)
+{
+    SV *const *last = PL_stack_sp;
+    return SHM_UNLIKELY(((SvFLAGS(last[0]) | SvFLAGS(last[-1])) & (SVs_GMG | SVs_SMG | SVs_RMG)) != 0) ? shm_change_magical_list(aTHX)
+                                                                                                       : shm_pp[OP_AASSIGN](aTHX);
+}
+
 /* The array on top of the stack that the operator changes in place, if it may be shared; or NULL. */
 static SV *shm_in_place(pTHX_ U8 flag)
 {
@@ -386,14 +394,14 @@ static AV *shm_look_other(pTHX_ SV *object, SV *container, shm_which_t which)
 }
 
 #ifdef OPpPADHV_ISKEYS
-static bool shm_is_keys(pTHX)
+static bool shm_is_keys(const OP *op)
 {
-    return PL_op->op_type == OP_PADHV ? (PL_op->op_private & OPpPADHV_ISKEYS) != 0 : (PL_op->op_private & OPpRV2HV_ISKEYS) != 0;
+    return op->op_type == OP_PADHV ? (op->op_private & OPpPADHV_ISKEYS) != 0 : (op->op_private & OPpRV2HV_ISKEYS) != 0;
 }
 #else
-static bool shm_is_keys(pTHX)
+static bool shm_is_keys(const OP *op)
 {
-    PERL_UNUSED_CONTEXT;
+    PERL_UNUSED_VAR(op);
     return false;
 }
 #endif
@@ -401,7 +409,7 @@ static bool shm_is_keys(pTHX)
 /* A hash as a list, or (`keys` that perl has made one operator with it) how many keys it has. */
 static SHM_APART OP *shm_read_hash(pTHX_ int number, SV *hash, SSize_t from)
 {
-    bool       keys  = shm_is_keys(aTHX);
+    bool       keys  = shm_is_keys(PL_op);
     shm_var_t *var   = (keys && GIMME_V == G_SCALAR) || shm_reads_list(aTHX) ? shm_plain(aTHX_ hash) : NULL;
     SV        *other = var == NULL && shm_reads_list(aTHX) && !shm_introduces(aTHX) ? shm_other(aTHX_ hash) : NULL;
     if (other != NULL) {
@@ -866,46 +874,134 @@ static OP *shm_exec_operator(pTHX)
 
 /* THE TABLE: each operator, how it learns of shared variables, and what is lost without.
  *
- * `met`: not replaced. The container's magic swaps the function of the one operator that comes
- * to it (shm_meet()); code that meets no shared variable never runs ours. An element is read
- * by calls that can as well be made by perl itself, so the first run needs nothing.
- * Otherwise: replaced for the process, because its first run must be whole already, and when
- * the magic is asked perl is in the middle of it. */
+ * NULL: met. Left alone until the container's magic swaps the function of the one operator
+ * that comes to it (shm_meet()); code that meets no shared variable never runs ours. An element
+ * is read by calls that can as well be made by perl itself, so the first run needs nothing.
+ *
+ * Otherwise: chosen when it is compiled, because its first run must be whole already, and when
+ * the magic is asked perl is in the middle of it. The predicate says which of them may need it:
+ * neither a `keys` that perl counts nor an array that is only named, as that of `$a[0]`. */
+typedef bool shm_may_t(pTHX_ const OP *op);
+
+static bool shm_may_always(pTHX_ const OP *op)
+{
+    PERL_UNUSED_CONTEXT;
+    PERL_UNUSED_VAR(op);
+    return true;
+}
+
+/* Not `my (...) = ...` without attributes: what it assigns to is new, so not shared. */
+static bool shm_may_assign(pTHX_ const OP *op)
+{
+    const OP *left = (op->op_flags & OPf_KIDS) != 0 ? cBINOPx(op)->op_last : NULL, *kid;
+    PERL_UNUSED_CONTEXT;
+    if (left == NULL || (left->op_flags & OPf_KIDS) == 0 || (left->op_type != OP_LIST && left->op_type != OP_NULL)) return true;
+    for (kid = cLISTOPx(left)->op_first; kid != NULL; kid = OpSIBLING(kid)) {
+        bool pad = kid->op_type == OP_PADSV || kid->op_type == OP_PADAV || kid->op_type == OP_PADHV;
+        if (kid->op_type == OP_PUSHMARK || kid->op_type == OP_PADRANGE) continue;
+        if (!pad || (kid->op_private & OPpLVAL_INTRO) == 0 || (kid->op_private & OPpPAD_STATE) != 0) return true;
+    }
+    return false;
+}
+
+static bool shm_may_sort(pTHX_ const OP *op)
+{
+    PERL_UNUSED_CONTEXT;
+    return (op->op_private & OPpSORT_INPLACE) != 0;
+}
+
+static bool shm_may_reverse(pTHX_ const OP *op)
+{
+    PERL_UNUSED_CONTEXT;
+    return (op->op_private & OPpREVERSE_INPLACE) != 0;
+}
+
+static bool shm_may_split(pTHX_ const OP *op)
+{
+    PERL_UNUSED_CONTEXT;
+#ifdef OPpSPLIT_ASSIGN
+    return (op->op_private & OPpSPLIT_ASSIGN) != 0;
+#else
+    PERL_UNUSED_VAR(op);
+    return true; /* told by what perl has of the pattern */
+#endif
+}
+
+static bool shm_may_delete(pTHX_ const OP *op)
+{
+    PERL_UNUSED_CONTEXT;
+    return (op->op_private & SHM_MANY) != 0;
+}
+
+/* Of a sub's last statement only the caller knows whether it is a list. */
+static bool shm_may_list(pTHX_ const OP *op)
+{
+    U8 want = op->op_flags & OPf_WANT;
+    PERL_UNUSED_CONTEXT;
+    if ((op->op_flags & (OPf_MOD | OPf_REF)) != 0 || (op->op_private & (OPpMAYBE_LVSUB | OPpLVAL_INTRO)) != 0) return false;
+    return want == OPf_WANT_LIST || want == 0;
+}
+
+static bool shm_may_hash(pTHX_ const OP *op)
+{
+    if (shm_is_keys(op)) return (op->op_flags & OPf_WANT) != OPf_WANT_VOID;
+    return shm_may_list(aTHX_ op);
+}
+
+static bool shm_may_keys(pTHX_ const OP *op)
+{
+    PERL_UNUSED_CONTEXT;
+    return (op->op_private & OPpMAYBE_LVSUB) == 0 && (op->op_flags & OPf_WANT) != OPf_WANT_VOID;
+}
+
+/* A mode without a `|` runs no command. */
+static bool shm_may_open(pTHX_ const OP *op)
+{
+    const OP *kid  = (op->op_flags & OPf_KIDS) != 0 ? cLISTOPx(op)->op_first : NULL;
+    SV       *mode = NULL;
+    PERL_UNUSED_CONTEXT;
+    if (kid != NULL && kid->op_type == OP_PUSHMARK) kid = OpSIBLING(kid);
+    if (kid != NULL) kid = OpSIBLING(kid);
+    if (kid != NULL && kid->op_type == OP_CONST) mode = cSVOPx(kid)->op_sv; /* NULL: it has gone to the pad of its sub */
+    return mode == NULL || !SvPOK(mode) || memchr(SvPVX_const(mode), '|', SvCUR(mode)) != NULL;
+}
+
 static const struct {
-    int       number;
-    bool      met;
-    shm_pp_t *ours;
+    int        number;
+    shm_may_t *may;
+    shm_pp_t  *ours;
 } shm_operators[] = {
-    { OP_HELEM, true, shm_read_helem },           /* speed: no temporary with magic, key and entry */
-    { OP_MULTIDEREF, true, shm_read_multideref }, /* the same; chains without handles */
-    { OP_PUSH, true, shm_push_operator },         /* speed: no method is called; see ends.c */
-    { OP_UNSHIFT, true, shm_unshift_operator },   /* the same */
-    { OP_SHIFT, true, shm_take_operator },        /* the same */
-    { OP_POP, true, shm_take_operator },          /* the same */
-    { OP_AASSIGN, false, shm_change_list },       /* one change; undone if it dies */
-    { OP_SORT, false, shm_change_sort },          /* the same, in place */
-    { OP_REVERSE, false, shm_change_reverse },    /* the same */
-    { OP_SPLIT, false, shm_change_split },        /* the same, to an array */
-    { OP_DELETE, false, shm_change_delete },      /* the same, of slices */
-    { OP_PADAV, false, shm_read_padav },          /* elements of one moment */
-    { OP_RV2AV, false, shm_read_rv2av },          /* the same */
-    { OP_PADHV, false, shm_read_padhv },          /* the same; the number of keys */
-    { OP_RV2HV, false, shm_read_rv2hv },          /* the same */
-    { OP_KEYS, false, shm_read_keys },            /* the same */
-    { OP_VALUES, false, shm_read_values },        /* the same */
-    { OP_AVALUES, false, shm_read_avalues },      /* the same */
-    { OP_HSLICE, false, shm_read_hslice },        /* the same */
-    { OP_ASLICE, false, shm_read_aslice },        /* the same */
-    { OP_KVHSLICE, false, shm_read_kvhslice },    /* the same */
-    { OP_KVASLICE, false, shm_read_kvaslice },    /* the same */
-    { OP_FORK, false, shm_fork_operator },        /* a child that dies at once leaves its marks to be found */
-    { OP_OPEN, false, shm_open_operator },        /* a child for a command takes no marks */
-    { OP_EXEC, false, shm_exec_operator },        /* the marks of this process go, and come back if it fails */
-    { OP_TIE, false, shm_tie_operator },          /* the short way for what is tied by hand */
+    { OP_HELEM, NULL, shm_read_helem },                  /* speed: no temporary with magic, key and entry */
+    { OP_MULTIDEREF, NULL, shm_read_multideref },        /* the same; chains without handles */
+    { OP_PUSH, NULL, shm_push_operator },                /* speed: no method is called; see ends.c */
+    { OP_UNSHIFT, NULL, shm_unshift_operator },          /* the same */
+    { OP_SHIFT, NULL, shm_take_operator },               /* the same */
+    { OP_POP, NULL, shm_take_operator },                 /* the same */
+    { OP_AASSIGN, shm_may_assign, shm_change_list },     /* one change; undone if it dies */
+    { OP_SORT, shm_may_sort, shm_change_sort },          /* the same, in place */
+    { OP_REVERSE, shm_may_reverse, shm_change_reverse }, /* the same */
+    { OP_SPLIT, shm_may_split, shm_change_split },       /* the same, to an array */
+    { OP_DELETE, shm_may_delete, shm_change_delete },    /* the same, of slices */
+    { OP_PADAV, shm_may_list, shm_read_padav },          /* elements of one moment */
+    { OP_RV2AV, shm_may_list, shm_read_rv2av },          /* the same */
+    { OP_PADHV, shm_may_hash, shm_read_padhv },          /* the same; the number of keys */
+    { OP_RV2HV, shm_may_hash, shm_read_rv2hv },          /* the same */
+    { OP_KEYS, shm_may_keys, shm_read_keys },            /* the same */
+    { OP_VALUES, shm_may_list, shm_read_values },        /* the same */
+    { OP_AVALUES, shm_may_list, shm_read_avalues },      /* the same */
+    { OP_HSLICE, shm_may_list, shm_read_hslice },        /* the same */
+    { OP_ASLICE, shm_may_list, shm_read_aslice },        /* the same */
+    { OP_KVHSLICE, shm_may_list, shm_read_kvhslice },    /* the same */
+    { OP_KVASLICE, shm_may_list, shm_read_kvaslice },    /* the same */
+    { OP_FORK, shm_may_always, shm_fork_operator },      /* a child that dies at once leaves its marks to be found */
+    { OP_OPEN, shm_may_open, shm_open_operator },        /* a child for a command takes no marks */
+    { OP_EXEC, shm_may_always, shm_exec_operator },      /* the marks of this process go, and come back if it fails */
+    { OP_TIE, shm_may_always, shm_tie_operator },        /* the short way for what is tied by hand */
 };
 
-/* Ours, by number; all NULL while no operator is to be touched. */
-static shm_pp_t *shm_ours[MAXO];
+/* By number; all NULL while no operator is to be touched. */
+static shm_pp_t  *shm_ours[MAXO];
+static shm_may_t *shm_may[MAXO];
 
 /* The operator that is at work has come to a shared variable. Threads share the code: each
  * would write the same, and either function does for any of them. */
@@ -914,77 +1010,127 @@ void shm_meet(pTHX)
     shm_meet_operator(PL_op);
 }
 
+static void shm_swap(OP *op, shm_pp_t *ours)
+{
+    __atomic_store_n(&op->op_ppaddr, ours, __ATOMIC_RELAXED);
+}
+
 void shm_meet_operator(OP *op)
 {
     shm_pp_t *ours;
-    if (op == NULL || op->op_type >= MAXO || (ours = shm_ours[op->op_type]) == NULL) return;
-    if (op->op_ppaddr == shm_pp[op->op_type]) __atomic_store_n(&op->op_ppaddr, ours, __ATOMIC_RELAXED);
+    if (op == NULL || op->op_type >= MAXO || (ours = shm_ours[op->op_type]) == NULL || shm_may[op->op_type] != NULL) return;
+    if (op->op_ppaddr == shm_pp[op->op_type]) shm_swap(op, ours);
 }
 
-/* `my (...) = ...` without attributes: what it assigns to is new, so not shared. */
-static bool shm_assigns_new(const OP *op)
+/* `$x` of a package: perl has made one operator of two, of which one is left. */
+static bool shm_is_global(const OP *op)
 {
-    const OP *left = (op->op_flags & OPf_KIDS) != 0 ? cBINOPx(op)->op_last : NULL, *kid;
-    if (left == NULL || (left->op_flags & OPf_KIDS) == 0 || (left->op_type != OP_LIST && left->op_type != OP_NULL)) return false;
+    return op->op_type == OP_NULL && op->op_targ == OP_RV2SV && (op->op_flags & OPf_KIDS) != 0 && cUNOPx(op)->op_first->op_type == OP_GVSV;
+}
+
+/* `($x, $y) = …`, the commonest but for `my (…) = …`. */
+static bool shm_assigns_two(const OP *op)
+{
+    const OP *left  = cBINOPx(op)->op_last, *kid;
+    int       count = 0;
+    if ((left->op_flags & OPf_KIDS) == 0) return false;
     for (kid = cLISTOPx(left)->op_first; kid != NULL; kid = OpSIBLING(kid)) {
-        bool pad = kid->op_type == OP_PADSV || kid->op_type == OP_PADAV || kid->op_type == OP_PADHV;
         if (kid->op_type == OP_PUSHMARK || kid->op_type == OP_PADRANGE) continue;
-        if (!pad || (kid->op_private & OPpLVAL_INTRO) == 0 || (kid->op_private & OPpPAD_STATE) != 0) return false;
+        if (kid->op_type != OP_PADSV && !!shm_is_global(kid)) return false;
+        count++;
     }
-    return true;
+    return count == 2;
 }
 
-/* The commonest list assignment of all is left to perl when it is compiled. */
-static Perl_check_t shm_check_next;
-
-static OP *shm_check_aassign(pTHX_ OP *op)
+/* An operator that somebody else has replaced since for all to come goes on to that. */
+static void shm_choose(pTHX_ OP *op)
 {
-    op = shm_check_next(aTHX_ op);
-    if (op->op_type == OP_AASSIGN && op->op_ppaddr == shm_change_list && shm_assigns_new(op)) op->op_ppaddr = shm_pp[OP_AASSIGN];
-    return op;
-}
-
-/* Code that was compiled before this module was loaded has the old operators. What is not found
- * here (the code of s///e, of formats, what is running) learns of them when it meets a
- * shared variable: from its second run on it is like the rest. */
-static void shm_patch_ops(OP *op)
-{
-    OP    *kid;
     size_t type = op->op_type;
-    if (type < MAXO && !(type == OP_AASSIGN && shm_assigns_new(op)) && shm_ours[type] != NULL && PL_ppaddr[type] == shm_ours[type]
-        && op->op_ppaddr == shm_pp[type])
-        op->op_ppaddr = shm_ours[type];
-    if ((op->op_flags & OPf_KIDS) == 0) return;
-    for (kid = cUNOPx(op)->op_first; kid != NULL; kid = OpSIBLING(kid)) shm_patch_ops(kid);
+    if (type >= MAXO || shm_may[type] == NULL || !shm_may[type](aTHX_ op)) return;
+    if (op->op_ppaddr == PL_ppaddr[type] && shm_pp[type] != PL_ppaddr[type]) shm_pp[type] = PL_ppaddr[type];
+    if (op->op_ppaddr != shm_pp[type]) return;
+    shm_swap(op, type == OP_AASSIGN && shm_assigns_two(op) ? shm_change_two : shm_ours[type]);
 }
 
-static void shm_patch_compiled(pTHX)
+/* All operators of a piece of code. Of those that follow each other in a list (or in an
+ * `elsif`) the last is no deeper than the first. */
+static void shm_choose_below(pTHX_ OP *op)
+{
+    OP *kid, *next;
+    for (; op != NULL; op = kid) {
+        shm_choose(aTHX_ op);
+        if (op->op_type == OP_SUBST) shm_choose_below(aTHX_ cPMOPx(op)->op_pmreplrootu.op_pmreplroot); /* s///e */
+        if ((op->op_type == OP_MATCH || op->op_type == OP_SUBST || op->op_type == OP_QR)
+            && (cPMOPx(op)->op_pmflags & PMf_CODELIST_PRIVATE) == 0)
+            shm_choose_below(aTHX_ cPMOPx(op)->op_code_list); /* (?{ }) */
+        if ((op->op_flags & OPf_KIDS) == 0) return;
+        for (kid = cUNOPx(op)->op_first; kid != NULL && (next = OpSIBLING(kid)) != NULL; kid = next) shm_choose_below(aTHX_ kid);
+    }
+}
+
+/* --- what is compiled, and what was --- */
+
+#define SHM_PEEP "IPC::Shm/peep" /* in PL_modglobal: who was to be called at the end of compiling, before us */
+
+/* Called when a piece of code is complete: a sub, a format, a file, a string. Contexts and all
+ * that perl makes of it are known then. What is part of another piece (the blocks of a
+ * regex) is reached from there. */
+static peep_t shm_first_peep; /* where an interpreter that is about to end has forgotten its own */
+
+static void shm_peep(pTHX_ OP *start)
+{
+    SV **slot = PL_modglobal != NULL ? hv_fetchs(PL_modglobal, SHM_PEEP, false) : NULL;
+    (slot != NULL ? INT2PTR(peep_t, SvUV(*slot)) : shm_first_peep)(aTHX_ start);
+    if (PL_compcv != NULL && !CvISXSUB(PL_compcv) && CvSTART(PL_compcv) == start && CvROOT(PL_compcv) != NULL)
+        shm_choose_below(aTHX_ CvROOT(PL_compcv));
+    else if (PL_in_eval != 0 && PL_eval_start == start)
+        shm_choose_below(aTHX_ PL_eval_root);
+    else if (PL_main_start == start)
+        shm_choose_below(aTHX_ PL_main_root);
+}
+
+/* Files and strings that are being run: they are nobody's but their callers'. */
+static void shm_choose_running(pTHX)
+{
+    const PERL_SI *info;
+    I32            i;
+    shm_choose_below(aTHX_ PL_eval_root);
+    for (info = PL_curstackinfo; info != NULL; info = info->si_prev)
+        for (i = info->si_cxix; i >= 0; i--)
+            if (CxTYPE(&info->si_cxstack[i]) == CXt_EVAL && !CxTRYBLOCK(&info->si_cxstack[i]))
+                shm_choose_below(aTHX_ info->si_cxstack[i].blk_eval.old_eval_root);
+}
+
+/* Subs and formats that were compiled before this module was loaded. */
+static void shm_choose_compiled(pTHX)
 {
     SV *arena, *sv;
-    if (PL_main_root != NULL) shm_patch_ops(PL_main_root);
+    shm_choose_below(aTHX_ PL_main_root);
+    shm_choose_running(aTHX);
     for (arena = PL_sv_arenaroot; arena != NULL; arena = (SV *)SvANY(arena))
         for (sv = arena + 1; sv < &arena[SvREFCNT(arena)]; sv++)
-            if (SvTYPE(sv) == SVt_PVCV && SvREFCNT(sv) > 0 && !CvISXSUB((CV *)sv) && CvROOT((CV *)sv) != NULL)
-                shm_patch_ops(CvROOT((CV *)sv));
+            if ((SvTYPE(sv) == SVt_PVCV || SvTYPE(sv) == SVt_PVFM) && SvREFCNT(sv) > 0 && !CvISXSUB((CV *)sv))
+                shm_choose_below(aTHX_ CvROOT((CV *)sv));
 }
 
-/* Once a process: the table of operators is everybody's. */
+/* The table is the process's, what is compiled is each interpreter's. */
 void shm_operators_install(pTHX)
 {
     size_t i;
-    if (shm_operators_installed()) return;
-    for (i = 0; i < sizeof shm_operators / sizeof *shm_operators; i++) {
+    if (shm_operators_installed(aTHX)) return;
+    for (i = 0; shm_first_peep == NULL && i < sizeof shm_operators / sizeof *shm_operators; i++) {
         int number       = shm_operators[i].number;
         shm_pp[number]   = PL_ppaddr[number];
+        shm_may[number]  = shm_operators[i].may;
         shm_ours[number] = shm_operators[i].ours;
-        if (!shm_operators[i].met) PL_ppaddr[number] = shm_operators[i].ours;
     }
-    shm_check_next       = PL_check[OP_AASSIGN];
-    PL_check[OP_AASSIGN] = shm_check_aassign;
-    shm_patch_compiled(aTHX);
+    if (shm_first_peep == NULL) shm_first_peep = PL_peepp;
+    (void)hv_stores(PL_modglobal, SHM_PEEP, newSVuv(PTR2UV(PL_peepp)));
+    PL_peepp = shm_peep;
+    shm_choose_compiled(aTHX);
 }
 
-bool shm_operators_installed(void)
+bool shm_operators_installed(pTHX)
 {
-    return shm_pp[OP_AASSIGN] != NULL;
+    return hv_exists(PL_modglobal, SHM_PEEP, sizeof SHM_PEEP - 1);
 }

@@ -12,7 +12,7 @@
  *   joint.c     one change of several variables
  *   look.c      many elements of one moment
  *   space.c     namespaces as objects; locks and waiting
- *   operator.c  the operators of perl that are wrapped
+ *   operator.c  the operators of perl that know shared variables
  *   process.c   fork, exec, threads
  *   engine.c    what engines written in Perl need
  *   dump.c      whole contents as Redis dumps them
@@ -343,7 +343,7 @@ typedef OP      *shm_pp_t(pTHX);
 extern shm_pp_t *shm_pp[MAXO];
 
 void                shm_operators_install(pTHX);
-bool                shm_operators_installed(void);
+bool                shm_operators_installed(pTHX);
 void                shm_meet(pTHX); /* the operator that is at work has come to a shared variable */
 void                shm_meet_operator(OP *op);
 void                shm_process_install(pTHX);

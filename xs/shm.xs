@@ -89,7 +89,45 @@ _wrap_operators()
 bool
 _has_operators()
   CODE:
-    RETVAL = shm_operators_installed();
+    RETVAL = shm_operators_installed(aTHX);
+  OUTPUT:
+    RETVAL
+
+ # What Scalar::Util has: loading that would be a tenth of loading this.
+
+SV *
+_class(reference)
+    SV *reference
+  CODE:
+    SvGETMAGIC(reference);
+    RETVAL = SvROK(reference) && SvOBJECT(SvRV(reference)) ? sv_ref(NULL, SvRV(reference), true) : newSV(0);
+  OUTPUT:
+    RETVAL
+
+SV *
+_kind(reference)
+    SV *reference
+  CODE:
+    SvGETMAGIC(reference);
+    RETVAL = SvROK(reference) ? newSVpv(sv_reftype(SvRV(reference), false), 0) : newSV(0);
+  OUTPUT:
+    RETVAL
+
+bool
+_is_same(one, other)
+    SV *one
+    SV *other
+  CODE:
+    RETVAL = SvROK(one) && SvROK(other) && SvRV(one) == SvRV(other);
+  OUTPUT:
+    RETVAL
+
+bool
+_is_number(sv)
+    SV *sv
+  CODE:
+    SvGETMAGIC(sv);
+    RETVAL = SvROK(sv) ? SvAMAGIC(sv) : looks_like_number(sv) != 0;
   OUTPUT:
     RETVAL
 

@@ -30,12 +30,12 @@ sub import {
     return;
 }
 
-# Are perl's operators wrapped? Who says so first says it for the whole process.
+# Do perl's operators know shared variables? Who says so first says it for the whole process.
 my $operators;
 
 sub _choose_operators {
     my ($wanted) = @_;
-    Carp::croak('The operators are wrapped already: operators => 0 must come first, or IPC_SHM_PLAIN_OPERATORS be set')
+    Carp::croak('The operators know shared variables already: operators => 0 must come first, or IPC_SHM_PLAIN_OPERATORS be set')
         if defined $wanted && !$wanted && $operators;
     $operators //= $wanted // !$ENV{IPC_SHM_PLAIN_OPERATORS};
     _wrap_operators() if $operators;
@@ -593,7 +593,7 @@ Under C<-T> the name of the namespace is not checked for taint: it is for you to
 
 =head2 Perl's operators
 
-IPC::Shm wraps some of perl's operators for the whole process, so that a list assignment, C<sort> in place or C<delete> of a slice is one change,
+IPC::Shm has functions of its own for some of perl's operators, in all code of the process, so that a list assignment, C<sort> in place or C<delete> of a slice is one change,
 and what reads many elements reads those of one moment. Code that shares nothing runs as before. To leave every operator alone, set the environment
 variable C<IPC_SHM_PLAIN_OPERATORS> to 1, or say first
 

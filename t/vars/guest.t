@@ -27,26 +27,54 @@ is run_perl(
     ),
     '6 lvalue lvalue,method', 'attributes does for others what it did';
 
-# Code that nobody finds by walking over what was compiled: with and without a first run on
-# a shared variable.
-my $early = <<'CODE';
-our (%h, @a, $n);
-sub early { (my $t = 'x') =~ s/x/%h = map { ($_ => 1) } 1 .. 50; 'y'/e; return }
-sub block { 'x' =~ /x(?{ @a = (1 .. 50) })/; return }
+# Code that is not in the body of a sub, and code that was there before the module: a list
+# assignment in it is one change from its first run on.
+my $counts_it = <<'CODE';
+our (%h, @a, $text);
 sub serials { my ($t, $code) = @_; my $before = $t->serial; $code->(); return $t->serial - $before }
+sub declare { eval 'our %h : shm; our @a : shm; 1' or die $@; return tied %h }
+sub load { require IPC::Shm; IPC::Shm->import; return declare() }
 CODE
+my %places = (
+    's///e'                  => [ '',                            q{(my $t = 'x') =~ s/x/FILL; 'y'/e} ],
+    's///ee'                 => [ '',                            q{(my $t = 'x') =~ s/x/'FILL; 1'/ee} ],
+    'a regex'                => [ '',                            q{'x' =~ /x(?{ FILL })/} ],
+    'a regex put together'   => [ q{my $x = 'x';},               q{'xx' =~ /$x(?{ FILL })/} ],
+    'qr//'                   => [ q{my $qr = qr/x(?{ FILL })/;}, q{'x' =~ $qr} ],
+    'a regex that is a text' => [ q{my $code = '(?{ FILL })';},  q{use re 'eval'; 'x' =~ /x$code/} ],
+    'a format' => [ "format PICTURE =\n@<<\ndo { FILL; 'x' }\n.\n", q{open PICTURE, '>', '/dev/null' or die $!; write PICTURE} ],
+    'a block of sort' => [ '',                                                      q{my @s = sort { FILL if $a == 1; $a <=> $b } 1, 2} ],
+    'a default value' => [ q{sub defaults { my ($x) = @_; $x //= do { FILL; 1 } }}, q{defaults()} ],
+    'an elsif'        => [ '', q{if ($text) { } elsif (!$text) { FILL } else { $text = 1 }} ],
+    'a loop'          => [ '', q{for (my $i = 0; $i < 1; do { FILL; $i++ }) { }} ],
+);
 SKIP: {
-    skip 'operators are not wrapped', 2 if !has_batches();
-    my $late = <<'CODE';
-require IPC::Shm; IPC::Shm->import; eval 'our %h : shm; our @a : shm; 1' or die $@;
-early(); block();
-print serials(tied %h, \&early), ' ', serials(tied @a, \&block);
-CODE
-    is program("no strict;\n$early$late"), '1 1', 'code in s///e and in a regex, compiled before: one change, from its second run on';
+    skip 'operators are not wrapped', 2 * keys %places if !has_batches();
+    for my $place (sort keys %places) {
+        my ($before, $code) = map {s/FILL/%h = map { (\$_ => 1) } 1 .. 50/r} @{ $places{$place} };
+        my $all = "no strict; no warnings;\n$counts_it$before\nsub work { $code; return }\n";
+        is program("${all}print serials(load(), \\&work)"),                   1, "$place, compiled before the module";
+        is program("use IPC::Shm;\n${all}print serials(declare(), \\&work)"), 1, "$place, compiled after";
+    }
+}
+SKIP: {
+    skip 'operators are not wrapped', 5 if !has_batches();
+    my $running = q{my $t = load(); my $before = $t->serial; %h = map { ($_ => 1) } 1 .. 50; print $t->serial - $before;};
+    my $begin   = "no strict; no warnings; $counts_it";
+    is program("$begin sub work { $running } work()"),  1, 'a sub that loads the module itself';
+    is program("$begin eval q{$running 1} or die \$@"), 1, '… a string';
     is program(
-        "no strict; use IPC::Shm; BEGIN { eval 'our %h : shm; our \@a : shm; 1' or die \$@ }\n$early print serials(tied %h, \\&early), ' ', serials(tied \@a, \\&block);"
+        "$begin eval q{sub deeper { eval q(load()) } deeper(); my \$before = (tied %h)->serial; %h = map { (\$_ => 1) } 1 .. 50; print +(tied %h)->serial - \$before; 1} or die \$@"
         ),
-        '1 1', '… compiled after: from the first';
+        1, '… a string that has another do it';
+    my $file = File::Temp->new(SUFFIX => '.pl');
+    print {$file} $running, ' 1;';
+    close $file;
+    is program("$begin do '$file' or die \$@"), 1, '… a file';
+    is program(
+        "no strict; our %h; sub fill { %h = map { (\$_ => 1) } 1 .. 50 } my \@filled = \$ENV{NEVER} ? () : (%h = map { (\$_ => 1) } 1 .. 50); use IPC::Shm; BEGIN { eval 'our %h : shm; our \$first = (tied %h)->serial; 1' or die \$@ } print +(tied %h)->serial - \$first"
+        ),
+        1, '… a program, below what it does';
 }
 
 # The switch.

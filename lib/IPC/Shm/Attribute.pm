@@ -1,8 +1,7 @@
 package IPC::Shm::Attribute;
 use strict;
 use warnings;
-use attributes   ();
-use Scalar::Util ();
+use attributes ();
 
 our $VERSION = '1.000';
 
@@ -21,7 +20,7 @@ my $original;
 
 sub _import {
     my (undef, $package, $variable, @attributes) = @_;
-    my $type = ref $variable ? $type_of{ Scalar::Util::reftype($variable) } : undef;
+    my $type = ref $variable ? $type_of{ attributes::reftype($variable) } : undef;
     my @rest = grep { !/\A[Ss]hm(?:\(.*\))?\z/s } @attributes;
     goto &$original if !$type || @rest == @attributes;
     my ($name) = map { /\A[Ss]hm\((.*)\)\z/s ? $1 : () } @attributes;
@@ -51,7 +50,7 @@ sub share {
     my ($type, $package, $variable, $given) = @_;
     my $tied = $type == 3 ? tied %$variable : $type == 2 ? tied @$variable : tied $$variable;
     my $name = defined $given ? IPC::Shm::Tied::_full_name($type, $given =~ s/\A\s+|\s+\z//gr) : _package_name($type, $package, $variable);
-    return if !defined $name && Scalar::Util::blessed($tied) && $tied->isa('IPC::Shm::Tied') && $tied->_is_shared;
+    return if !defined $name && defined $tied && $tied->isa('IPC::Shm::Tied') && $tied->_is_shared;
     my $object = IPC::Shm::_new($type, $name);
     $object->_tie($variable) unless ref $tied && $tied == $object;
     return;

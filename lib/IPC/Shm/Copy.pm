@@ -3,7 +3,6 @@ use strict;
 use warnings;
 no overloading;    # of the classes that data is blessed into
 use Carp         ();
-use Scalar::Util ();
 
 our $VERSION  = '1.000';
 our @CARP_NOT = qw(IPC::Shm IPC::Shm::Tied IPC::Shm::Elements);
@@ -22,7 +21,7 @@ sub _copy {
     my $copy   = _copy_of($work, $self);
     while (my $next = shift @{ $work->{todo} }) { _fill($work, @$next) }
     return $$copy if $self->isa('IPC::Shm::Scalar');
-    my $class = Scalar::Util::blessed($self->_reference);
+    my $class = IPC::Shm::_class($self->_reference);
     return defined $class ? bless $copy, $class : $copy;
 }
 
@@ -62,11 +61,11 @@ my %tied_of = (
 sub _value {
     my ($work, $value) = @_;
     return $value if !ref $value;
-    my $tied   = $tied_of{ Scalar::Util::reftype($value) };
+    my $tied   = $tied_of{ IPC::Shm::_kind($value) };
     my $object = $tied && $tied->($value);
-    return $value if !Scalar::Util::blessed($object) || !$object->isa('IPC::Shm::Tied');
+    return $value if !IPC::Shm::_class($object) || !$object->isa('IPC::Shm::Tied');
     my $copy  = _copy_of($work, $object);
-    my $class = Scalar::Util::blessed($value);
+    my $class = IPC::Shm::_class($value);
     return defined $class ? bless $copy, $class : $copy;
 }
 

@@ -2,7 +2,6 @@ package IPC::Shm::Elements;
 use strict;
 use warnings;
 use Carp         ();
-use Scalar::Util ();
 
 our $VERSION  = '1.000';
 our @CARP_NOT = qw(IPC::Shm IPC::Shm::Tied);
@@ -63,7 +62,7 @@ sub _insert {
 sub _is_same {
     my ($one, $other) = @_;
     return !defined $one && !defined $other if !defined $one || !defined $other;
-    return ref $one && ref $other && Scalar::Util::refaddr($one) == Scalar::Util::refaddr($other) if ref $one || ref $other;
+    return IPC::Shm::_is_same($one, $other) if ref $one || ref $other;
     return $one eq $other;
 }
 

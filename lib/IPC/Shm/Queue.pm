@@ -1,8 +1,7 @@
 package IPC::Shm::Queue;
 use strict;
 use warnings;
-use Carp         ();
-use Scalar::Util ();
+use Carp ();
 
 our $VERSION  = '1.000';
 our @CARP_NOT = qw(IPC::Shm IPC::Shm::Tied IPC::Shm::Elements);
@@ -11,7 +10,7 @@ our @CARP_NOT = qw(IPC::Shm IPC::Shm::Tied IPC::Shm::Elements);
 # the next element, or gives an empty list; _end(TICKET, BACK) ends a reservation; _reserved and
 # _is_reserved tell of them. Each is one change.
 
-use constant LOOK => 0.25;    # seconds until a waiter looks whether somebody who has a job is dead: nobody tells
+my $look = 0.25;    # seconds until a waiter looks whether somebody who has a job is dead: nobody tells
 
 sub _now { require Time::HiRes; return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
 
@@ -48,7 +47,7 @@ sub reserve {
 sub _next {
     my ($self, $reserve, $seconds) = @_;
     Carp::croak('A timeout must be a number of seconds, from 0 on')
-        if defined $seconds && !(Scalar::Util::looks_like_number($seconds) && $seconds >= 0);
+        if defined $seconds && !(IPC::Shm::_is_number($seconds) && $seconds >= 0);
     my $until = !defined $seconds ? undef : $seconds > 0 ? _now() + $seconds : 0;
     while (1) {
         my $size = $self->FETCHSIZE;
@@ -59,7 +58,7 @@ sub _next {
         }
         my $left = defined $until ? $until && $until - _now() : undef;
         return if defined $left && $left <= 0;
-        $left = LOOK if $used && (!defined $left || $left > LOOK);
+        $left = $look if $used && (!defined $left || $left > $look);
         $self->wait_change($left);
     }
     return;
