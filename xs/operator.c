@@ -1043,13 +1043,22 @@ static bool shm_assigns_two(const OP *op)
 }
 
 /* An operator that somebody else has replaced since for all to come goes on to that. */
-static void shm_choose(pTHX_ OP *op)
+static SHM_APART void shm_choose(pTHX_ OP *op)
 {
     size_t type = op->op_type;
-    if (type >= MAXO || shm_may[type] == NULL || !shm_may[type](aTHX_ op)) return;
+    if (!shm_may[type](aTHX_ op)) return;
     if (op->op_ppaddr == PL_ppaddr[type] && shm_pp[type] != PL_ppaddr[type]) shm_pp[type] = PL_ppaddr[type];
     if (op->op_ppaddr != shm_pp[type]) return;
     shm_swap(op, type == OP_AASSIGN && shm_assigns_two(op) ? shm_change_two : shm_ours[type]);
+}
+
+static void shm_choose_below(pTHX_ OP *op);
+
+/* What a pattern has: the code of `s///e`, and of `(?{ })`, unless that is part of another sub. */
+static SHM_APART void shm_choose_pattern(pTHX_ OP *op)
+{
+    if (op->op_type == OP_SUBST) shm_choose_below(aTHX_ cPMOPx(op)->op_pmreplrootu.op_pmreplroot);
+    if ((cPMOPx(op)->op_pmflags & PMf_CODELIST_PRIVATE) == 0) shm_choose_below(aTHX_ cPMOPx(op)->op_code_list);
 }
 
 /* All operators of a piece of code. Of those that follow each other in a list (or in an
@@ -1058,13 +1067,14 @@ static void shm_choose_below(pTHX_ OP *op)
 {
     OP *kid, *next;
     for (; op != NULL; op = kid) {
-        shm_choose(aTHX_ op);
-        if (op->op_type == OP_SUBST) shm_choose_below(aTHX_ cPMOPx(op)->op_pmreplrootu.op_pmreplroot); /* s///e */
-        if ((op->op_type == OP_MATCH || op->op_type == OP_SUBST || op->op_type == OP_QR)
-            && (cPMOPx(op)->op_pmflags & PMf_CODELIST_PRIVATE) == 0)
-            shm_choose_below(aTHX_ cPMOPx(op)->op_code_list); /* (?{ }) */
+        size_t type = op->op_type;
+        if (type == OP_MATCH || type == OP_SUBST || type == OP_QR)
+            shm_choose_pattern(aTHX_ op);
+        else if (type < MAXO && shm_may[type] != NULL)
+            shm_choose(aTHX_ op);
         if ((op->op_flags & OPf_KIDS) == 0) return;
-        for (kid = cUNOPx(op)->op_first; kid != NULL && (next = OpSIBLING(kid)) != NULL; kid = next) shm_choose_below(aTHX_ kid);
+        for (kid = cUNOPx(op)->op_first; kid != NULL && (next = OpSIBLING(kid)) != NULL; kid = next)
+            if (kid->op_type != OP_NEXTSTATE && kid->op_type != OP_PUSHMARK) shm_choose_below(aTHX_ kid);
     }
 }
 

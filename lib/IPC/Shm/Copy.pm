@@ -2,7 +2,7 @@ package IPC::Shm::Copy;
 use strict;
 use warnings;
 no overloading;    # of the classes that data is blessed into
-use Carp         ();
+use Carp ();
 
 our $VERSION  = '1.000';
 our @CARP_NOT = qw(IPC::Shm IPC::Shm::Tied IPC::Shm::Elements);

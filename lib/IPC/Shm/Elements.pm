@@ -1,7 +1,7 @@
 package IPC::Shm::Elements;
 use strict;
 use warnings;
-use Carp         ();
+use Carp ();
 
 our $VERSION  = '1.000';
 our @CARP_NOT = qw(IPC::Shm IPC::Shm::Tied);
@@ -62,7 +62,7 @@ sub _insert {
 sub _is_same {
     my ($one, $other) = @_;
     return !defined $one && !defined $other if !defined $one || !defined $other;
-    return IPC::Shm::_is_same($one, $other) if ref $one || ref $other;
+    return IPC::Shm::_is_same($one, $other) if ref $one      || ref $other;
     return $one eq $other;
 }
 

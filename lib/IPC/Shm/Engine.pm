@@ -19,6 +19,8 @@ sub class_of {
         next unless $namespace =~ $engine->[0];
         my $file = $engine->[1] =~ s{::}{/}gr . '.pm';
         require $file;
+        require IPC::Shm::Tied;
+        IPC::Shm::Tied::_load_methods();
         return $engine->[1];
     }
     return Carp::croak(q{No engine of IPC::Shm knows the namespace '} . without_password($namespace) . q{'});

@@ -2,16 +2,23 @@ package IPC::Shm::Tied;
 use strict;
 use warnings;
 use Carp ();
-use IPC::Shm::Copy;
-use IPC::Shm::Elements;
-use IPC::Shm::Guard;
-use IPC::Shm::Queue;
 
-our $VERSION  = '1.000';
-our @ISA      = qw(IPC::Shm::Elements IPC::Shm::Queue IPC::Shm::Copy);            ## no critic (loaded above)
+our $VERSION = '1.000';
+our @ISA;
 our @CARP_NOT = qw(IPC::Shm IPC::Shm::Elements IPC::Shm::Queue IPC::Shm::Copy);
 
 @IPC::Shm::Scalar::ISA = @IPC::Shm::Array::ISA = @IPC::Shm::Hash::ISA = __PACKAGE__;
+
+# The methods of variables come with the engine: a program that never has one need not load them.
+sub _load_methods {
+    return if @ISA;
+    require IPC::Shm::Copy;
+    require IPC::Shm::Elements;
+    require IPC::Shm::Guard;
+    require IPC::Shm::Queue;
+    @ISA = qw(IPC::Shm::Elements IPC::Shm::Queue IPC::Shm::Copy);    ## no critic (when they are there)
+    return;
+}
 
 my $mode = 0660;
 my $size = 4096;
