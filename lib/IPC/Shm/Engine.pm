@@ -18,9 +18,9 @@ sub class_of {
     for my $engine (@engines) {
         next unless $namespace =~ $engine->[0];
         my $file = $engine->[1] =~ s{::}{/}gr . '.pm';
-        require $file;
         require IPC::Shm::Tied;
         IPC::Shm::Tied::_load_methods();
+        require $file;
         return $engine->[1];
     }
     return Carp::croak(q{No engine of IPC::Shm knows the namespace '} . without_password($namespace) . q{'});
