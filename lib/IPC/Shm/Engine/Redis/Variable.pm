@@ -3,6 +3,7 @@ use strict;
 use warnings;
 use Carp         ();
 use Scalar::Util ();
+use IPC::Shm::Elements;
 use IPC::Shm::Engine::Redis::Value;
 use IPC::Shm::Sharing;
 use IPC::Shm::Tied;
