@@ -3,13 +3,14 @@ use strict;
 use warnings;
 use Carp         ();
 use Scalar::Util ();
-use IPC::Shm::Elements;
 use IPC::Shm::Engine::Redis::Value;
 use IPC::Shm::Sharing;
 use IPC::Shm::Tied;
 
 our $VERSION  = '1.000';
 our @CARP_NOT = @IPC::Shm::Engine::Redis::Connection::CARP_NOT;
+
+IPC::Shm::Tied::_load_methods();    # the engine may be opened by its class
 
 # What scalars, arrays and hashes have in common. An object has
 #   engine, conn, key (in Redis), id, type, name
