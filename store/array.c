@@ -7,7 +7,8 @@
  * the window from first to first + length is of no meaning.
  *
  * An element that is stored again has its new version in front of the old one. What moves
- * elements, or needs more room, builds a tree aside, which the change publishes whole.
+ * elements, or needs more room, builds a tree aside, which the change publishes whole. Without
+ * room for that, what is behind elements that go is moved in place; nobody reads meanwhile.
  *
  * A cell knows the position where it was stored, or where it was as it was ended (`hash`).
  */
@@ -206,6 +207,78 @@ static void array_tidy(store_var_t *var)
     for (steps = 1; steps <= 8 && array_tidy_page(var, draft->first + draft->length + (uint64_t)steps * ARRAY_PAGE); steps++) {}
 }
 
+/* --- moving in place ---------------------------------------------------------------------- */
+
+/* Only without room for a tree aside. Links move down over a gap, the lowest first; `intent_page`
+ * says how many have, after each. What each place had is still behind the gap or, if it is in the
+ * gap, on the list of the change, so an heir moves them back, the highest first, and then fills the
+ * gap. Of one that moved and was not counted just the place where it went is wrong, which the
+ * moving back of another, or the list, makes right; likewise on the way back. */
+#define ARRAY_MOVE_BIT 31u
+#define ARRAY_MOVE     ((UINT64_C(1) << ARRAY_MOVE_BIT) - 1)
+#define ARRAY_HELD     (UINT64_C(1) << 63) /* `exclusive` was the holder's before */
+
+/* Nobody reads on. Who saw 0 here finds that `retired` has moved; who sees that sees this:
+ * the fence pairs with look_begin(). */
+static void array_keep_out(store_record_t *record)
+{
+    __atomic_store_n(&record->exclusive, STORE_MOVING, __ATOMIC_SEQ_CST); /* pairs with lock_is_exclusive() */
+    __atomic_thread_fence(__ATOMIC_RELEASE);                              /* pairs with look_begin() */
+    change_retire(record);
+}
+
+static void array_move_link(store_t *space, const store_state_t *state, uint64_t from, uint64_t to)
+{
+    const store_link_t *source = array_at(space, state, from);
+    store_link_t       *place  = array_at(space, state, to);
+    if (place != NULL) array_link(place, source != NULL ? *source : 0);
+}
+
+static void array_count_moved(store_record_t *record, uint64_t moved)
+{
+    __atomic_store_n(&record->intent_page, (store_link_t)moved, __ATOMIC_RELEASE); /* pairs with lock_inherit() */
+}
+
+/* What was in the gap is on the list: all that ends by this change. */
+static void array_fill_gap(store_t *space, const store_record_t *record, const store_state_t *state, uint64_t first, uint64_t gap)
+{
+    store_link_t link = STORE_LOAD(record->todo);
+    store_walk_t walk = { 0, 0 };
+    for (; gap > 0; gap--) {
+        store_link_t *place = array_at(space, state, first + gap - 1);
+        if (place != NULL) array_link(place, 0);
+    }
+    while (link != 0 && !walk_goes_round(&walk, link)) {
+        const store_cell_t *cell = cell_at(space, link);
+        store_link_t       *place;
+        if (cell == NULL) return;
+        place = array_at(space, state, STORE_LOAD(cell->hash));
+        if (STORE_LOAD(cell->from) <= record->serial && STORE_LOAD(cell->key_length) == 0 && place != NULL) array_link(place, link);
+        link = STORE_LOAD(cell->todo);
+    }
+}
+
+/* The change is over: published, all is in its place; else it is put back. */
+static void array_finish_move(store_t *space, store_record_t *record)
+{
+    const store_state_t *state = &record->state[record->serial & 1];
+    uint64_t             where = record->intent_place, first = where >> ARRAY_MOVE_BIT & ARRAY_MOVE, gap = where & ARRAY_MOVE;
+    uint64_t             moved = record->intent_page;
+    uint64_t             most  = array_pages(space, state) * ARRAY_PAGE; /* each has a place */
+    if (record->hand == (uint32_t)(record->serial + 1) && gap <= most && moved <= most) {
+        array_keep_out(record);
+        for (; moved > 0; moved--) {
+            array_move_link(space, state, first + moved - 1, first + moved - 1 + gap);
+            array_count_moved(record, moved - 1);
+        }
+        array_fill_gap(space, record, state, first, gap);
+    }
+    change_intended(record);
+    if (STORE_LOAD(record->exclusive) == STORE_MOVING)
+        __atomic_store_n(&record->exclusive, (where & ARRAY_HELD) != 0 ? space_me(space) : 0,
+                         __ATOMIC_SEQ_CST); /* pairs with lock_is_exclusive() */
+}
+
 void array_finish_page(store_t *space, store_record_t *record)
 {
     const store_state_t *state = &record->state[record->serial & 1], *before = &record->state[(record->serial + 1) & 1];
@@ -219,6 +292,7 @@ void array_finish_page(store_t *space, store_record_t *record)
         if (place != NULL && *place == page) row_disown(space, page);
         break;
     case STORE_INTENT_UNPAGE: array_take_page(space, record, place, page); return;
+    case STORE_INTENT_MOVE: array_finish_move(space, record); return;
     case STORE_INTENT_TREE:
         if (record->serial < where || old.root == tree.root) break; /* not published: the pages are the dead one's */
         tree_each_page(space, &tree, row_disown);
@@ -324,6 +398,44 @@ static int array_rebuild(store_var_t *var, uint64_t offset, uint64_t gap, uint64
     return STORE_OK;
 }
 
+/* Is there a page for each link from here on? */
+static bool array_can_move(store_var_t *var, uint64_t offset)
+{
+    const store_state_t *draft = change_draft(var);
+    for (; offset < draft->length; offset++)
+        if (array_at(var->space, draft, draft->first + offset) == NULL) return false;
+    return true;
+}
+
+/* Elements that ended leave a gap, which what is behind it moves over; `more` of the places stay for
+ * new ones. Not after other work in this change, nor in a joint one: an heir could not tell them apart. */
+static int array_move_in_place(store_var_t *var, uint64_t offset, uint64_t length, uint64_t more, bool careful)
+{
+    store_state_t  *draft  = change_draft(var);
+    store_record_t *record = var->record;
+    uint64_t        first = draft->first + offset + more, gap = length - more, count = draft->length - offset - length, i;
+    if (((careful || var->is_joint) && !var->is_new_tree) || more >= length || !array_can_move(var, offset)) return STORE_E_NOSPC;
+    if (!var->is_new_tree) {
+        STORE_STORE(record->hand, (uint32_t)change_serial(var));
+        change_intend(record, STORE_INTENT_MOVE, 0,
+                      (record->exclusive != 0 ? ARRAY_HELD : 0) | array_place(draft, first) << ARRAY_MOVE_BIT | gap);
+        array_keep_out(record);
+    }
+    for (i = 0; i < count; i++) {
+        array_move_link(var->space, draft, first + gap + i, first + i);
+        if (!var->is_new_tree) array_count_moved(record, i + 1);
+    }
+    STORE_STORE(draft->length, draft->length - gap);
+    var->changed = true;
+    return STORE_OK;
+}
+
+/* After that nothing more is done in the change: there is no room. */
+static inline bool array_has_moved(const store_var_t *var)
+{
+    return POOL_UNLIKELY(var->record->intent == STORE_INTENT_MOVE);
+}
+
 /* Room for so many elements in all. */
 static int array_reserve(store_var_t *var, uint64_t length)
 {
@@ -424,7 +536,7 @@ static int array_put(store_var_t *var, uint64_t index, store_link_t link)
 {
     store_state_t *draft = change_draft(var);
     bool           grows = index >= draft->length;
-    int            code  = grows ? array_reserve(var, index + 1) : (int)STORE_OK;
+    int            code  = array_has_moved(var) ? (int)STORE_E_NOSPC : grows ? array_reserve(var, index + 1) : (int)STORE_OK;
     if (code != STORE_OK) return code;
     if (grows) array_clear_range(var, draft->first + draft->length, index - draft->length);
     code = array_set(var, draft->first + index, link, !grows);
@@ -486,6 +598,7 @@ static int array_resize(store_var_t *var, uint64_t size)
     store_state_t *draft = change_draft(var);
     int            code;
     if (size == draft->length) return STORE_OK;
+    if (array_has_moved(var)) return STORE_E_NOSPC;
     if (size == 0) return array_end_all(var);
     if (size > draft->length) {
         if ((code = array_reserve(var, size)) != STORE_OK) return code;
@@ -510,6 +623,7 @@ int store_array_delete(store_var_t *var, uint64_t index)
     bool own;
     int  code = change_enter(var, &own);
     if (code != STORE_OK) return code;
+    if (array_has_moved(var)) return change_leave(var, own, STORE_E_NOSPC);
     if (index < change_draft(var)->length) array_end_range(var, change_draft(var)->first + index, 1);
     return change_leave(var, own, STORE_OK);
 }
@@ -526,10 +640,14 @@ static int array_open_gap(store_var_t *var, uint64_t offset, uint64_t length, ui
     bool           careful = var->record->todo != 0;
     int            code;
     if (offset > draft->length || length > draft->length - offset || size > ARRAY_MAX) return STORE_E_ARGUMENT;
+    if (array_has_moved(var)) return STORE_E_NOSPC;
     array_tidy(var);
     array_end_range(var, draft->first + offset, length);
     if (size == 0 && draft->tier > ARRAY_KEPT_TIER) return array_end_all(var);
-    if (offset + length != draft->length && offset != 0 && length != count) return array_rebuild(var, offset, length, count, careful);
+    if (offset + length != draft->length && offset != 0 && length != count) {
+        code = array_rebuild(var, offset, length, count, careful);
+        return code == STORE_E_NOSPC ? array_move_in_place(var, offset, length, count, careful) : code;
+    }
     if (offset + length == draft->length || length == count) { /* at the end, or one for one */
         if ((code = array_reserve(var, size)) != STORE_OK) return code;
     }

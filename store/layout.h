@@ -128,8 +128,12 @@ enum store_intent {
     STORE_INTENT_ROOT,   /* the new directory `page` replaces the page `place`          */
     STORE_INTENT_PAGE,   /* the new page `page` is linked at `place`                     */
     STORE_INTENT_UNPAGE, /* the page `page` at `place` goes                            */
-    STORE_INTENT_TREE    /* arrays: state[s + 1] has a tree of its own                   */
+    STORE_INTENT_TREE,   /* arrays: state[s + 1] has a tree of its own                   */
+    STORE_INTENT_MOVE    /* arrays: `page` links were moved over a gap, in the change `hand` to the serial */
 };
+
+/* In `exclusive`: the holder of the lock, whoever it is, moves links where readers would look. */
+#define STORE_MOVING UINT64_MAX
 
 /* Where the chains of a hash begin, in one word: with tier 0 `root` is the head of the one
  * chain, else a page of a tree of heads. The shape is tier << 28 | number of buckets. */
@@ -145,7 +149,7 @@ typedef struct store_record {
     /* Read by every look. */
     uint64_t      serial;    /* the holder of the lock; release */
     uint64_t      retired;   /* the same, or who destroys it    */
-    uint64_t      exclusive; /* owner word of who has the write lock by name, else 0: others do not read */
+    uint64_t      exclusive; /* owner word of who has the write lock by name, or STORE_MOVING, else 0: others do not read */
     store_table_t table;     /* hashes, and what is reserved of arrays: the holder of the lock; release */
     store_state_t state[2];
     /* Written by writers and those who come and go. */
@@ -159,7 +163,7 @@ typedef struct store_record {
     uint32_t      intent;
     uint64_t      intent_place;
     store_link_t  intent_page;
-    uint32_t      hand;      /* hashes: where the last look for what has expired was */
+    uint32_t      hand;      /* hashes: where the last look for what has expired was; arrays: see STORE_INTENT_MOVE */
     uint64_t      epoch;     /* of the last search for garbage that must not take it */
     uint64_t      expire_ns; /* hashes: default */
     uint32_t      limit;     /* hashes: the most elements, or 0 */

@@ -312,7 +312,7 @@ void lock_leave(store_var_t *var)
 uint64_t lock_writer(store_t *space, const store_record_t *record)
 {
     uint64_t owner = STORE_LOAD(record->exclusive);
-    return owner != 0 && !space_is_dead(space, owner) ? owner : 0;
+    return owner != 0 && owner != STORE_MOVING && !space_is_dead(space, owner) ? owner : 0;
 }
 
 int store_lock_write(store_var_t *var, int64_t deadline_ns, bool *had)

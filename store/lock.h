@@ -41,18 +41,19 @@ bool lock_try(store_var_t *var);
 
 /* `exclusive` says `owner`: are others kept from reading? What it says of another than the holder is
  * left from a dead one: an heir that is stopped before it sets it back keeps nobody from reading, but
- * while it is not settled whether a joint change has happened. */
+ * while it is not settled whether a joint change has happened, or links that were moved are not back. */
 static inline bool lock_excludes(const store_record_t *record, uint64_t owner)
 {
     uint64_t holder = __atomic_load_n(&record->lock.holder, __ATOMIC_SEQ_CST); /* pairs with lock_inherit() */
     if (holder == owner || holder == 0) return holder == owner;
-    return (STORE_LOAD(record->state[0].joint) | STORE_LOAD(record->state[1].joint)) != 0; /* then the serial is looked at again */
+    return owner == STORE_MOVING
+           || (STORE_LOAD(record->state[0].joint) | STORE_LOAD(record->state[1].joint)) != 0; /* then the serial is looked at again */
 }
 
 /* Has somebody the write lock by name, or is publishing a joint change? */
 static inline bool lock_is_exclusive(const store_record_t *record)
 {
-    uint64_t owner = __atomic_load_n(&record->exclusive, __ATOMIC_SEQ_CST); /* pairs with store_lock_write() */
+    uint64_t owner = __atomic_load_n(&record->exclusive, __ATOMIC_SEQ_CST); /* pairs with store_lock_write(), array_keep_out() */
     return POOL_UNLIKELY(owner != 0) && lock_excludes(record, owner);
 }
 

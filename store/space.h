@@ -54,6 +54,10 @@ bool space_fail(store_error_t *err, int code, int sys_errno, const char *path, c
 /* Open a part of a row (create: make it). NULL: there is none, or no room for it. */
 pool_t *row_open(store_t *space, uint32_t row, uint32_t part, bool create, store_error_t *err);
 
+#ifdef STORE_ASSERT
+extern bool space_seems_full; /* for tests: no page is to be had */
+#endif
+
 /* A slot of zeros that belongs to this process; 0 with *err. Never blocks. */
 store_link_t row_alloc(store_t *space, uint32_t row, store_error_t *err);
 

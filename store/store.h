@@ -341,7 +341,9 @@ int store_array_size(store_var_t *var, uint64_t *size);
 int store_array_resize(store_var_t *var, uint64_t size);
 
 /* Remove `length` elements at `offset` and put `count` values there: push, pop, shift,
- * unshift and splice. What is removed is read before, in one change. */
+ * unshift and splice. What is removed is read before, in one change. Only to remove needs no
+ * room, but in the middle, where the filesystem is full: it must be all that its change does,
+ * and of an array that has all its places. */
 int store_array_splice(store_var_t *var, uint64_t offset, uint64_t length, const store_value_t *values, uint64_t count);
 
 /* One more at the end. *size: how many there are then. */

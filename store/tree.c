@@ -24,8 +24,18 @@ store_link_t *tree_find(store_t *space, const store_tree_t *tree, uint64_t index
     return page != NULL ? &page[index & (bytes / sizeof(store_link_t) - 1)] : NULL;
 }
 
+#ifdef STORE_ASSERT
+bool space_seems_full;
+#endif
+
 store_link_t tree_new(store_t *space, uint32_t tier, store_error_t *err)
 {
+#ifdef STORE_ASSERT
+    if (space_seems_full) {
+        space_fail(err, STORE_E_NOSPC, 0, space->path, "seems full");
+        return 0;
+    }
+#endif
     return row_alloc(space, row_for(space, tree_page_bytes(tier)), err);
 }
 

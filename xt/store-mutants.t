@@ -121,6 +121,30 @@ my @mutants = (
         '    *torn = false; /* its', 'looks'
     ],
     [
+        'what went out of the middle is not put back',
+        'array.c', "        array_fill_gap(space, record, state, first, gap);\n",
+        '',        'step splice without room'
+    ],
+    [
+        'links are moved while others read',
+        'array.c',
+        "        array_keep_out(record);\n    }\n    for (i = 0",
+        "    }\n    for (i = 0",
+        'pairs list and a splice without room'
+    ],
+    [
+        'an heir puts back, and does not say how far it is',
+        'array.c', "            array_count_moved(record, moved - 1);\n",
+        '',        'step a dead splice without room'
+    ],
+    [
+        'an heir lets others read before all is back',
+        'lock.h',
+        'return owner == STORE_MOVING',
+        'return false',
+        'step push after a dead splice without room'
+    ],
+    [
         'an array is read beyond its end', 'array.c', 'index < sight->state.length ? array_version(var',
         'true ? array_version(var',        'array'
     ],
@@ -137,8 +161,13 @@ my @mutants = (
         'if (holder == 0 || !space_is_dead(space, holder)) return false;',
         'if (holder != UINT64_MAX) return false;', 'locks'
     ],
-    [ 'a dead writer is listed',   'lock.c', 'return owner != 0 && !space_is_dead(space, owner) ? owner : 0;', 'return owner;', 'locks' ],
-    [ 'what has expired is there', 'hash.c', 'return expires == 0 || expires > *now;',                         'return true;',  'expiry' ],
+    [
+        'a dead writer is listed',
+        'lock.c',
+        'return owner != 0 && owner != STORE_MOVING && !space_is_dead(space, owner) ? owner : 0;',
+        'return owner;', 'locks'
+    ],
+    [ 'what has expired is there', 'hash.c', 'return expires == 0 || expires > *now;', 'return true;', 'expiry' ],
     [
         'a tree is replaced, and nobody told',
         'array.c',     "    else\n        change_intend(var->record, STORE_INTENT_TREE, 0, change_serial(var));",

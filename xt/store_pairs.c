@@ -369,6 +369,13 @@ static uint64_t a_cut(world_t *w)
     o_cut(w);
     return 0;
 }
+static uint64_t a_cut_without_room(world_t *w)
+{
+    space_seems_full = true;
+    o_cut(w);
+    space_seems_full = false;
+    return 0;
+}
 static uint64_t a_empty(world_t *w)
 {
     o_empty(w);
@@ -534,6 +541,9 @@ static const pair_t pairs[] = {
     { "element and store", p_a5, { a_element }, { a_set, a_set }, true },
     { "element and splice", p_a5, { a_element }, { a_insert, a_cut }, true },
     { "list and splice", p_a5, { a_list }, { a_cut, a_insert }, true },
+    { "list and a splice without room", p_a5, { a_list }, { a_cut_without_room }, false },
+    { "push and a splice without room", p_a5, { a_push }, { a_cut_without_room }, false },
+    { "recovery and a splice without room", p_a5, { a_recover }, { a_cut_without_room }, false },
     { "list and unshift", p_a5, { a_list }, { a_unshift, a_pop }, true },
     { "list and nothing", p_a16, { a_list }, { a_empty, a_push }, true },
     { "splice and push", p_a5, { a_cut }, { a_push }, false },

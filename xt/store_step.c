@@ -145,6 +145,81 @@ static void o_look(world_t *w)
 
 /* --- the operations ------------------------------------------------------------ */
 
+/* As if there was no room for a page. */
+static void without_room(world_t *w, void (*run)(world_t *))
+{
+    space_seems_full = true;
+    run(w);
+    space_seems_full = false;
+}
+
+static void o_cut_without_room(world_t *w)
+{
+    without_room(w, o_cut);
+}
+
+static void replace_less(world_t *w)
+{
+    change_array(w, 1, 3, 1);
+}
+
+static void o_less_without_room(world_t *w)
+{
+    without_room(w, replace_less);
+}
+
+static void cut_far(world_t *w)
+{
+    change_array(w, 2, 3, 0);
+}
+
+/* It was around the ring. */
+static void p_around(world_t *w)
+{
+    p_a16(w);
+    change_array(w, 0, 9, 0);
+    fill_array(w, 7);
+}
+
+static void p_around_with_hole(world_t *w)
+{
+    p_around(w);
+    MUST(store_array_delete(w->array, 3));
+}
+
+static void o_far_without_room(world_t *w)
+{
+    without_room(w, cut_far);
+}
+
+static void o_cut_undone(world_t *w)
+{
+    store_value_t value = store_int(1);
+    MUST(store_begin(w->array, STORE_FOREVER));
+    without_room(w, cut_far);
+    if (store_array_put(w->array, 0, &value) == STORE_OK || store_array_delete(w->array, 0) == STORE_OK) _exit(8);
+    store_abort(w->array);
+}
+
+static void o_cut_locked(world_t *w)
+{
+    MUST(store_lock_write(w->array, STORE_FOREVER, NULL));
+    without_room(w, cut_far);
+    store_unlock_write(w->array);
+}
+
+static void cut_left(world_t *w)
+{
+    MUST(store_begin(w->array, STORE_FOREVER));
+    without_room(w, cut_far);
+}
+
+static void p_dead_cut(world_t *w)
+{
+    p_around_with_hole(w);
+    leave_open(w, cut_left);
+}
+
 static const operation_t operations[] = {
     { "put of a new key", p_few, o_put_new, false },
     { "put into an empty hash", p_none, o_put_new, false },
@@ -183,6 +258,14 @@ static const operation_t operations[] = {
     { "unshift", p_a5, o_unshift, false },
     { "splice: more", p_a5, o_insert, false },
     { "splice: less", p_a5, o_cut, false },
+    { "splice without room", p_a5, o_cut_without_room, true },
+    { "splice without room, others come", p_a5, o_less_without_room, true },
+    { "splice without room, around the ring", p_around, o_far_without_room, true },
+    { "splice without room, with a hole", p_around_with_hole, o_far_without_room, true },
+    { "splice without room, undone", p_around, o_cut_undone, true },
+    { "splice without room, locked", p_around, o_cut_locked, true },
+    { "push after a dead splice without room", p_dead_cut, o_push, true },
+    { "recovery of a dead splice without room", p_dead_cut, o_recover, true },
     { "splice: others", p_a5, o_replace, false },
     { "array element", p_a5, o_array_put, false },
     { "array element far out", p_a5, o_far, false },

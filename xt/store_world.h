@@ -18,6 +18,8 @@
 #include <sys/uio.h>
 #include <sys/user.h>
 
+extern bool space_seems_full; /* see store/space.h */
+
 /* --- the stepper ---------------------------------------------------------------- */
 
 enum { MOST_MAPPINGS = 4, AROUND = 192 };

@@ -21,10 +21,35 @@ static int64_t fill(store_var_t *hash, uint64_t length, bool *wrong)
     return i;
 }
 
+/* Elements go out of the middle, others come in their place: is the array what it should be? */
+static bool splice_middle(store_var_t *array, uint64_t size)
+{
+    store_value_t value = store_int(-1), got;
+    uint64_t      i, had;
+    int           code;
+    if (store_array_splice(array, 500, 1, NULL, 0) != STORE_OK) return false;
+    MUST(store_begin(array, STORE_FOREVER));
+    if (store_array_splice(array, 700, 100, NULL, 0) != STORE_OK) return false;
+    code = store_array_splice(array, 0, 1, NULL, 0); /* more in the same change: if there was room for it */
+    if (code != STORE_OK && code != STORE_E_NOSPC) return false;
+    store_abort(array);
+    if (store_array_splice(array, 1, size - 3, NULL, 0) != STORE_OK || store_array_size(array, &had) != STORE_OK || had != 2) return false;
+    for (i = 0; i < 2; i++) {
+        MUST(store_array_get(array, i, &got, NULL));
+        if (got.number.i != (i == 0 ? 0 : (int64_t)size - 1)) return false;
+    }
+    for (i = 1; i < size - 1; i++) {
+        value.number.i = (int64_t)i;
+        code           = store_array_splice(array, i, 0, &value, 1);
+        if (code != STORE_OK) return code == STORE_E_NOSPC;
+    }
+    return true;
+}
+
 int main(void)
 {
     char          path[400];
-    store_var_t  *hash, *array, *spare;
+    store_var_t  *hash, *array, *spare, *middle[3];
     store_value_t value = store_int(5), got;
     uint64_t      count, size;
     int64_t       stored, again, i;
@@ -45,6 +70,10 @@ int main(void)
     array = var_named(store, STORE_ARRAY, "@array");
     spare = var_named(store, STORE_SCALAR, "$spare");
     for (i = 0; i < 2000; i++) MUST(push_int(array, i));
+    for (i = 0; i < 3; i++) {
+        middle[i] = var_new(store, STORE_ARRAY);
+        for (size = 0; size < (i == 0 ? 900u : i == 1 ? 1500u : 3000u); size++) MUST(push_int(middle[i], (int64_t)size));
+    }
     stored = fill(hash, 300, &wrong);
     ok(stored > 1000 && !wrong, "%" PRId64 " values fit, then there is no room", stored);
     MUST(store_hash_count(hash, &count));
@@ -59,6 +88,11 @@ int main(void)
     value = store_text(name, 20, false);
     ok(store_scalar_put(spare, &value) == STORE_E_NOSPC || store_scalar_get(spare, &got, NULL) == STORE_MORE,
        "so are others, or they are stored");
+    for (i = 0; i < (int64_t)(sizeof middle / sizeof middle[0]); i++) {
+        uint64_t size_of_it;
+        MUST(store_array_size(middle[i], &size_of_it));
+        ok(splice_middle(middle[i], size_of_it), "taking elements out of the middle of %" PRIu64 " needs no room", size_of_it);
+    }
     ok(store_array_splice(array, 0, 100, NULL, 0) == STORE_OK && store_array_size(array, &size) == STORE_OK && size == 1900,
        "shift needs no room");
     MUST(store_array_resize(array, 1000));
@@ -73,6 +107,7 @@ int main(void)
     store_release(hash);
     store_release(array);
     store_release(spare);
+    for (i = 0; i < 3; i++) store_release(middle[i]);
     store_remove_all(store, 0);
     store_close(store);
     ok(umount(path) == 0, "closed, it keeps nothing of the filesystem");

@@ -30,6 +30,7 @@ our @a : shm;
 our $s : shm = 'before';
 $h{small} = 'value';
 @a = (1, 2, 3);
+our @long : shm = (1 .. 3000);
 
 my $n = 0;
 1 while eval { $h{ "key" . $n } = 'x' x 1000; $n++; 1 };
@@ -48,6 +49,15 @@ ok !eval {
 },
     'a list assignment does not fit';
 is scalar(keys %h), $n + 1, '… and the old hash stays' if has_batches();
+{
+    # Until not even the smallest page is to be had.
+    my $m = 0;
+    for my $length (300, 100, 20) {
+        1 while eval { $h{ "less$length." . $m++ } = 'x' x $length; 1 }
+    }
+    is eval { join ' ', splice @long, 1000, 3 }, '1001 1002 1003',      'elements go out of the middle';
+    is "@long[999, 1000, -1] " . @long,          '1000 1004 3000 2997', '… and what is behind them comes nearer';
+}
 my %data = (deep => [ map { 'd' x 100_000 } 1 .. 30 ]);
 ok !eval { $h{small} = \%data; 1 }, 'a structure does not fit';
 is $h{small}, 'value', '… the old value stays';
