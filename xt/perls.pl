@@ -25,7 +25,12 @@ die "only root can make a system in a folder\n" if $> != 0;
 die "debootstrap is not installed\n"            if system('command -v debootstrap >/dev/null') != 0;
 my $mirror = $option{mirror} // first_mirror() // die "apt names no mirror of Debian: use --mirror\n";
 make_path($logs);
-$SIG{INT} = $SIG{TERM} = sub { exit 1 };    # the folders go
+# What runs ends with unshare, and the folders go with this program.
+my $running;
+$SIG{INT} = $SIG{TERM} = sub {
+    if ($running) { kill KILL => $running; waitpid $running, 0 }
+    exit 1;
+};
 
 # The mirror that this machine's own packages come from.
 sub first_mirror {
@@ -48,7 +53,9 @@ sub inside {
         open STDERR, '>&', \*STDOUT    or die $!;
         exec qw(unshare --mount --pid --fork --kill-child nice -n 19 sh -c), $mounts, $root, $command or die "unshare: $!";
     }
+    $running = $child;
     waitpid $child, 0;
+    undef $running;
     return $? == 0;
 }
 

@@ -443,8 +443,8 @@ Give the job back: it is at the head of the array again. True if it was reserved
 
     printf "%s: %s since %s\n", @$_{qw(pid job since)} for (tied @queue)->reserved;
 
-A list of hashes, nearest to the head first: C<job>, C<pid>, C<since> (seconds since the epoch), C<ticket>, C<dead> (1: the next will get it).
-Emptying the array does not touch what is reserved; C<remove> does.
+A list of hash references, nearest to the head first: C<job>, C<pid>, C<since> (seconds since the epoch), C<ticket>, C<dead> (1: the next to ask gets it).
+Emptying the array leaves reserved jobs alone; C<remove> does.
 
 =head2 copy
 
@@ -517,8 +517,8 @@ variable that this one refers to. Then look again: several changes may cause a s
 
 =head2 remove
 
-Remove the variable: its name, and what it holds. Waits for the locks of others. Returns true; dies if it was
-removed already. Processes that have it die when they use it; declaring the name again makes a new one.
+Remove the variable: its name and its contents. Waits for the locks of others. Returns true; dies if it was
+already removed. Processes that have it get an exception when they use it; declaring the name again makes a new variable.
 
 =head2 name, serial
 
@@ -527,19 +527,19 @@ The name (C<undef> for anonymous variables); the number of changes so far.
 =head1 THE NAMESPACE
 
 Variables live in a directory. By default each user has one, F</dev/shm/ipc-shm-UID>,
-made with the mode 0700. One that exists but belongs to somebody else, or that others may
-open, is refused. To use another, set the environment variable C<IPC_SHM_NAMESPACE>, or say
+made with the mode 0700. If it exists but belongs to somebody else, or others may
+open it, it is refused. To use another, set the environment variable C<IPC_SHM_NAMESPACE>, or say
 
     use IPC::Shm namespace => '/dev/shm/my-app';
 
-before the first variable is declared; the latter wins.
+before the first variable is declared; this takes precedence.
 
     BEGIN {
         IPC::Shm::Tied->Mode(0600);
         IPC::Shm::Tied->Size(8192);
     }
 
-C<Mode> is the permission of the files of a namespace that this process makes (default 0660; for a
+C<Mode> is the permission bits of the files of a namespace that this process makes (default 0660; for a
 directory that you name, also that of the directory, with execute bits added), whatever the umask. C<Size> is the size of the blocks
 in which values of more than about 4 kB lie, in a namespace that this process makes (default 4096 bytes). A namespace grows as
 far as its filesystem has room. A store that does not fit dies, and the variable stays as it was; deleting needs no room.
@@ -548,19 +548,19 @@ far as its filesystem has room. A store that does not fit dies, and the variable
 
 Files belong to the user who makes them and to that user's group; the group bits of C<Mode> are for its members.
 To share variables between users, name a directory that all of them may enter, and set C<Mode> in the
-program that makes the namespace. Reading takes permission to write as well. Where the members of a group
+program that makes the namespace. Even reading needs write permission. If the members of a group
 have different primary groups, make the directory beforehand and set its set-group-ID bit (C<chmod g+s>).
 
-In a place where anybody may make a directory, as F</dev/shm>, one that another user has made is refused, unless that is root: somebody
+In a place where anybody may make a directory, such as F</dev/shm>, a namespace that another user made is refused, unless that user is root: somebody
 may have put it there to see what you store. To share between users there, let root make the directory, or use a place that only you
 can write to.
 
-Whoever may write to the file can write anything there. Nothing of it is executed, and damage is an
-exception, but do not share with those who must not see or change the values.
+Whoever may write to the file can write anything into it. Nothing in it is ever executed, and damage is reported as an
+exception, but do not share with anybody who must not see or change the values.
 
-A program that gives up privileges (C<setuid>), enters a C<chroot> or closes its descriptors goes on with the variables that it
-has, and what they lead to; to declare more of them it must find the directory. So it does after the files were removed by other means than L</cleanup>, but then it shares them only with processes
-that have them open; one that comes later makes a new namespace.
+A program that gives up privileges (C<setuid>), enters a C<chroot> or closes its descriptors keeps working with the variables that it
+has, and what they refer to; to declare more it must be able to reach the directory. The same goes after the files were removed by means other than L</cleanup>, but then it shares them only with processes
+that have them open; one that starts later makes a new namespace.
 
 =head2 Containers and services
 
@@ -568,38 +568,38 @@ that have them open; one that comes later makes a new namespace.
 
 =item *
 
-Containers share variables if they share the directory: C<docker run --ipc=container:NAME>, or a volume on a tmpfs that both mount. A process of
-another PID namespace is never taken for dead while anything in its container lives; when the container is gone, its locks are free.
+Containers share variables if they share a directory: C<docker run --ipc=container:NAME>, or a volume on a tmpfs that both mount. A process of
+another PID namespace is never taken for dead while anything in its container is alive; when the container is gone, its locks are free.
 
 =item *
 
-Docker gives a container 64 MB of F</dev/shm>. C<--shm-size> gives more. What does not fit is an exception, not a crash.
+Docker gives a container 64 MB of F</dev/shm>. C<--shm-size> gives it more. Running out is an exception, not a crash.
 
 =item *
 
 systemd removes the files of a user in F</dev/shm> when that user's last session ends, unless it is a system user
-(C<RemoveIPC=> in F<logind.conf>), and services with C<PrivateTmp=> or C<PrivateIPC=> may see other directories than you. Name a directory
-under F</run> for services.
+(C<RemoveIPC=> in F<logind.conf>), and services with C<PrivateTmp=> or C<PrivateIPC=> may not see the same directories as you. For services, name a directory
+under F</run>.
 
 =item *
 
-A server that loads a program before it forks (preloading) may declare variables then: each worker has them.
+A server that loads the program before it forks (preloading) may declare variables at that point: every worker has them.
 
 =item *
 
-Under C<-T> the name of the namespace is not checked for taint: it is for you to decide who may set C<IPC_SHM_NAMESPACE>.
+Under C<-T> the name of the namespace is not checked for taint: you decide who may set C<IPC_SHM_NAMESPACE>.
 
 =back
 
 =head2 Perl's operators
 
 IPC::Shm has functions of its own for some of perl's operators, in all code of the process, so that a list assignment, C<sort> in place or C<delete> of a slice is one change,
-and what reads many elements reads those of one moment. Code that shares nothing runs as before. To leave every operator alone, set the environment
-variable C<IPC_SHM_PLAIN_OPERATORS> to 1, or say first
+and reading many elements gives a snapshot of one moment. Code that shares nothing runs as before. To leave every operator alone, set the environment
+variable C<IPC_SHM_PLAIN_OPERATORS> to 1, or begin with
 
     use IPC::Shm operators => 0;
 
-Everything works then, but slower, each element is a change or a look of its own, and a program that was run with C<exec> keeps what its process held.
+Everything still works, but more slowly; each element is read or changed separately, and a program run by C<exec> keeps what its process held.
 
 =head2 Several hosts
 
@@ -612,17 +612,17 @@ L<Redis::Fast>, which is loaded only then. L<IPC::Shm::Engine::Redis> says how t
 
     my $dir = IPC::Shm->namespace;
 
-The absolute path of the directory (or the URL, without a password) that is, or would be, used. Does not create it. C<use IPC::Shm namespace =E<gt> ...>
-dies where a variable of another namespace was declared before.
+The absolute path of the directory (or the URL, without a password) that is used, or would be. Does not create it. C<use IPC::Shm namespace =E<gt> ...>
+dies if a variable of another namespace has already been declared.
 
 =head2 cleanup
 
     IPC::Shm->cleanup;
 
 Remove all variables and files. Returns true. A variable that another process keeps locked (for more
-than 0.2 seconds) loses its name, but its content only with the last process that has it.
-Using a variable that was declared before is
-an error after that, in all processes; so this belongs in an C<END> block, or a script of its own.
+than 0.2 seconds) loses its name, but its contents only when the last process that has it is gone.
+After that, using a variable that was declared earlier is
+an error in every process; so do this in an C<END> block, or in a separate script.
 
 =head2 %IPC::Shm::NAMEVARS
 
@@ -641,7 +641,7 @@ C<bytes_used> (in those), C<bytes_reserved> (taken on the filesystem) and C<byte
 
     printf "%s: %d bytes\n", $_->{name} // 'anonymous', $_->{bytes} for IPC::Shm->list;
 
-A list of hash references, one a variable (in scalar context, their number): C<name> (or undef), C<type> (C<SCALAR>, C<ARRAY>, C<HASH>),
+A list of hash references, one for each variable (in scalar context, their number): C<name> (or undef), C<type> (C<SCALAR>, C<ARRAY>, C<HASH>),
 C<elements>, C<bytes>, C<serial>, C<writer> (the process that holds a write lock, or undef), C<readers> and
 C<attached> (references to lists of process IDs), C<refs>, C<removed>.
 
@@ -650,8 +650,8 @@ C<attached> (references to lists of process IDs), C<refs>, C<removed>.
     my $freed = IPC::Shm->recover;
 
 Free what killed processes have left behind and what nothing can reach, such as rings of references. Returns the number of
-things (variables, attachments of processes, pieces of memory) that it freed. Any process may call it at any time, and others work on meanwhile.
-It is not needed for correctness, and happens by itself when a process opens the namespace or lets go of a
+things (variables, attachments of processes, pieces of memory) that it freed. Any process may call it at any time, and others keep working meanwhile.
+It is not needed for correctness, and happens automatically when a process opens the namespace or lets go of a
 variable that the dead still seem to hold.
 
 =head1 CRASHES
@@ -662,12 +662,12 @@ A process may be killed at any instruction, with any signal.
 
 =item *
 
-What it had stored is stored; the operation that it was in has happened or has not.
+What it had stored stays stored; the operation that it was in the middle of has either happened or not.
 
 =item *
 
-All others read and write on at once. A lock whose holder is dead is free: the next who
-wants it looks whether the holder lives, and takes over. A PID that was given to another process does not deceive it.
+All others can read and write at once. A lock whose holder is dead is free: the next process that
+wants it checks whether the holder is alive, and takes it over. A PID that has been reused does not fool it.
 
 =item *
 
@@ -680,18 +680,18 @@ not undone. A machine that goes down takes F</dev/shm> with it.
 
 =head1 WHAT DOES A STORE COST?
 
-A value lies in shared memory once. B<A fetch> finds it there, without a lock and without a system call; a scalar that nobody has changed
-since the last fetch is not even looked up. B<A store> writes the new value beside the old one, makes it visible by one number, and frees the old
-one: its price does not depend on how large the variable is, nor on how many processes have it. Writers of one variable
+There is one copy of a value, in shared memory. B<A fetch> finds it there, without a lock and without a system call; a scalar that has not changed
+since the last fetch is not even looked up. B<A store> writes the new value beside the old one, makes it visible by storing one number, and frees the old
+one: its cost does not depend on how large the variable is, or on how many processes have it. Writers of one variable
 take turns; writers of different variables do not meet.
 
 B<The first look> at a variable costs the same for ten elements and for ten million, and so does C<fork>: there is no
-copy to be made. What is read into a Perl variable (C<my %copy = %h>, C<keys>) is copied then, of course.
+copy to make. What is read into a Perl variable (C<my %copy = %h>, C<keys>) is copied, of course.
 
-B<A list assignment> writes the whole new content; until it is published, the old content takes room as well. B<A reference> that is stored makes
-what it leads to a variable of its own.
+B<A list assignment> writes the whole new content; until it is published, the old content takes room as well. B<A reference> that is stored turns
+what it points to into a variable in its own right.
 
-What things take in shared memory, all told, measured with 100,000 of each (20,000 of the nested ones):
+Shared memory taken, all told, measured with 100,000 of each (20,000 of the nested ones):
 
     thing                                                            bytes
     an element of a hash: key of 10 bytes, value of 60                 145
@@ -706,19 +706,19 @@ An element is its key and value and 40 bytes, rounded up to one of a number of s
 to find it and whose it is. Memory that was freed is used again for things of about the same size; where the filesystem is full,
 it is given back to that for others.
 
-To keep many small records, C<$h{$id} = { ... }> is convenient and costs a variable each; joined keys, C<$h{"$id.name"}>, or
+To keep many small records, C<$h{$id} = { ... }> is convenient but costs a variable each; joined keys, C<$h{"$id.name"}>, or
 one string a record take less.
 
-Hold no lock longer than needed: a write lock keeps readers waiting, too. C<(tied %h)-E<gt>copy> or C<my %copy = %h> give
+Hold locks no longer than needed: a write lock keeps readers waiting, too. C<(tied %h)-E<gt>copy> or C<my %copy = %h> give
 one moment's content to work on.
 
-F<bench/tied.pl> and F<bench/many.pl> measure time on your machine, beside other modules.
+F<bench/tied.pl> and F<bench/many.pl> measure times on your machine, next to other modules.
 
 =head1 LOCKING SEVERAL VARIABLES
 
-Take locks in the same order everywhere, by name for instance. Where two processes take them in different orders, each may hold what the other
-waits for. That is noticed: one of them gets an exception with C<Deadlock> in its text, the one that began to wait last; also where the circle
-goes through several processes, and through variables that are only stored to. Let go of your locks then, and start over:
+Take locks in the same order everywhere, by name for instance. If two processes take them in different orders, each may hold what the other
+is waiting for. That is detected: the one that began to wait last gets an exception with C<Deadlock> in its text, even if the cycle
+goes through several processes, or through variables that are only stored to. In that case, release your locks and start over:
 
     our %from : shm;
     our %to : shm;
@@ -732,7 +732,7 @@ goes through several processes, and through variables that are only stored to. L
         die $@ if $@ !~ /Deadlock/;
     }
 
-Each guard goes with the block. A process that is killed between the two stores leaves the first one done: what must be whole belongs in one
+Each guard ends with the block. A process that is killed between the two stores leaves only the first one done: keep what must change together in one
 variable, where one assignment (C<@accounts{'a', 'b'} = (5, 15)>) or C<begin> and C<commit> (L<IPC::Shm::Tied>) makes it one change.
 
 =head1 COMING FROM OTHER MODULES
@@ -741,7 +741,7 @@ L<IPC::Shm::FromShareable> and L<IPC::Shm::FromFastMmap> go through the calls of
 
 =head1 DIFFERENCES FROM SYSTEM V
 
-Versions of this idea that stood on System V shared memory behaved differently here:
+Earlier versions of this idea, built on System V shared memory, behaved differently in these respects:
 
 =over 4
 
@@ -751,7 +751,7 @@ There are no keys, segments or semaphores; C<ipcs> shows nothing, C<ls /dev/shm>
 
 =item *
 
-Each user has a namespace of his own, unless it is named.
+Each user has a separate namespace, unless one is named.
 
 =item *
 
@@ -759,7 +759,7 @@ A killed process leaves no stale lock.
 
 =item *
 
-Values are not serialised by Storable: what is read is data, and no code of a class is run to read it.
+Values are not serialised by Storable: what is read is data, and reading it runs no code of any class.
 
 =item *
 
@@ -771,8 +771,8 @@ C<Size> is the size of blocks, not a limit.
 
 Linux, 64-bit, Perl 5.22 or later. Threads are supported: each has its own view, and locks belong to the thread
 that took them. C<local> works on elements, not on whole shared arrays and hashes (perl cannot do that with tied ones).
-C<pos> of an element is forgotten at once, as with any tied one: match a copy where C<m//g> is in a loop.
-A name may have 490 bytes. A process that becomes another program by C<exec> holds no locks from then on (nor if
+C<pos> of an element is forgotten at once, as with any tied variable: in a loop with C<m//g>, match against a copy.
+A name may be up to 490 bytes long. A process that becomes another program by C<exec> holds no locks from then on (nor if
 C<exec> fails), and keeps lexicals alive for ten seconds more; programs that C<system>, backticks and
 C<open> start hold nothing.
 

@@ -136,11 +136,11 @@ Wait for an element and remove it, for good or until C<done>.
 
 =head2 done, release, reserved
 
-The end of a reservation, and all that there are.
+End a reservation, give it back, and list all reservations.
 
 =head2 LOOK
 
-How many seconds it takes at most until a worker that waits sees that another one, which had a job, is dead.
+The number of seconds after which, at the latest, a waiting worker notices that another one, which had a job, is dead.
 
 =head1 SEE ALSO
 

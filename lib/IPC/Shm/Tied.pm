@@ -108,15 +108,15 @@ in L<IPC::Shm>; all are available since version 1.000.
 
 =head2 writelock, readlock, unlock
 
-Locks by hand. The first two wait, for C<$seconds> at most if that is given, and return 1 for a new lock,
-0 for one that this process has already, C<undef> when the time is over. See L<IPC::Shm/LOCKS>.
+Explicit locks. The first two wait, for at most C<$seconds> if that is given, and return 1 for a new lock,
+0 for one that this process has already, C<undef> when the time is up. See L<IPC::Shm/LOCKS>.
 
 =head2 lock, unlock_kind
 
     my $locked = $object->lock('write', $seconds);    # or 'read'
     my $was    = $object->unlock_kind('write');
 
-What the calls above stand on: a lock of the kind that is named, and the release of that kind alone.
+What the calls above are built on: a lock of the given kind, and the release of that kind alone.
 The results of C<lock> are those of C<writelock>; C<unlock_kind> returns whether there was something.
 
 =head2 lock_guard, synchronize
@@ -125,11 +125,11 @@ A lock for the rest of a scope (L<IPC::Shm/lock_guard>), and for the call of a s
 
 =head2 add, insert, replace, exchange, update
 
-One element, or the value of a scalar, looked at and changed in one step (L<IPC::Shm/ELEMENTS AND QUEUES>).
+One element, or the value of a scalar, read and changed in one step (L<IPC::Shm/ELEMENTS AND QUEUES>).
 
 =head2 store, expire, touch, ttl, sweep, limit
 
-Elements that vanish (L<IPC::Shm/ELEMENTS AND QUEUES>).
+Elements that expire (L<IPC::Shm/ELEMENTS AND QUEUES>).
 
 =head2 take, reserve, done, release, reserved
 
@@ -146,9 +146,9 @@ What engines have for the methods above: see L<IPC::Shm::Engine>.
     $object->commit;
 
 What this process does to the variable between C<begin> and C<commit> is one change: others see
-all of it or nothing, also if the process dies in the middle. C<abort> instead of C<commit> leaves the variable
+all of it or nothing, even if the process dies in the middle. C<abort> instead of C<commit> leaves the variable
 as it was. C<begin> waits like a store, and dies if a change of the variable is open already. Meanwhile other
-processes read on, but cannot write the variable, so be quick about it.
+processes can read the variable but not write it, so be quick.
 
 =head2 wait_change
 
@@ -168,9 +168,9 @@ that no other variable of the namespace ever has.
 Class methods. C<< IPC::Shm::Tied->Mode(0600) >> sets the permission of files that this
 process creates, C<< IPC::Shm::Tied->Size(8192) >> the block size of a namespace that it
 creates. Without an argument they return what is set: 0660 and 4096 by default.
-Set them in a C<BEGIN> block, before the first variable is declared. C<Mode> dies for what is not
-permission bits, or would lock the owner out; C<Size> for what is not a number of bytes from 256 to 2**30. It is rounded up to
-a multiple of 64. They have no effect on what exists already.
+Set them in a C<BEGIN> block, before the first variable is declared. C<Mode> dies if its argument is not
+permission bits, or would lock the owner out; C<Size> if it is not a number of bytes from 256 to 2**30. It is rounded up to
+a multiple of 64. They have no effect on namespaces that exist already.
 
 =head2 copy
 
