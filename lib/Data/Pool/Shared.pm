@@ -95,8 +95,8 @@ L</recover_stale> finds what it held.
 
 =item *
 
-A process is told by more than its PID: another process that was given the same
-number is not the owner, a zombie is dead, and so is everybody after a reboot.
+A process is identified by more than its PID: another process that was given the same
+number is not the owner, a zombie counts as dead, and so does everybody after a reboot.
 
 =item *
 
@@ -104,7 +104,7 @@ A blocked call runs your signal handlers. Ctrl-C works.
 
 =item *
 
-What does not fit is an exception or a warning, not a silently different value.
+A value that does not fit causes an exception or a warning, and is never silently changed.
 
 =back
 
@@ -132,20 +132,20 @@ The process that allocated it, until it is freed, L<adopted|/adopt> or
 L<disowned|/disown>. Ownership decides only what L</recover_stale> may free.
 Any process that has opened the pool may read, write and free any allocated slot.
 
-A child that was forked is a process of its own: what its parent holds is not
-the child's. Threads of one process are one owner.
+A forked child is a separate process: what its parent holds does not belong to
+the child. All threads of a process are one owner.
 
 =head2 Conventions
 
 Indices are integers from 0 to C<capacity - 1>. Every method that takes one dies
 with C<undef slot> for C<undef> and with C<out of range> for anything else: 1.7, NaN, text
-that is not a number, references. A reference is not a value, either; where it is an object
-with overloading, what that says is taken.
-Methods that look at the content of a slot die with C<not allocated> where it is
+that is not a number, references. Nor is a reference a value, unless it is an object
+with overloading, which is then used.
+Methods that look at the contents of a slot die with C<not allocated> if it is
 free. Timeouts are seconds, with fractions; C<undef>, a negative number, or none
-at all mean "without limit". Unless it says otherwise, a method does not block
+at all means "no limit". Unless its description says otherwise, a method does not block
 and its result is the same in scalar and list context. Exceptions are strings
-that end with the file and line of the caller. All methods are available since
+that end with the file and line of the caller. All methods have been available since
 version 1.000.
 
 =head1 CONSTRUCTORS
@@ -163,7 +163,7 @@ to the children it forks from now on.
 
 C<$capacity> is a number of slots (1 to 4,294,967,296); C<$elem_size> the bytes of
 a raw slot; C<$max_len> the bytes of the longest text. For a pool that exists they
-must be what they were at its creation, or C<undef>, or left out: then they are
+must be the same as at its creation, or C<undef>, or left out, in which case they are
 taken from the pool.
 
 Options are given in a hash reference, last:
@@ -186,14 +186,14 @@ Touch all pages now, not when they are first used.
 
 =item fixed
 
-All slots are allocated, nobody's, from the first moment of the pool, and none is ever free:
+From the start all slots are allocated, owned by nobody, and none is ever free:
 for places that programs know by number. The methods that allocate and free die and say so;
-L</adopt> and L</disown> say who has a place, and L</recover_stale> makes nobody's what a dead
+L</adopt> and L</disown> take and give up a place, and L</recover_stale> disowns what a dead
 process had. Not together with C<sparse>.
 
 =item readonly
 
-Only to attach to a pool that exists, where only reading is allowed. Methods that write die with
+Attach to an existing pool with read permission alone. Methods that write die with
 C<writing is needed>.
 
 =back
@@ -203,9 +203,9 @@ file is C<invalid> (not a pool), C<incompatible> (a pool of another class, capac
 element size or format; the message has both values) or C<too small> (it lost its
 end), where the filesystem is full (then there is no file), or a system call fails.
 
-What others put at C<$path> does not become a pool: an empty file is taken only where it is
-one's own and has no other name, and a link is not followed in a directory that others may
-write. A limit on the size of files (C<ulimit -f>) is an exception, too.
+What others planted at C<$path> does not become a pool: an empty file is used only if it is
+your own and has no other name, and a symbolic link is not followed in a directory that others may
+write to. A limit on the size of files (C<ulimit -f>) is an exception, too.
 
 Creation is atomic: however many processes call C<new> at once, and whichever of
 them is killed, the path is one whole pool, or the next C<new> makes it one. While
@@ -254,8 +254,8 @@ a memfd.
 Takes a free slot and makes this process its owner. The slot reads as zeros
 (numbers 0, an empty text). Returns its index, which may be 0: test it with
 C<defined>. Returns C<undef> when no slot was free in time. Blocks unless
-C<$seconds> is 0; signal handlers run meanwhile, and if they return, the rest of
-the time is waited for. Dies in a sparse pool on a full filesystem. Atomic.
+C<$seconds> is 0; signal handlers run meanwhile, and if they return, the wait
+goes on for the time that is left. Dies in a sparse pool on a full filesystem. Atomic.
 
 =head2 try_alloc
 
@@ -308,7 +308,7 @@ Keeps the slot: the guard will not free it. Returns whether it guarded one.
 
     my $ok = $pool->free($slot);
 
-Gives the slot back, one's own or another process's. Returns true, or false where
+Gives the slot back, whether it is yours or another process's. Returns true, or false if
 it was not allocated. Wakes a process that waits. Atomic.
 
 =head2 alloc_n
@@ -319,7 +319,7 @@ it was not allocated. Wakes a process that waits. Atomic.
 Allocates C<$n> slots or none at all. Returns a reference to an array of indices in
 no particular order; of an empty one for 0; C<undef> where there were not enough in
 time, and at once where the pool has fewer slots than that. While it waits it holds
-nothing, so callers that want much cannot block each other for ever. Dies for a
+nothing, so callers that want many slots cannot block each other for ever. Dies for a
 negative number. Blocks as C<alloc> does.
 
 =head2 free_n
@@ -358,7 +358,7 @@ and raw bytes that are too long are cut, C<Str> at the end of a character, with 
 warning of the category C<Data::Pool::Shared>:
 
     use warnings FATAL => 'Data::Pool::Shared';   # die, and write nothing
-    no warnings 'Data::Pool::Shared';             # cut in silence
+    no warnings 'Data::Pool::Shared';             # cut silently
 
 =head2 get_n, set_n
 
@@ -378,7 +378,7 @@ atomic. C<get_n> returns a reference to an array, C<set_n> the number of slots.
     syswrite $socket, $pool->slot_sv($slot);
 
 A read-only scalar whose buffer is the slot itself. Nothing is copied to read it,
-which pays for large slots, and it shows what the slot holds at that moment. Take a
+which pays off for large slots, and it shows what the slot holds at that moment. Take a
 reference to it, alias it with C<for>, or pass it on: a plain assignment
 (C<my $x = ...>) makes a copy, as assignments do. The view of a C<Str> slot is the
 stored bytes (UTF-8, if they are characters). It keeps the pool open by itself. Once
@@ -389,7 +389,7 @@ the slot is freed, the view shows whatever comes next.
     $pool->bind($slot, my $variable);
 
 Makes the variable the slot: reading it is C<get>, assigning to it is C<set>, with
-the same checks and exceptions, but without the price of a method call. Each read
+the same checks and exceptions, but without the cost of a method call. Each read
 and each assignment of a number is atomic by itself; C<++> and C<+=> are two steps.
 The variable keeps the pool open. Binding it again binds it to the other slot;
 C<local> makes it a plain variable for a while. Returns nothing; dies for a constant,
@@ -401,7 +401,7 @@ array or hash.
     my $base    = $pool->data_ptr;
 
 The address of a slot, and of the first one, as integers, for FFI and C code. Slot
-C<$i> begins at C<data_ptr + $i * elem_size>. The address is good in this process
+C<$i> begins at C<data_ptr + $i * elem_size>. The address is valid in this process
 while the pool object (or a guard, view or bound variable of it) exists. Nothing
 checks what is done with it.
 
@@ -454,7 +454,7 @@ For I64 and I32.
     my $changed = $pool->wait($slot, $old, $seconds);
 
 Sleeps while the slot holds C<$old>, until somebody calls L</wake>. Returns true when
-the value differs, at once where it does already; false when the time is over. A
+the value differs, at once if it already does; false when the time is up. A
 change without a C<wake> is noticed within 0.1 seconds. Signal handlers run meanwhile.
 
 =head2 wake
@@ -462,7 +462,7 @@ change without a C<wake> is noticed within 0.1 seconds. Signal handlers run mean
     my $count = $pool->wake($slot);
     my $count = $pool->wake($slot, $n);
 
-Wakes all, or up to C<$n>, processes that C<wait> for this slot. Returns how many.
+Wakes all processes, or up to C<$n> of them, that C<wait> for this slot. Returns how many.
 
 =head1 RECOVERY
 
@@ -473,8 +473,8 @@ Wakes all, or up to C<$n>, processes that C<wait> for this slot. Returns how man
 
 Frees the slots of dead processes, wakes those who wait, and returns how many it
 freed. Any process may call it, at any time, as often as it likes; several at once
-share the work. What belongs to a living process is never touched, nor what belongs to
-one that cannot be judged. A process of another PID namespace (a container) is judged with
+share the work. What belongs to a living process is never touched, nor is what belongs to
+one about which nothing can be told. A process of another PID namespace (a container) is judged with
 all others of it: they are dead when none of them has the pool mapped any more.
 
 The code is called for each slot before it is freed, with its index and the PID that
@@ -491,14 +491,14 @@ pool that were ever used.
     my $count = $pool->recover_unknown(sub { my ($slot, $pid) = @_; ... });
 
 The same, but also frees what is held by owners about whom nothing can be told (C<owner_is_unknown>).
-For a person who knows that these are dead. L<shmpool(1)> does it for C<recover --namespace-gone>.
+For when a person knows that these are dead. L<shmpool(1)> does it for C<recover --namespace-gone>.
 
 =head2 auto_recover
 
     $pool->auto_recover($seconds);
 
 While a call through this object is blocked for want of a slot, let it recover stale
-ones, that often. 0 or C<undef> turns it off. Off by default, because a slot may be
+ones every so many seconds. 0 or C<undef> turns it off. Off by default, because a slot may be
 meant to outlive the process that allocated it. Returns nothing.
 
 =head2 adopt
@@ -517,7 +517,7 @@ slot; false if not. Of several processes that try, one wins.
 
     my $ok = $pool->disown($slot);
 
-Makes an allocated slot nobody's. No recovery frees it; C<free> and C<adopt> work as
+Leaves an allocated slot without an owner. No recovery frees it; C<free> and C<adopt> work as
 for any other. Returns true, or false where the slot is not allocated. Atomic.
 
 =head2 owner
@@ -558,8 +558,8 @@ C<slots> is what C<used> returns.
     my $bool    = $pool->owner_is_unknown($owner);
     my $seconds = $pool->owner_age($owner);
 
-The owner word of a slot names the process that holds it for good, where a PID is
-given away again. It is an integer that means something in this pool only; 0 where the
+The owner word of a slot identifies the process that holds it for good, whereas a PID is
+used again. It is an integer that means something in this pool only; 0 where the
 slot is free. C<owner_pid> is the PID in it, C<owner_is_dead> tells whether that process
 is dead. C<owner_is_unknown> is true where nobody here can tell: it is of another PID namespace, and
 the file system does not tell whether anybody lives there. C<owner_age> is the
@@ -595,7 +595,7 @@ made C<readonly>.
     my $slots = $pool->used;
     my $slots = $pool->available;
 
-How many slots are allocated, and how many are free. Both count: the price grows with
+How many slots are allocated, and how many are free. Both count: the cost grows with
 the part of the pool that was ever used (a million slots take about a millisecond).
 
 =head2 allocated_slots
@@ -616,7 +616,7 @@ slots. Returns nothing.
     my $stats = $pool->stats;
 
 A reference to a hash. While others work on the pool its numbers are a snapshot of a
-moving thing; they are exact when nobody does. C<allocs> and C<frees> never go back.
+moving target; they are exact when nobody does. C<allocs> and C<frees> never go back.
 
     capacity, elem_size      as the methods
     used, available          as the methods
@@ -695,7 +695,7 @@ Returns the counter and sets it to 0; C<undef> where there was nothing to take.
 
 =head1 FORK, THREADS, SIGNALS
 
-After C<fork> parent and child use the same pool, each as itself. Guards, see above.
+After C<fork>, parent and child use the same pool, each as a separate owner. For guards, see above.
 
 In a new thread (ithreads) each pool object, view and bound variable works on the same
 memory; the memory is unmapped when the last of them is gone. Guards of the old thread
@@ -718,12 +718,12 @@ groups makes it a matter of nanoseconds to find the one free slot among a millio
 
 A pool that is not in a file takes no memory until it is used. A file's disk blocks are
 reserved when it is created (but see C<sparse>), so that a full disk is an exception
-from C<new> and never a crash later.
+in C<new> and never a crash later.
 
 =head1 SECURITY
 
 Whoever can write to the memory can put anything there: values, owners, counters. This
-module reads the geometry of a pool once, checks it, and never believes it again, so a
+module reads the geometry of a pool once, checks it, and never relies on it again, so a
 peer that scribbles over the pool spoils values, but cannot make this process read or
 write elsewhere. It can make calls fail or wait, though, and a process that may write a
 I<file> may also cut it short, after which access to the lost part is a C<SIGBUS>. Share
@@ -731,7 +731,7 @@ files with those you trust; a memfd cannot be cut.
 
 =head1 SEE ALSO
 
-L<IPC::Shm> makes shared variables of these pools. F<pool.h> documents the C interface
+L<IPC::Shm> builds shared variables on these pools. F<pool.h> documents the C interface
 and the protocol.
 
 =head1 LICENSE
