@@ -205,7 +205,11 @@ my @mutants = (
         "    row_disown(space, link);\n    count_down(space, ref.slot",
         '    count_down(space, ref.slot', 'refs'
     ],
-    [ 'a child thinks that it has the locks', 'var.c', 'var->write_held = var->read_held = var->open = var->is_joint = false;', '', 'process' ],
+    [
+        'a child thinks that it has the locks',
+        'var.c', 'var->write_held = var->read_held = var->open = var->is_joint = false;',
+        '',      'process'
+    ],
     [
         'an heir does not settle',
         'lock.c',
