@@ -140,6 +140,23 @@ _find_name(reference, package)
   OUTPUT:
     RETVAL
 
+MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Attribute
+
+void
+_exchange_sub(glob, sub)
+    SV *glob
+    SV *sub
+  PREINIT:
+    GV *gv = SvROK(glob) && isGV_with_GP(SvRV(glob)) ? (GV *)SvRV(glob) : NULL;
+    CV *old;
+  CODE:
+    if (gv == NULL || !SvROK(sub) || SvTYPE(SvRV(sub)) != SVt_PVCV) croak("Not a glob and a sub");
+    old = GvCV(gv);
+    GvCV_set(gv, (CV *)SvREFCNT_inc_NN(SvRV(sub)));
+    GvCVGEN(gv) = 0;
+    mro_method_changed_in(GvSTASH(gv));
+    SvREFCNT_dec((SV *)old);
+
 MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Tied
 
 void

@@ -32,12 +32,11 @@ sub _import {
 
 sub install {
     return if $original;
-    $original = attributes->can('import');
+    $original = \&attributes::import;    # not by ->can, which leaves a symbol
 
-    # A new symbol, not a redefined one, of which -W warns whatever else is said.
-    delete $attributes::{import};
-    no strict 'refs';    ## no critic (the name is looked up now)
-    *{'attributes::import'} = \&_import;
+    # The symbol stays; what it calls is another sub. An assignment would be a redefinition, of
+    # which -W warns whatever else is said.
+    _exchange_sub(\*attributes::import, \&_import);
     return;
 }
 
