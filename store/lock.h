@@ -46,8 +46,8 @@ static inline bool lock_excludes(const store_record_t *record, uint64_t owner)
 {
     uint64_t holder = __atomic_load_n(&record->lock.holder, __ATOMIC_SEQ_CST); /* pairs with lock_inherit() */
     if (holder == owner || holder == 0) return holder == owner;
-    return owner == STORE_MOVING
-           || (STORE_LOAD(record->state[0].joint) | STORE_LOAD(record->state[1].joint)) != 0; /* then the serial is looked at again */
+    if (owner == STORE_MOVING) return true;
+    return (STORE_LOAD(record->state[0].joint) | STORE_LOAD(record->state[1].joint)) != 0; /* then the serial is looked at again */
 }
 
 /* Has somebody the write lock by name, or is publishing a joint change? */

@@ -140,8 +140,8 @@ my @mutants = (
     [
         'an heir lets others read before all is back',
         'lock.h',
-        'return owner == STORE_MOVING',
-        'return false',
+        "    if (owner == STORE_MOVING) return true;\n",
+        '',
         'step push after a dead splice without room'
     ],
     [
