@@ -787,3 +787,16 @@ _dump(packed, is_hash)
   PPCODE:
     dump = shm_engine_dump(aTHX_ packed, is_hash);
     PUSHs(dump != NULL ? dump : &PL_sv_undef);
+
+bool
+is_bool(value)
+    SV *value
+  CODE:
+#ifdef SvIsBOOL
+    RETVAL = SvIsBOOL(value); /* neither a number nor a text */
+#else
+    RETVAL = false;
+    PERL_UNUSED_VAR(value);
+#endif
+  OUTPUT:
+    RETVAL

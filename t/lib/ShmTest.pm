@@ -19,11 +19,14 @@ BEGIN {
 sub import {
     no strict 'refs';    ## no critic (a small exporter)
     my $caller = caller;
-    *{"${caller}::$_"} = \&$_ for qw(program child finish in_child until_true stopped namespace_dir has_batches);
+    *{"${caller}::$_"} = \&$_ for qw(program child finish in_child until_true stopped namespace_dir has_batches on_server);
     return;
 }
 
 sub namespace_dir { return $dir }
+
+# Are the variables on a server (t/redis/vars.t)?
+sub on_server { return $ENV{SHM_TEST_SERVER} ? 1 : 0 }
 
 # Are perl's operators wrapped? Without, what an operator does to many elements is not one
 # change, and exec keeps what its process held.

@@ -11,7 +11,7 @@ use IPC::Shm;
 # that goes on in Perl has what its parent had, however it was made.
 
 # (On a server nothing is held: IPC::Shm::Engine::Redis, "WHAT IS DIFFERENT".)
-my $held = $ENV{SHM_TEST_SERVER} ? 0 : 1;
+my $held = on_server() ? 0 : 1;
 sub variables { IPC::Shm->recover; return IPC::Shm->stats->{variables} - 1 }
 our %keeper : shm;
 my (@sleepers, @pipes);    # closing a pipe waits for its program

@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use lib 't/lib';
 use ShmTest;
+use File::Temp ();
 use HTTP::Tiny;
 use IO::Socket::INET;
 use Test::More;
@@ -17,6 +18,7 @@ for my $module (qw(Plack::Runner Starman)) {
     plan skip_all => "$module is not installed" if system("$^X -M$module -e 1 >/dev/null 2>&1") != 0;
 }
 
+my $folder = File::Temp::tempdir(CLEANUP => 1);
 my $base;
 
 # A POST, because HTTP::Tiny repeats a GET that got no answer by itself, uncounted.
@@ -32,7 +34,7 @@ sub start_server {
     $base = "http://$listen";
     defined(my $pid = fork) or die "fork: $!";
     return $pid if $pid;
-    open STDERR, '>', ShmTest::namespace_dir() . '.log' or die $!;
+    open STDERR, '>', "$folder/log" or die $!;
     my $starman =
         'my $r = Plack::Runner->new(server => "Starman", env => "deployment", loader => "Delayed"); $r->parse_options(@ARGV); $r->run';
     my @include = map {"-I$_"} grep { !ref } @INC;

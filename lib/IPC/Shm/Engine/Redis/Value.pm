@@ -15,9 +15,6 @@ our $VERSION = '1.000';
 
 use constant HAS_BOOL => $] >= 5.036;
 
-# Is it true or false, and neither a number nor a text?
-*is_bool = HAS_BOOL ? eval 'no warnings "experimental"; sub { builtin::is_bool($_[0]) }' : sub {0};    ## no critic (newer than perl 5.22)
-
 sub encode {
     my ($value) = @_;
     return 'u'                        if !defined $value;
