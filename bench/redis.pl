@@ -17,9 +17,14 @@ my $dir    = File::Temp::tempdir(CLEANUP => 1);
 my $main   = $$;
 defined(my $server = fork) or die $!;
 if (!$server) {
-    exec 'redis-server', '--port', 0, '--unixsocket', "$dir/socket", '--save', '', '--dir', $dir, '--logfile', "$dir/log"
+    # Whatever ends this program ends the server.
+    my @guarded = -x '/usr/bin/setpriv' ? qw(/usr/bin/setpriv --pdeathsig KILL) : ();
+    exec @guarded, 'redis-server', '--port', 0, '--unixsocket', "$dir/socket", '--save', '', '--dir', $dir, '--logfile', "$dir/log"
         or POSIX::_exit(1);
 }
+
+# By way of END, which also has the folder removed.
+local @SIG{qw(INT TERM HUP PIPE)} = (sub { exit 1 }) x 4;
 
 END {
     if ($server && $$ == $main) { kill 'KILL', $server; waitpid $server, 0 }

@@ -12,7 +12,7 @@ use IPC::Shm;
 # what they are told (t/lib/clock.c): this machine's clock is other people's, too. Clocks that nobody can set are
 # shifted by a time namespace, where that can be had.
 
-plan skip_all => 'elements on Redis vanish by the clock of the server' if $ENV{SHM_TEST_SERVER};
+plan skip_all => 'elements on Redis vanish by the clock of the server' if on_server();
 
 my $dir     = tempdir(CLEANUP => 1);
 my $library = "$dir/clock.so";
