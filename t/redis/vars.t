@@ -18,7 +18,6 @@ my %differs = (
         'the store of the handler is one, that of the operation another',
         'a fetch that waited sees what the handler stored'
     },
-    guest     => { 'code in s///e and in a regex, compiled before: one change, from its second run on' => 'each store in it is a change' },
     namespace => {
         '… bytes_total' => 'the size is the server\'s',
         map { $_ => 'cleanup waits for nobody, and who has a lock is told' } '… after a while', 'who has the lock goes on as well'

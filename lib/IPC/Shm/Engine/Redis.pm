@@ -561,7 +561,6 @@ a new key. Nearly all of it is the server's, which serves nobody else meanwhile:
     classes derived from IPC::Shm::Hash, and so on: derive from IPC::Shm::Engine::Redis::Hash
     @h{undef, ...}                    warns less often
     cleanup                           waits for no lock; who has one is told that the variable was removed
-    code in s///e, or in a regex, that was compiled before IPC::Shm was loaded: each store in it is a change
     remove                            what it leads to is gone at once, not with its last user
     exec                              a program that is executed keeps no lexicals alive
 
