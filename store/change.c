@@ -51,6 +51,10 @@ static void change_settle_and_leave(store_var_t *var, store_doomed_t *doomed)
 {
     change_settle(var->space, var->record, doomed);
     var->open = false;
+    if (POOL_UNLIKELY((STORE_LOAD(var->record->exclusive) != 0)
+                      != var->write_held)) /* a lock by name came or went while links were moved */
+        __atomic_store_n(&var->record->exclusive, var->write_held ? space_me(var->space) : 0,
+                         __ATOMIC_SEQ_CST); /* pairs with lock_is_exclusive() */
     if (POOL_UNLIKELY(var->is_joint)) {
         var->is_joint = false;
         lock_count_held(-1);

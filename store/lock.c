@@ -315,6 +315,12 @@ uint64_t lock_writer(store_t *space, const store_record_t *record)
     return owner != 0 && owner != STORE_MOVING && !space_is_dead(space, owner) ? owner : 0;
 }
 
+/* Not where links are being moved in an open change: its end sees to it. Pairs with lock_is_exclusive(). */
+static void lock_exclude(store_record_t *record, uint64_t owner)
+{
+    if (STORE_LOAD(record->exclusive) != STORE_MOVING) __atomic_store_n(&record->exclusive, owner, __ATOMIC_SEQ_CST);
+}
+
 int store_lock_write(store_var_t *var, int64_t deadline_ns, bool *had)
 {
     int code;
@@ -325,7 +331,7 @@ int store_lock_write(store_var_t *var, int64_t deadline_ns, bool *had)
     if (code != STORE_OK) return code;
     var->write_held = true;
     lock_count_held(1);
-    __atomic_store_n(&var->record->exclusive, space_me(var->space), __ATOMIC_SEQ_CST); /* pairs with the look in read.h */
+    lock_exclude(var->record, space_me(var->space));
     return STORE_OK;
 }
 
@@ -335,8 +341,8 @@ bool store_unlock_write(store_var_t *var)
     var->write_held = false;
     var->courteous  = lock_is_waited_for(var->record);
     lock_count_held(-1);
-    __atomic_store_n(&var->record->exclusive, 0, __ATOMIC_SEQ_CST); /* pairs with lock_await_readable() */
-    if (!var->open) lock_leave(var);                                /* else the end of the change does */
+    lock_exclude(var->record, 0);
+    if (!var->open) lock_leave(var); /* else the end of the change does */
     return true;
 }
 

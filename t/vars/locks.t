@@ -311,6 +311,30 @@ is in_child(
     }
     release($holder);
 }
+# Locks that come and go while a change is open.
+SKIP: {
+    skip 'on Redis a change holds the write lock itself', 8 if $ENV{SHM_TEST_SERVER};
+    my $other = sub {
+        in_child(sub { defined $t->writelock(0.05) ? 'free' : 'held' });
+    };
+    $t->begin;
+    ok $t->writelock, 'a lock within a change';
+    $h{n} = 71;
+    $t->commit;
+    is $other->(), 'held', '… stays when that ends';
+    $t->begin;
+    ok $t->unlock, 'a lock that is released within a change';
+    $h{n} = 72;
+    is $other->(), 'held', '… others wait for its end';
+    $t->commit;
+    is $other->() . $h{n}, 'free72', '… and no longer';
+    $t->begin;
+    ok $t->readlock, 'a read lock within a change';
+    $t->commit;
+    is $other->(), 'held', '… stays when that ends';
+    $t->unlock;
+    is $other->(), 'free', 'nobody has one';
+}
 subtest 'mistakes are reported where they are made' => sub {
     our %mistaken : shm;
     my $object = tied %mistaken;
