@@ -31,7 +31,9 @@ is run_perl(
     '-W',
     'require attributes; BEGIN { require attributes } my @before = (\*attributes::import, join ",", sort keys %attributes::); require IPC::Shm; my @after = (\*attributes::import, join ",", sort keys %attributes::); print $before[0] == $after[0] && $before[1] eq $after[1] ? "same" : "@before\n@after"; my $x; &attributes::import("attributes", main => \$x, "shm"); print " ", ref tied $x; eval { attributes->import(main => \$x, "odd") }; print " $@"'
     ),
-    qq{same IPC::Shm::Scalar Invalid SCALAR attribute: odd at -e line 1.\n},
+    q{same }
+    . (on_server() ? q{IPC::Shm::Engine::Redis::Scalar} : q{IPC::Shm::Scalar})
+    . qq{ Invalid SCALAR attribute: odd at -e line 1.\n},
     '… and has the same symbols: what was compiled before comes to us, too';
 
 # Code that is not in the body of a sub, and code that was there before the module: a list
