@@ -80,7 +80,8 @@ sub row {
     inside($root, $about,
         qq{$perl -MConfig -e 'printf "%vd %s, %s", \$^V, \$Config{usethreads} ? "threads" : "no threads", \$Config{gccversion}'});
     copy_tree("$root/src-$perl");
-    my $well = inside($root, $log, "cd /src-$perl && $perl Makefile.PL && make && HARNESS_OPTIONS=j2 make test TEST_FILES='$option{tests}'");
+    my $well =
+        inside($root, $log, "cd /src-$perl && $perl Makefile.PL && make && HARNESS_OPTIONS=j2 make test TEST_FILES='$option{tests}'");
     my $said = text_of($log);
     my ($files, $tests) = $said =~ /^Files=(\d+), Tests=(\d+)/m;
     my @failed = $said =~ /^(t\/\S+)\s+\(Wstat/mg;
