@@ -67,7 +67,12 @@ sub run_whole {
 }
 
 # Recipes whose slots stay on purpose: who runs them again and again has to empty the pool.
-my %keeps = map { $_ => 1 } ('Keep something for longer than its process', 'Slots of a megabyte, on disk as they are used');
+my %keeps = map { $_ => 1 } ('Keep something after its process has ended', 'Slots of a megabyte, on disk as they are used');
+
+{
+    my %known = map { $_->[0] => 1 } cookbook();
+    die "no such recipe: $_\n" for grep { !$known{$_} } keys %keeps;
+}
 
 sub empty {
     my ($run,   $code) = @_;
@@ -77,10 +82,15 @@ sub empty {
 
 sub said { my ($run) = @_; open my $in, '<', "$run/said" or return ''; local $/ = undef; return scalar readline $in }
 
+# Many a recipe is over before anybody could kill it from outside. So every second time a timer kills
+# its first process, which takes no notice of the signal either.
+my $begin = q{open my $begun, '>&=', 9; syswrite $begun, 1; close $begun;}
+    . q{ if ($ENV{RECIPE_DIES}) { require Time::HiRes; Time::HiRes::setitimer(Time::HiRes::ITIMER_REAL(), $ENV{RECIPE_DIES}) }};
+
 for my $recipe (grep { !@ARGV || index($_->[0], $ARGV[0]) >= 0 } cookbook()) {
     my ($title, $code, $prelude) = @$recipe;
     my $run    = tempdir(CLEANUP => 1);
-    my $script = write_recipe($run, $code, "$prelude open my \$begun, '>&=', 9; syswrite \$begun, 1; close \$begun;");
+    my $script = write_recipe($run, $code, "$prelude $begin");
     local $ENV{IPC_SHM_NAMESPACE} = "$run/namespace";
     my ($status, $long) = run_whole($run, $script);
     is $status, 0, $title or diag said($run);
@@ -88,14 +98,17 @@ for my $recipe (grep { !@ARGV || index($_->[0], $ARGV[0]) >= 0 } cookbook()) {
     $long = 0.5 if $long > 0.5;
 
     for (my $try = 0; $killed < $kills && $try < 40 * $kills; $try++) {
+        my $when = rand $long;
+        local $ENV{RECIPE_DIES} = $try % 2 ? sprintf '%.6f', $when + 1e-6 : 0;
         my $pid = start($run, $script, \my $reader);
         sysread $reader, my $byte, 1;
-        sleep rand $long;
-        my @all    = group_of($pid);
-        my $victim = @all ? $all[ rand @all ] : 0;
-        my $hit    = $victim && kill KILL => $victim;
-        $killed++ if $hit;
+        if (!$ENV{RECIPE_DIES}) {
+            sleep $when;
+            my @all = group_of($pid);
+            $killed++ if @all && kill KILL => $all[ rand @all ];
+        }
         my $over = await_end($pid, 1);    # what is left may wait for who was killed
+        $killed++ if ($over // 0) == POSIX::SIGALRM();
         kill KILL => -$pid;
         waitpid $pid, 0 if !defined $over;
         sleep 0.005 while group_of($pid);
