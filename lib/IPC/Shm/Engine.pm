@@ -18,8 +18,6 @@ sub class_of {
     for my $engine (@engines) {
         next unless $namespace =~ $engine->[0];
         my $file = $engine->[1] =~ s{::}{/}gr . '.pm';
-        require IPC::Shm::Tied;
-        IPC::Shm::Tied::_load_methods();
         require $file;
         return $engine->[1];
     }

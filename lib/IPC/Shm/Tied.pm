@@ -3,20 +3,34 @@ use strict;
 use warnings;
 use Carp ();
 
-our $VERSION = '1.000';
-our @ISA;
+our $VERSION  = '1.000';
 our @CARP_NOT = qw(IPC::Shm IPC::Shm::Elements IPC::Shm::Queue IPC::Shm::Copy);
+our @ISA      = map {"IPC::Shm::$_"} qw(Elements Queue Copy);
 
 @IPC::Shm::Scalar::ISA = @IPC::Shm::Array::ISA = @IPC::Shm::Hash::ISA = __PACKAGE__;
 
-# The methods of variables come with the engine: a program that never has one need not load them.
+# Their methods are loaded when one of them is called: most programs need none.
+my %methods = (
+    Copy     => [qw(copy STORABLE_freeze)],
+    Elements => [qw(insert replace exchange update expire touch ttl sweep limit store)],
+    Queue    => [qw(take reserve done release reserved)],
+);
+for my $module (keys %methods) {
+    no strict 'refs';    ## no critic (methods are made)
+    for my $name (@{ $methods{$module} }) {
+        *{"IPC::Shm::${module}::$name"} = sub { _load_methods(); goto &{"IPC::Shm::${module}::$name"} };
+    }
+}
+
 sub _load_methods {
-    return if @ISA;
-    require IPC::Shm::Copy;
-    require IPC::Shm::Elements;
-    require IPC::Shm::Guard;
-    require IPC::Shm::Queue;
-    @ISA = qw(IPC::Shm::Elements IPC::Shm::Queue IPC::Shm::Copy);    ## no critic (when they are there)
+    local ($@, $!);
+    for my $module (keys %methods) {
+        my $names = delete $methods{$module};
+        my $file  = "IPC/Shm/$module.pm";
+        no strict 'refs';    ## no critic (what is loaded takes their places)
+        delete @{"IPC::Shm::${module}::"}{@$names};
+        require $file;
+    }
     return;
 }
 
@@ -76,6 +90,7 @@ sub lock_guard {
     Carp::croak("lock_guard takes 'read' or 'write', not '$kind'") unless $kind =~ /\A(?:read|write)\z/;
     my $locked = IPC::Shm::_from_callers_line($kind eq 'read' ? $self->can('readlock') : $self->can('writelock'), $self, $timeout);
     return undef unless defined $locked;    ## no critic (a timeout: also in list context)
+    { local ($@, $!); require IPC::Shm::Guard }
     return IPC::Shm::Guard->_new($self, $locked ? $kind : '');
 }
 

@@ -10,7 +10,7 @@ use IPC::Shm::Tied;
 our $VERSION  = '1.000';
 our @CARP_NOT = @IPC::Shm::Engine::Redis::Connection::CARP_NOT;
 
-IPC::Shm::Tied::_load_methods();    # the engine may be opened by its class
+IPC::Shm::Tied::_load_methods();    # it calls what is below their methods, too
 
 # What scalars, arrays and hashes have in common. An object has
 #   engine, conn, key (in Redis), id, type, name
