@@ -40,7 +40,7 @@ sub until_true { my ($code) = @_; my $then = now(); until ($code->()) { return 0
 jump(0);
 my $then = time;
 jump($year);
-say_ok(!$ENV{LD_PRELOAD} || time - $then > $year - 100, 'the clock can be set');
+say_ok(($ENV{LD_PRELOAD} // '') !~ m{clock} || time - $then > $year - 100, 'the clock can be set');
 jump(0);
 $t->store(long => 1, 1000);
 $t->store(short => 1, 2);
