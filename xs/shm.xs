@@ -100,7 +100,7 @@ _class(reference)
     SV *reference
   CODE:
     SvGETMAGIC(reference);
-    RETVAL = SvROK(reference) && SvOBJECT(SvRV(reference)) ? sv_ref(NULL, SvRV(reference), true) : newSV(0);
+    RETVAL = SvROK(reference) && SvOBJECT(SvRV(reference)) ? sv_ref(newSV(0), SvRV(reference), true) : newSV(0);
   OUTPUT:
     RETVAL
 
