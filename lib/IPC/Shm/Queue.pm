@@ -1,6 +1,7 @@
 package IPC::Shm::Queue;
 use strict;
 use warnings;
+no warnings 'redefine';    ## no critic (IPC::Shm::Tied has calls that load this in the places of its methods)
 use Carp ();
 
 our $VERSION  = '1.000';
@@ -10,7 +11,7 @@ our @CARP_NOT = qw(IPC::Shm IPC::Shm::Tied IPC::Shm::Elements);
 # the next element, or gives an empty list; _end(TICKET, BACK) ends a reservation; _reserved and
 # _is_reserved tell of them. Each is one change.
 
-my $look = 0.25;    # seconds until a waiter looks whether somebody who has a job is dead: nobody tells
+my $look = 0.25;           # seconds until a waiter looks whether somebody who has a job is dead: nobody tells
 
 sub _now { require Time::HiRes; return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
 

@@ -25,10 +25,7 @@ for my $module (keys %methods) {
 sub _load_methods {
     local ($@, $!);
     for my $module (keys %methods) {
-        my $names = delete $methods{$module};
-        my $file  = "IPC/Shm/$module.pm";
-        no strict 'refs';    ## no critic (what is loaded takes their places)
-        delete @{"IPC::Shm::${module}::"}{@$names};
+        my $file = "IPC/Shm/$module.pm";
         require $file;
     }
     return;
