@@ -551,7 +551,7 @@ static int array_push(store_var_t *var, store_link_t link, uint64_t *size)
     return array_put(var, *size - 1, link);
 }
 
-/* At an index, or (NULL) at the end: *size is what it is then. */
+/* At an index, or (NULL) at the end: then *size is what it has become. */
 static int array_store(store_var_t *var, const uint64_t *index, const store_value_t *value, uint64_t *size)
 {
     store_doomed_t doomed = 0;
@@ -572,7 +572,8 @@ static int array_store(store_var_t *var, const uint64_t *index, const store_valu
 
 int store_array_put(store_var_t *var, uint64_t index, const store_value_t *value)
 {
-    return index < ARRAY_MAX ? array_store(var, &index, value, NULL) : (int)STORE_E_ARGUMENT;
+    uint64_t size;
+    return index < ARRAY_MAX ? array_store(var, &index, value, &size) : (int)STORE_E_ARGUMENT;
 }
 
 int store_array_push(store_var_t *var, const store_value_t *value, uint64_t *size)
