@@ -25,7 +25,10 @@ for my $module (keys %methods) {
 sub _load_methods {
     local ($@, $!);
     for my $module (keys %methods) {
-        my $file = "IPC/Shm/$module.pm";
+        my $names = delete $methods{$module};
+        my $file  = "IPC/Shm/$module.pm";
+        no strict 'refs';    ## no critic (what is loaded takes their places)
+        delete @{"IPC::Shm::${module}::"}{@$names} if !$INC{$file};
         require $file;
     }
     return;
