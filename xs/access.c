@@ -37,25 +37,28 @@ void shm_batch_abort(pTHX_ shm_var_t *var)
 
 /* An operator that goes on to its next variable is done with the one before: with two
  * open at a time, two processes could wait for each other. */
-void shm_begin(pTHX_ shm_var_t *var)
+void shm_begin(pTHX_ shm_var_t *var, const shm_loan_t *loan)
 {
     store_var_t *its = shm_store_of(aTHX_ var);
     int          code;
     dSAVE_ERRNO;
-    if (SHM_UNLIKELY(shm_joints != 0)) shm_join(aTHX_ var);
+    if (SHM_UNLIKELY(shm_joints != 0)) {
+        shm_keep_loan(aTHX_ loan);
+        shm_join(aTHX_ var);
+    }
     if (store_is_open(its)) return;
     if (var->armed && shm_batch != NULL && shm_batch != var) shm_batch_commit(aTHX_ shm_batch);
-    SHM_UNINTERRUPTED(var, code, store_begin(its, STORE_FOREVER));
+    SHM_UNINTERRUPTED_WITH(var, code, loan, store_begin(its, STORE_FOREVER));
     if (code != STORE_OK) shm_fail(aTHX_ var, code, "store");
     if (var->armed) shm_batch = var;
     RESTORE_ERRNO;
 }
 
 /* Not the operator's, so no operator commits it on the way. */
-void shm_begin_armed(pTHX_ shm_var_t *var)
+void shm_begin_armed(pTHX_ shm_var_t *var, const shm_loan_t *loan)
 {
     int code;
-    SHM_UNINTERRUPTED(var, code, store_begin(var->var, STORE_FOREVER));
+    SHM_UNINTERRUPTED_WITH(var, code, loan, store_begin(var->var, STORE_FOREVER));
     if (code == STORE_OK) return;
     var->armed--;
     shm_fail(aTHX_ var, code, "store");
@@ -75,19 +78,20 @@ void shm_end(pTHX_ shm_var_t *var, int code)
 }
 
 /* For a call that is a change of its own otherwise: begin what it is part of. */
-static SHM_APART void shm_begin_whole(pTHX_ shm_var_t *var)
+static SHM_APART void shm_begin_whole(pTHX_ shm_var_t *var, const shm_loan_t *loan)
 {
+    shm_keep_loan(aTHX_ loan);
     shm_join(aTHX_ var);
-    if (var->armed) shm_begin(aTHX_ var);
+    if (var->armed) shm_begin(aTHX_ var, NULL);
 }
 
 /* One call of store/ that is a change of its own, or part of that of the operator, or of several variables. */
-#define SHM_CHANGE(var, code, operation)                                                 \
-    do {                                                                                 \
-        if (SHM_UNLIKELY(((var)->armed | shm_joints) != 0)) shm_begin_whole(aTHX_(var)); \
-        SHM_UNINTERRUPTED(var, code, operation);                                         \
-        if (SHM_UNLIKELY((code) != STORE_OK)) shm_fail(aTHX_(var), code, "store");       \
-        shm_tend(aTHX);                                                                  \
+#define SHM_CHANGE(var, code, loan, operation)                                                 \
+    do {                                                                                       \
+        if (SHM_UNLIKELY(((var)->armed | shm_joints) != 0)) shm_begin_whole(aTHX_(var), loan); \
+        SHM_UNINTERRUPTED_WITH(var, code, loan, operation)                                     \
+        if (SHM_UNLIKELY((code) != STORE_OK)) shm_fail(aTHX_(var), code, "store");             \
+        shm_tend(aTHX);                                                                        \
     } while (0)
 
 static bool shm_is_large(const SV *sv)
@@ -125,13 +129,14 @@ bool shm_fetch(pTHX_ shm_var_t *var, const shm_place_t *place, SV *sv)
     char           space[1024], *memory;
     store_buffer_t buffer = { space, sizeof space };
     store_value_t  value;
+    shm_loan_t     loan = { place->key, NULL, 0 };
     int            code, tries;
     bool           whole;
 
     shm_tend(aTHX);
     for (tries = 0; tries < 1000; tries++) {
         memory = NULL;
-        SHM_UNINTERRUPTED(var, code, shm_get(var, place, &value, &buffer));
+        SHM_UNINTERRUPTED_WITH(var, code, &loan, shm_get(var, place, &value, &buffer));
         if (SHM_UNLIKELY(code == STORE_MORE)) code = shm_get_long(var, place, &value, &memory);
         if (SHM_UNLIKELY(code == STORE_INTERRUPTED)) {
             free(memory);
@@ -182,10 +187,11 @@ SV *shm_hash_lend(pTHX_ shm_var_t *var, SV *key)
 
 bool shm_hash_exists(pTHX_ shm_var_t *var, SV *key)
 {
-    store_key_t its = shm_store_key(aTHX_ var->store, shm_key(aTHX_ key));
+    store_key_t its  = shm_store_key(aTHX_ var->store, shm_key(aTHX_ key));
+    shm_loan_t  loan = { &its, NULL, 0 };
     int         code;
     (void)shm_store_of(aTHX_ var);
-    SHM_UNINTERRUPTED(var, code, store_hash_get(var->var, &its, NULL, NULL));
+    SHM_UNINTERRUPTED_WITH(var, code, &loan, store_hash_get(var->var, &its, NULL, NULL));
     if (code != STORE_OK && code != STORE_ABSENT) shm_fail(aTHX_ var, code, "read");
     return code == STORE_OK;
 }
@@ -194,12 +200,13 @@ void shm_hash_store(pTHX_ shm_var_t *var, SV *key, SV *sv, uint64_t expires)
 {
     store_value_t value;
     store_key_t   its;
+    shm_loan_t    loan = { &its, &value, 1 };
     int           code;
     sv  = shm_ready(aTHX_ var, sv);
     its = shm_store_key(aTHX_ var->store, shm_key(aTHX_ key));
     shm_encode(aTHX_ sv, &value);
     (void)shm_store_of(aTHX_ var);
-    SHM_CHANGE(var, code, store_hash_put(var->var, &its, &value, expires));
+    SHM_CHANGE(var, code, &loan, store_hash_put(var->var, &its, &value, expires));
 }
 
 /* A code that only says that the short way is none for this. */
@@ -209,11 +216,12 @@ static int shm_short(int code, bool *done)
     return code == STORE_E_ARGUMENT || code == STORE_MORE || code == STORE_ABSENT ? (int)STORE_OK : code;
 }
 
-bool shm_hash_add(pTHX_ shm_var_t *var, const store_key_t *key, int64_t delta, int64_t *sum)
+bool shm_hash_add(pTHX_ shm_var_t *var, store_key_t *key, int64_t delta, int64_t *sum)
 {
-    bool added;
-    int  code;
-    SHM_CHANGE(var, code, shm_short(store_hash_add(var->var, key, delta, sum), &added));
+    shm_loan_t loan = { key, NULL, 0 };
+    bool       added;
+    int        code;
+    SHM_CHANGE(var, code, &loan, shm_short(store_hash_add(var->var, key, delta, sum), &added));
     return added;
 }
 
@@ -223,8 +231,9 @@ SV *shm_hash_delete(pTHX_ shm_var_t *var, SV *key)
     SV         *old   = sv_newmortal();
     store_key_t its   = shm_store_key(aTHX_ var->store, shm_key(aTHX_ key));
     shm_place_t place = { &its, 0 };
+    shm_loan_t  loan  = { &its, NULL, 0 };
     int         code  = STORE_OK;
-    shm_begin(aTHX_ var);
+    shm_begin(aTHX_ var, &loan);
     if (!shm_fetch(aTHX_ var, &place, old)) old = &PL_sv_undef;
     code = store_hash_delete(var->var, &its);
     shm_end(aTHX_ var, code == STORE_ABSENT ? (int)STORE_OK : code);
@@ -237,6 +246,7 @@ SV *shm_hash_next(pTHX_ shm_var_t *var, SV *key)
     char           space[256], *memory = NULL;
     store_buffer_t buffer = { space, sizeof space };
     store_key_t    its, next;
+    shm_loan_t     loan = { key != NULL ? &its : NULL, NULL, 0 };
     store_value_t  value;
     SV            *sv;
     int            code;
@@ -244,7 +254,7 @@ SV *shm_hash_next(pTHX_ shm_var_t *var, SV *key)
     if (key != NULL) its = shm_store_key(aTHX_ var->store, key);
     (void)shm_store_of(aTHX_ var);
     for (;;) {
-        SHM_UNINTERRUPTED(var, code, store_hash_next(var->var, key != NULL ? &its : NULL, &next, &buffer));
+        SHM_UNINTERRUPTED_WITH(var, code, &loan, store_hash_next(var->var, key != NULL ? &its : NULL, &next, &buffer));
         if (code != STORE_MORE) break;
         free(memory);
         buffer.capacity = next.length + 1u;
@@ -328,12 +338,13 @@ bool shm_array_fetch(pTHX_ shm_var_t *var, IV index, SV *sv)
 void shm_array_store(pTHX_ shm_var_t *var, IV index, SV *sv)
 {
     store_value_t value;
+    shm_loan_t    loan = { NULL, &value, 1 };
     int           code;
     shm_check_index(aTHX_ index);
     sv = shm_ready(aTHX_ var, sv);
     shm_encode(aTHX_ sv, &value);
     (void)shm_store_of(aTHX_ var);
-    SHM_CHANGE(var, code, store_array_put(var->var, (uint64_t)index, &value));
+    SHM_CHANGE(var, code, &loan, store_array_put(var->var, (uint64_t)index, &value));
 }
 
 IV shm_array_size(pTHX_ shm_var_t *var)
@@ -352,7 +363,7 @@ void shm_array_resize(pTHX_ shm_var_t *var, IV size)
     if (size < 0) size = 0;
     if (size > 0) shm_check_index(aTHX_ size - 1);
     (void)shm_store_of(aTHX_ var);
-    SHM_CHANGE(var, code, store_array_resize(var->var, (uint64_t)size));
+    SHM_CHANGE(var, code, NULL, store_array_resize(var->var, (uint64_t)size));
 }
 
 /* As perl: without the last element an array ends with the one that is there before it. */
@@ -370,7 +381,7 @@ SV *shm_array_delete(pTHX_ shm_var_t *var, IV index)
     int         code  = STORE_OK;
     IV          size;
     if (index < 0) return &PL_sv_undef;
-    shm_begin(aTHX_ var);
+    shm_begin(aTHX_ var, NULL);
     size = shm_array_size(aTHX_ var);
     if (!shm_fetch(aTHX_ var, &place, old)) old = &PL_sv_undef;
     if (index < size) code = shm_array_remove(var, (uint64_t)index, (uint64_t)size);
@@ -387,7 +398,7 @@ static bool shm_array_take_plain(pTHX_ shm_var_t *var, bool last, SV *sv)
     bool           taken;
     int            code;
     (void)shm_store_of(aTHX_ var);
-    SHM_CHANGE(var, code, shm_short(store_array_take(var->var, last, &value, &buffer), &taken));
+    SHM_CHANGE(var, code, NULL, shm_short(store_array_take(var->var, last, &value, &buffer), &taken));
     return taken && shm_decode(aTHX_ var, &value, sv);
 }
 
@@ -400,7 +411,7 @@ SV *shm_array_take(pTHX_ shm_var_t *var, bool last)
     if (!last && SHM_UNLIKELY(store_queue_is_used(shm_store_of(aTHX_ var)))) /* what the dead had reserved comes first */
         return shm_queue_take(aTHX_ var, old, NULL) ? old : &PL_sv_undef;
     if (SHM_LIKELY(shm_array_take_plain(aTHX_ var, last, old))) return old;
-    shm_begin(aTHX_ var);
+    shm_begin(aTHX_ var, NULL);
     size = shm_array_size(aTHX_ var);
     if (last && size > 0) place.index = (uint64_t)size - 1;
     if (size == 0)
@@ -456,9 +467,10 @@ IV shm_array_splice(pTHX_ shm_var_t *var, shm_splice_t *splice)
     store_value_t few[SHM_FEW], *values;
     int           code = STORE_OK;
     IV            size, i;
+    shm_loan_t    loan = { NULL, NULL, splice->count };
     if (splice->count > SHM_FEW) ENTER;
-    values = shm_encode_list(aTHX_ var, splice->first, splice->count, few);
-    shm_begin(aTHX_ var);
+    loan.values = values = shm_encode_list(aTHX_ var, splice->first, splice->count, few);
+    shm_begin(aTHX_ var, &loan);
     size = shm_array_size(aTHX_ var);
     shm_splice_bounds(aTHX_ var, splice, size);
     for (i = 0; splice->removed != NULL && i < splice->length; i++) {
@@ -478,12 +490,13 @@ IV shm_array_push(pTHX_ shm_var_t *var, SSize_t first, SSize_t count)
 {
     shm_splice_t  splice = { IV_MAX, 0, false, false, first, count, NULL };
     store_value_t value;
+    shm_loan_t    loan = { NULL, &value, 1 };
     uint64_t      size;
     int           code;
     if (count != 1) return shm_array_splice(aTHX_ var, &splice);
     shm_encode(aTHX_ shm_ready(aTHX_ var, PL_stack_base[first]), &value);
     (void)shm_store_of(aTHX_ var);
-    SHM_CHANGE(var, code, store_array_push(var->var, &value, &size));
+    SHM_CHANGE(var, code, &loan, store_array_push(var->var, &value, &size));
     return (IV)size;
 }
 
@@ -512,26 +525,20 @@ SV *shm_scalar_fetch(pTHX_ shm_var_t *var)
     }
 }
 
-/* A signal handler may store to the same scalar while it is waited for: then what was to be
- * stored is kept apart from what perl has of it. */
-static void shm_own_text(pTHX_ SV *sv, store_value_t *value)
-{
-    if (SvROK(sv)) sv_2mortal(SvREFCNT_inc_NN(SvRV(sv)));
-    if (value->length > 0) value->text = SvPVX_const(newSVpvn_flags(value->text, (STRLEN)value->length, SVs_TEMP));
-}
-
 void shm_scalar_store(pTHX_ shm_var_t *var, SV *sv)
 {
     store_value_t value;
+    shm_loan_t    loan = { NULL, &value, 1 };
     int           code;
     sv = shm_ready(aTHX_ var, sv);
     shm_encode(aTHX_ sv, &value);
     (void)shm_store_of(aTHX_ var);
     code = (var->armed | shm_joints) != 0 ? (int)STORE_INTERRUPTED : store_scalar_put(var->var, &value);
     if (SHM_UNLIKELY(code == STORE_INTERRUPTED)) {
-        shm_own_text(aTHX_ sv, &value);
+        if (SvROK(sv)) sv_2mortal(SvREFCNT_inc_NN(SvRV(sv))); /* it may be overwritten by a handler */
+        shm_keep_loan(aTHX_ & loan);
         shm_run_handlers(aTHX_ var);
-        SHM_CHANGE(var, code, store_scalar_put(var->var, &value));
+        SHM_CHANGE(var, code, &loan, store_scalar_put(var->var, &value));
     }
     if (code != STORE_OK) shm_fail(aTHX_ var, code, "store");
     shm_tend(aTHX);
@@ -545,7 +552,7 @@ void shm_clear(pTHX_ shm_var_t *var)
 {
     int code;
     (void)shm_store_of(aTHX_ var);
-    SHM_CHANGE(var, code, var->type == STORE_HASH ? store_hash_clear(var->var) : store_array_resize(var->var, 0));
+    SHM_CHANGE(var, code, NULL, var->type == STORE_HASH ? store_hash_clear(var->var) : store_array_resize(var->var, 0));
 }
 
 /* In integers where that is exact. NULL: this is not a number. */
@@ -594,10 +601,11 @@ static bool shm_vivifies(pTHX_ SV *sv)
 static void shm_vivify(pTHX_ shm_var_t *var, const shm_place_t *place, SV *sv)
 {
     store_value_t value, found;
+    shm_loan_t    loan = { place->key, &value, 1 };
     int           code;
     sv = shm_ready(aTHX_ var, sv);
     shm_encode(aTHX_ sv, &value);
-    shm_begin(aTHX_ var);
+    shm_begin(aTHX_ var, &loan);
     code = shm_get(var, place, &found, NULL);
     if (code == STORE_ABSENT || (code == STORE_OK && found.kind == STORE_UNDEF)) {
         code = place->key != NULL         ? store_hash_put(var->var, place->key, &value, 0)

@@ -61,13 +61,14 @@ SV *shm_add(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta)
     int64_t        number;
     SV            *sum;
     bool           there;
+    shm_loan_t     loan = { place->key, NULL, 0 };
     int            code;
 
     SvGETMAGIC(delta);
     if (SvROK(delta) || !looks_like_number(delta)) croak("Cannot add what is not a number");
     if (place->key != NULL && shm_is_integer(delta) && shm_hash_add(aTHX_ var, place->key, (int64_t)SvIVX(delta), &number))
         return sv_2mortal(newSViv((IV)number));
-    shm_begin(aTHX_ var);
+    shm_begin(aTHX_ var, &loan);
     code = shm_get(var, place, &value, &buffer);
     if (SHM_LIKELY(shm_add_integers(code, &value, delta, &number))) {
         sum       = sv_2mortal(newSViv((IV)number));
@@ -110,14 +111,17 @@ static void shm_undo(pTHX_ void *at)
 
 /* Begin it, after ENTER; false: it is part of an open one. The object stays until the end of the
  * statement, whatever happens to it meanwhile. */
-static bool shm_begin_guarded(pTHX_ shm_var_t *var)
+static bool shm_begin_guarded(pTHX_ shm_var_t *var, const shm_loan_t *loan)
 {
-    if (SHM_UNLIKELY(shm_joints != 0)) shm_join(aTHX_ var);
+    if (SHM_UNLIKELY(shm_joints != 0)) {
+        shm_keep_loan(aTHX_ loan);
+        shm_join(aTHX_ var);
+    }
     if (store_is_open(shm_store_of(aTHX_ var))) return false;
     sv_2mortal(SvREFCNT_inc_NN(var->object));
     var->armed++;
     shm_batch_forget();
-    shm_begin_armed(aTHX_ var);
+    shm_begin_armed(aTHX_ var, loan);
     var->guarded = true;
     SAVEDESTRUCTOR_X(shm_undo, var);
     return true;
@@ -143,12 +147,10 @@ static int shm_is_there(shm_var_t *var, const shm_place_t *place, bool *there)
 }
 
 /* Into `place`: it vanishes when what is there would have. */
-static int shm_put_again(pTHX_ shm_var_t *var, const shm_place_t *place, SV *sv)
+static int shm_put_again(pTHX_ shm_var_t *var, const shm_place_t *place, const store_value_t *value)
 {
-    store_value_t value;
-    bool          there;
-    shm_encode(aTHX_ sv, &value);
-    return shm_put(var, place, &value, shm_expiry(aTHX_ var, place, &there));
+    bool there;
+    return shm_put(var, place, value, shm_expiry(aTHX_ var, place, &there));
 }
 
 /* The first look takes no lock, and shares nothing in vain. */
@@ -157,15 +159,16 @@ bool shm_insert(pTHX_ shm_var_t *var, SV *where, SV *sv)
     store_key_t   key;
     shm_place_t   place = shm_place_of(aTHX_ var, where, &key);
     store_value_t value;
+    shm_loan_t    looked = { place.key, NULL, 0 }, loan = { place.key, &value, 1 };
     bool          there;
     int           code;
-    SHM_UNINTERRUPTED(var, code, shm_is_there(var, &place, &there));
+    SHM_UNINTERRUPTED_WITH(var, code, &looked, shm_is_there(var, &place, &there));
     if (code != STORE_OK) shm_fail(aTHX_ var, code, "read");
     if (there) return false;
     sv    = shm_ready(aTHX_ var, sv);
     place = shm_place_of(aTHX_ var, where, &key); /* that may have run the user's code */
     shm_encode(aTHX_ sv, &value);
-    shm_begin(aTHX_ var);
+    shm_begin(aTHX_ var, &loan);
     code = shm_is_there(var, &place, &there);
     if (code == STORE_OK && !there) code = shm_put(var, &place, &value, 0);
     shm_end(aTHX_ var, code);
@@ -185,34 +188,42 @@ static bool shm_is_still(pTHX_ shm_var_t *var, const shm_place_t *place, SV *old
 
 bool shm_replace(pTHX_ shm_var_t *var, SV *where, SV *old, SV *sv)
 {
-    store_key_t key;
-    shm_place_t place;
-    bool        own, same;
+    store_key_t   key;
+    shm_place_t   place;
+    store_value_t value;
+    shm_loan_t    loan;
+    bool          own, same;
     SvGETMAGIC(old);
     place = shm_place_of(aTHX_ var, where, &key);
     if (SvROK(sv) && !shm_is_still(aTHX_ var, &place, old)) return false; /* nothing is shared in vain */
     sv    = shm_ready(aTHX_ var, sv);
     place = shm_place_of(aTHX_ var, where, &key);
+    shm_encode(aTHX_ sv, &value);
+    loan = (shm_loan_t){ place.key, &value, 1 };
     ENTER;
-    own  = shm_begin_guarded(aTHX_ var);
+    own  = shm_begin_guarded(aTHX_ var, &loan);
     same = shm_is_still(aTHX_ var, &place, old);
-    shm_commit_guarded(aTHX_ var, own, same ? shm_put_again(aTHX_ var, &place, sv) : (int)STORE_OK);
+    shm_commit_guarded(aTHX_ var, own, same ? shm_put_again(aTHX_ var, &place, &value) : (int)STORE_OK);
     LEAVE;
     return same;
 }
 
 SV *shm_exchange(pTHX_ shm_var_t *var, SV *where, SV *sv)
 {
-    SV         *old = sv_newmortal();
-    store_key_t key;
-    shm_place_t place;
-    bool        own;
+    SV           *old = sv_newmortal();
+    store_key_t   key;
+    shm_place_t   place;
+    store_value_t value;
+    shm_loan_t    loan;
+    bool          own;
     sv    = shm_ready(aTHX_ var, sv);
     place = shm_place_of(aTHX_ var, where, &key);
+    shm_encode(aTHX_ sv, &value);
+    loan = (shm_loan_t){ place.key, &value, 1 };
     ENTER;
-    own = shm_begin_guarded(aTHX_ var);
+    own = shm_begin_guarded(aTHX_ var, &loan);
     shm_fetch(aTHX_ var, &place, old);
-    shm_commit_guarded(aTHX_ var, own, shm_put_again(aTHX_ var, &place, sv));
+    shm_commit_guarded(aTHX_ var, own, shm_put_again(aTHX_ var, &place, &value));
     LEAVE;
     return old;
 }
@@ -237,20 +248,24 @@ static void shm_call(pTHX_ SV *code, SV *value)
 
 SV *shm_update(pTHX_ shm_var_t *var, SV *where, SV *code)
 {
-    SV         *value = sv_newmortal();
-    store_key_t key;
-    shm_place_t place;
-    bool        own;
+    SV           *value = sv_newmortal();
+    store_key_t   key;
+    shm_place_t   place;
+    store_value_t new_value;
+    shm_loan_t    loan;
+    bool          own;
     if (!SvROK(code) || SvTYPE(SvRV(code)) != SVt_PVCV) croak("update takes a sub");
     if (where != NULL) where = sv_mortalcopy(where); /* the sub may change the variable that it came in */
     SvTEMP_off(value);                               /* nor may it steal what it is */
     place = shm_place_of(aTHX_ var, where, &key);
+    loan  = (shm_loan_t){ place.key, NULL, 0 };
     ENTER;
-    own = shm_begin_guarded(aTHX_ var);
+    own = shm_begin_guarded(aTHX_ var, &loan);
     shm_fetch(aTHX_ var, &place, value);
     shm_call(aTHX_ code, value);
     (void)shm_store_of(aTHX_ var);
-    shm_commit_guarded(aTHX_ var, own, shm_put_again(aTHX_ var, &place, shm_ready(aTHX_ var, value)));
+    shm_encode(aTHX_ shm_ready(aTHX_ var, value), &new_value);
+    shm_commit_guarded(aTHX_ var, own, shm_put_again(aTHX_ var, &place, &new_value));
     LEAVE;
     return value;
 }
@@ -282,8 +297,9 @@ bool shm_hash_touch(pTHX_ shm_var_t *var, SV *key, uint64_t expires)
     store_value_t value;
     int           code  = STORE_OK;
     shm_place_t   place = shm_place_of(aTHX_ var, key, &its);
+    shm_loan_t    loan  = { &its, NULL, 0 };
     bool          there;
-    shm_begin(aTHX_ var);
+    shm_begin(aTHX_ var, &loan);
     there = shm_fetch(aTHX_ var, &place, old);
     if (there) {
         shm_encode(aTHX_ old, &value);
@@ -297,9 +313,10 @@ SV *shm_hash_ttl(pTHX_ shm_var_t *var, SV *key)
 {
     store_key_t its;
     uint64_t    expires = 0, now = store_clock();
+    shm_loan_t  loan = { &its, NULL, 0 };
     int         code;
     (void)shm_place_of(aTHX_ var, key, &its);
-    SHM_UNINTERRUPTED(var, code, store_hash_expiry(var->var, &its, &expires));
+    SHM_UNINTERRUPTED_WITH(var, code, &loan, store_hash_expiry(var->var, &its, &expires));
     if (code == STORE_ABSENT) return newSViv(-1);
     if (code != STORE_OK) shm_fail(aTHX_ var, code, "read");
     if (expires == 0) return newSV(0);
@@ -318,7 +335,7 @@ void shm_hash_expire(pTHX_ shm_var_t *var, SV *seconds)
     int     code;
     if (ns == 0) croak("Elements that vanish at once cannot be stored");
     shm_refuse_in_change(aTHX_ var, "expire");
-    shm_begin(aTHX_ var);
+    shm_begin(aTHX_ var, NULL);
     code = store_hash_expire_after(var->var, ns == STORE_FOREVER ? 0 : (uint64_t)ns);
     shm_end(aTHX_ var, code);
 }
@@ -333,7 +350,7 @@ void shm_hash_limit(pTHX_ shm_var_t *var, SV *elements)
             croak("A limit must be a number of elements from 1 on, or undef, not '%" SVf "'", SVfARG(elements));
     }
     shm_refuse_in_change(aTHX_ var, "limit");
-    shm_begin(aTHX_ var);
+    shm_begin(aTHX_ var, NULL);
     code = store_hash_limit(var->var, (uint64_t)limit);
     shm_end(aTHX_ var, code);
 }
@@ -342,7 +359,7 @@ UV shm_hash_sweep(pTHX_ shm_var_t *var)
 {
     uint64_t freed = 0;
     int      code;
-    shm_begin(aTHX_ var);
+    shm_begin(aTHX_ var, NULL);
     code = store_hash_sweep(var->var, &freed);
     shm_end(aTHX_ var, code);
     return (UV)freed;

@@ -141,6 +141,19 @@ static U32 shm_magic_on(pTHX_ SV *container)
     return magic;
 }
 
+static void shm_keep_bytes(pTHX_ const char **bytes, size_t length)
+{
+    if (length > 0) *bytes = SvPVX_const(newSVpvn_flags(*bytes, (STRLEN)length, SVs_TEMP));
+}
+
+void shm_keep_loan(pTHX_ const shm_loan_t *loan)
+{
+    SSize_t i;
+    if (loan == NULL) return;
+    if (loan->key != NULL) shm_keep_bytes(aTHX_ & loan->key->bytes, loan->key->length);
+    for (i = 0; i < loan->count; i++) shm_keep_bytes(aTHX_ & loan->values[i].text, (size_t)loan->values[i].length);
+}
+
 void shm_run_handlers(pTHX_ shm_var_t *var)
 {
     SV *container = var->container;

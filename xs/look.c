@@ -100,7 +100,7 @@ AV *shm_look_slice(pTHX_ shm_var_t *var, SSize_t first, SSize_t count, SV *objec
     (void)shm_store_of(aTHX_ var);
     for (tries = 0; tries < 10; tries++)
         if (shm_look_slice_once(aTHX_ var, first, count, object, list)) return list;
-    shm_begin(aTHX_ var);
+    shm_begin(aTHX_ var, NULL);
     shm_look_slice_once(aTHX_ var, first, count, object, list);
     shm_end(aTHX_ var, STORE_OK);
     return list;

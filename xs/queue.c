@@ -78,7 +78,7 @@ bool shm_queue_take(pTHX_ shm_var_t *var, SV *job, SV *ticket)
     shm_place_t  place  = { NULL, 0 };
     int          code   = STORE_OK;
     bool         there  = true;
-    shm_begin(aTHX_ var);
+    shm_begin(aTHX_ var, NULL);
     if (store_queue_is_used(var->var)) code = store_queue_each(var->var, shm_search_dead, &search);
     if (code == STORE_OK && search.found) {
         if ((code = shm_queue_fetch(aTHX_ var, &search.first, job)) == STORE_OK) code = store_queue_drop(var->var, &search.first);
@@ -127,7 +127,7 @@ bool shm_queue_end(pTHX_ shm_var_t *var, SV *ticket, bool back)
     int                 code = STORE_OK;
     (void)shm_store_of(aTHX_ var);
     if (!shm_read_ticket(aTHX_ ticket, &reservation)) croak("'%" SVf "' is not a ticket that reserve() gave", SVfARG(ticket));
-    shm_begin(aTHX_ var);
+    shm_begin(aTHX_ var, NULL);
     if (back) code = shm_queue_fetch(aTHX_ var, &reservation, job);
     if (code == STORE_OK) code = store_queue_drop(var->var, &reservation);
     if (code == STORE_OK && back) {
@@ -155,7 +155,7 @@ void shm_queue_list(pTHX_ shm_var_t *var)
     SSize_t i;
     int     code;
     dSP;
-    shm_begin(aTHX_ var);
+    shm_begin(aTHX_ var, NULL);
     code = store_queue_each(var->var, shm_note_reservation, list);
     for (i = 0; code == STORE_OK && i <= av_len(list); i++) {
         store_reservation_t reservation;

@@ -133,8 +133,21 @@ static inline store_var_t *shm_store_of(pTHX_ shm_var_t *var)
 }
 
 /* Call `operation` until no signal interrupts it. */
-#define SHM_UNINTERRUPTED(var, code, operation) \
-    while (SHM_UNLIKELY(((code) = (operation)) == STORE_INTERRUPTED)) shm_run_handlers(aTHX_(var))
+#define SHM_UNINTERRUPTED(var, code, operation) SHM_UNINTERRUPTED_WITH(var, code, NULL, operation)
+
+/* What such an operation has borrowed of perl's memory: a key, and values. A handler may change the
+ * variables that it is of, so before one runs it is copied. */
+typedef struct shm_loan {
+    store_key_t   *key;    /* or NULL */
+    store_value_t *values; /* or NULL */
+    SSize_t        count;
+} shm_loan_t;
+void shm_keep_loan(pTHX_ const shm_loan_t *loan); /* NULL: nothing is borrowed */
+#define SHM_UNINTERRUPTED_WITH(var, code, loan, operation)              \
+    while (SHM_UNLIKELY(((code) = (operation)) == STORE_INTERRUPTED)) { \
+        shm_keep_loan(aTHX_(loan));                                     \
+        shm_run_handlers(aTHX_(var));                                   \
+    }
 
 /* --- value.c ------------------------------------------------------------------------ */
 
@@ -208,16 +221,16 @@ shm_var_t *shm_of_magic(pTHX_ const MAGIC *mg);
 
 /* The change that a store is part of: begun, unless the operator that is at work has begun it;
  * ended, unless that goes on. */
-void shm_begin(pTHX_ shm_var_t *var);
+void shm_begin(pTHX_ shm_var_t *var, const shm_loan_t *loan);
 void shm_end(pTHX_ shm_var_t *var, int code);
-void shm_begin_armed(pTHX_ shm_var_t *var); /* by a method: until commit or abort */
+void shm_begin_armed(pTHX_ shm_var_t *var, const shm_loan_t *loan); /* by a method: until commit or abort */
 void shm_batch_commit(pTHX_ shm_var_t *var);
 void shm_batch_abort(pTHX_ shm_var_t *var);
 
 /* Where a value is: a key, or an index, or (neither) the scalar. */
 typedef struct shm_place {
-    const store_key_t *key;
-    uint64_t           index;
+    store_key_t *key;
+    uint64_t     index;
 } shm_place_t;
 int  shm_get(shm_var_t *var, const shm_place_t *place, store_value_t *value, const store_buffer_t *buffer);
 bool shm_fetch(pTHX_ shm_var_t *var, const shm_place_t *place, SV *sv);
@@ -230,7 +243,7 @@ SV  *shm_hash_lend(pTHX_ shm_var_t *var, SV *key); /* as fetch, where the next o
 void shm_hash_store(pTHX_ shm_var_t *var, SV *key, SV *value, uint64_t expires);
 
 /* Add to an element. False: they are not two integers whose sum is one, and nothing has happened. */
-bool shm_hash_add(pTHX_ shm_var_t *var, const store_key_t *key, int64_t delta, int64_t *sum);
+bool shm_hash_add(pTHX_ shm_var_t *var, store_key_t *key, int64_t delta, int64_t *sum);
 SV  *shm_hash_delete(pTHX_ shm_var_t *var, SV *key);
 SV  *shm_hash_next(pTHX_ shm_var_t *var, SV *key);
 UV   shm_hash_count(pTHX_ shm_var_t *var);

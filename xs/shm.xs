@@ -230,7 +230,7 @@ begin(self)
     if (store_is_open(shm_store_of(aTHX_ var)) && !var->joint) croak("A change of this variable is open already");
     var->armed++;
     shm_batch_forget();
-    if (!var->joint) shm_begin_armed(aTHX_ var);
+    if (!var->joint) shm_begin_armed(aTHX_ var, NULL);
 
 void
 commit(self)

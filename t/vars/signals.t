@@ -187,5 +187,39 @@ is in_child(sub { $h{still} = 'works'; $h{still} }), 'works', '… and all goes 
     ok finish($holder), '… neither of them';
     is join(',', map { $h{$_} // 'undef' } qw(x y z)), '1,3,1', '… and both are done';
 }
+# A handler that changes the variables that a key and a value were in: what was asked for is done, with
+# what they were, and not with what lies in their memory by then.
+our ($key, $value, @reused);
+my %by_variable = (
+    'STORE'          => [ sub { (tied %h)->STORE($key, $value) },     sub { $h{ $_[0] } } ],
+    'an assignment'  => [ sub { $h{$key} = $value },                  sub { $h{ $_[0] } } ],
+    'store'          => [ sub { (tied %h)->store($key, $value, 60) }, sub { $h{ $_[0] } } ],
+    'exchange'       => [ sub { (tied %h)->exchange($key, $value) },  sub { $h{ $_[0] } } ],
+    'add to a key'   => [ sub { (tied %h)->add($key, 1) },            sub { $h{ $_[0] } && $_[1] } ],
+    'a fetch'        => [ sub { (tied %h)->FETCH($key) // 'none' },   sub { $_[1] } ],
+    'delete'         => [ sub { delete $h{$key} },                    sub { exists $h{ $_[0] } ? 'there' : $_[1] } ],
+    'array elements' => [ sub { $a[1] = $value },                     sub { $a[1] } ],
+    'PUSH'           => [ sub { push @a, $value },                    sub { $a[-1] } ],
+    'PUSH of many'   => [ sub { push @a, $value, $value },            sub { $a[-1] } ],
+    'SPLICE'         => [ sub { splice @a, 1, 1, $value },            sub { $a[1] } ],
+);
+for my $what (sort keys %by_variable) {
+    my ($do, $look) = @{ $by_variable{$what} };
+    refill();
+    my ($was, $of) = ('key ' . 'k' x 50, 'value ' . 'v' x 70);
+    ($key, $value) = map { join '', split //, $_ } $was, $of;    # memory of their own
+    $h{$was} = 'old' if $what eq 'delete';
+    my (undef, $why) = interrupted(
+        $do,
+        sub {
+            undef $key;
+            undef $value;
+            @reused = map { 'J' x (40 + $_) } 1 .. 200;
+        }
+    );
+    is $why . $look->($was, $of),                             $of, "$what that waits has the key and the value that it was given";
+    is join(',', grep { !/\A[an]\z/ && $_ ne $was } keys %h), '',  '… and no other key is there';
+}
+
 IPC::Shm->cleanup;
 done_testing;
