@@ -167,7 +167,20 @@ my @mutants = (
         'return owner != 0 && owner != STORE_MOVING && !space_is_dead(space, owner) ? owner : 0;',
         'return owner;', 'locks'
     ],
-    [ 'what has expired is there', 'hash.c', 'return expires == 0 || expires > *now;', 'return true;', 'expiry' ],
+    [
+        'what is added to never vanishes again',
+        'hash.c',
+        '        expires_ns = cell_expires(var->space, old, cell);',
+        '        expires_ns = 0;', 'hash'
+    ],
+    [
+        'an addition that overflows is stored',
+        'hash.c',
+        ' && __builtin_add_overflow(value.number.i, delta, sum)) return STORE_E_ARGUMENT;',
+        ') *sum = (int64_t)((uint64_t)value.number.i + (uint64_t)delta);', 'hash'
+    ],
+    [ 'what is taken stays', 'array.c', 'return code == STORE_OK ? array_open_gap(var, index, 1, 0) : code;', 'return code;', 'array' ],
+    [ 'what has expired is there', 'hash.c', 'return expires == 0 || expires > *now;',                        'return true;', 'expiry' ],
     [
         'a tree is replaced, and nobody told',
         'array.c',     "    else\n        change_intend(var->record, STORE_INTENT_TREE, 0, change_serial(var));",

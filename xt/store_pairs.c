@@ -93,6 +93,20 @@ static uint64_t a_get_new(world_t *w)
 {
     return get(w, 5000);
 }
+static uint64_t a_add(world_t *w)
+{
+    store_key_t key  = store_key(w->store, "sum", 3, false);
+    int64_t     sum  = 0;
+    int         code = AGAIN(store_hash_add(w->hash, &key, 7, &sum));
+    return code == STORE_OK ? (uint64_t)sum : result(code);
+}
+static uint64_t a_get_sum(world_t *w)
+{
+    store_key_t   key = store_key(w->store, "sum", 3, false);
+    store_value_t value;
+    int           code = AGAIN(store_hash_get(w->hash, &key, &value, NULL));
+    return code == STORE_OK ? (uint64_t)value.number.i : result(code);
+}
 static uint64_t a_delete(world_t *w)
 {
     return delete (w, 2);
@@ -316,11 +330,9 @@ static uint64_t element(world_t *w, uint64_t index)
 
 static uint64_t a_push(world_t *w)
 {
-    uint64_t size;
-    MUST(store_begin(w->array, STORE_FOREVER));
-    MUST(store_array_size(w->array, &size));
-    MUST(push_int(w->array, 77));
-    store_commit(w->array);
+    store_value_t value = store_int(77);
+    uint64_t      size;
+    MUST(store_array_push(w->array, &value, &size));
     return size;
 }
 
@@ -337,13 +349,11 @@ static uint64_t a_push_text(world_t *w)
 
 static uint64_t take(world_t *w, bool last)
 {
-    uint64_t h, size;
-    MUST(store_begin(w->array, STORE_FOREVER));
-    MUST(store_array_size(w->array, &size));
-    h = element(w, last ? size - 1 : 0);
-    if (size > 0) MUST(store_array_splice(w->array, last ? size - 1 : 0, 1, NULL, 0));
-    store_commit(w->array);
-    return h;
+    char           space[400];
+    store_buffer_t buffer = { space, sizeof space };
+    store_value_t  value;
+    int            code = AGAIN(store_array_take(w->array, last, &value, &buffer));
+    return code == STORE_OK ? digest_value(w->store, &value, 0) : result(code);
 }
 
 static uint64_t a_shift(world_t *w)
@@ -530,6 +540,9 @@ static const pair_t pairs[] = {
     { "recovery and a reference that moves", p_dead_and_nested, { a_recover }, { a_copy_reference, a_forget }, false },
     { "two recoveries", p_dead_and_ring, { a_recover }, { a_recover }, false },
     { "recovery and push", p_dead_array, { a_recover }, { a_push }, false },
+    { "add and add", p_sum, { a_add }, { a_add }, false },
+    { "add to what is not there, twice", p_few, { a_add }, { a_add }, false },
+    { "fetch and add", p_sum, { a_get_sum }, { a_add }, true },
     { "push and push", p_a5, { a_push }, { a_push_text }, false },
     { "push and shift", p_a1, { a_push }, { a_shift }, false },
     { "shift and shift", p_a5, { a_shift }, { a_shift }, false },

@@ -1,7 +1,7 @@
 package IPC::Shm::Copy;
 use strict;
 use warnings;
-no warnings 'redefine';    ## no critic (IPC::Shm::Tied has calls that load this in the places of its methods)
+no warnings 'redefine';    ## no critic (stubs in IPC::Shm::Tied load this, and are replaced by it)
 no overloading;            # of the classes that data is blessed into
 use Carp ();
 

@@ -1,7 +1,7 @@
 package IPC::Shm::Elements;
 use strict;
 use warnings;
-no warnings 'redefine';    ## no critic (IPC::Shm::Tied has calls that load this in the places of its methods)
+no warnings 'redefine';    ## no critic (stubs in IPC::Shm::Tied load this, and are replaced by it)
 use Carp ();
 
 our $VERSION  = '1.000';
@@ -63,8 +63,8 @@ sub _insert {
 sub _is_same {
     my ($one, $other) = @_;
     return !defined $one && !defined $other if !defined $one || !defined $other;
-    return IPC::Shm::_is_same($one, $other) if ref $one      || ref $other;
-    return $one eq $other;
+    return $one eq $other if !ref $one && !ref $other;
+    return IPC::Shm::_is_same($one, $other);
 }
 
 sub _replace {

@@ -1,7 +1,7 @@
 package IPC::Shm::Queue;
 use strict;
 use warnings;
-no warnings 'redefine';    ## no critic (IPC::Shm::Tied has calls that load this in the places of its methods)
+no warnings 'redefine';    ## no critic (stubs in IPC::Shm::Tied load this, and are replaced by it)
 use Carp ();
 
 our $VERSION  = '1.000';
@@ -133,15 +133,12 @@ Methods of the object behind a shared array, described in L<IPC::Shm/reserve>.
 
 =head2 take, reserve
 
-Wait for an element and remove it, for good or until C<done>.
+Wait for an element and remove it, for good or until C<done>. A worker that waits notices within a quarter of a second that another one, which
+had a job, is dead.
 
 =head2 done, release, reserved
 
 End a reservation, give it back, and list all reservations.
-
-=head2 LOOK
-
-The number of seconds after which, at the latest, a waiting worker notices that another one, which had a job, is dead.
 
 =head1 SEE ALSO
 
