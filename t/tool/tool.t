@@ -294,6 +294,8 @@ subtest 'errors' => sub {
     fails([],                                  'which command\?');
     fails(['nonsense'],                        'there is no command "nonsense"');
     fails(['--nonsense'],                      'unknown option: nonsense');
+    fails([ '--namespace', '/x', 'vars' ],     '--namespace must come after the command');
+    fails([ 'gc', 'x' ],                       'usage: shmpool gc \[OPTIONS\]$');
     fails([ 'info', '--dry-run', $pool ],      'unknown option: dry-run');
     fails(['info'],                            'usage: shmpool info \[OPTIONS\] FILE\.\.\.');
     fails([ 'slots', $pool, $pool ],           'usage: shmpool slots \[OPTIONS\] FILE');
@@ -335,6 +337,8 @@ subtest 'pools' => sub {
     like succeeds('pools', $dir), qr{^KIND +CONTAINS +SIZE +OWNER +PATH\n(?:.*\n)*pool +I64, 1 of 10 slots .* \Q$dir\E/numbers$}m,
         'as text';
     fails([ 'pools', "$dir/missing" ], 'missing: No such file');
+    mkdir "$dir/empty" or die $!;
+    is succeeds('pools', "$dir/empty"), "no pools or namespaces in $dir/empty\n", 'and that there are none';
 };
 
 subtest 'help and manual' => sub {

@@ -21,7 +21,7 @@ subtest 'looking makes no namespace' => sub {
     }
     mkdir temp_path('other') or die $!;
     write_file(temp_path('other') . '/precious', 'x');
-    fails([ 'cleanup', '--yes', '--namespace', temp_path('other') ], 'there is no namespace');
+    fails([ 'cleanup', '--yes', '--namespace', temp_path('other') ], 'other is not a namespace');
     ok -e temp_path('other') . '/precious', 'a folder that is none is not cleaned up';
 
     # What is left of one whose maker was killed right away: IPC::Shm would finish it.
@@ -210,6 +210,26 @@ subtest 'a lock of somebody else' => sub {
     is_deeply json('dump', '%config')->{c}, 1, 'when it is unlocked: the value';
 };
 
+subtest 'names apart from packages' => sub {
+    tie my %session, 'IPC::Shm::Tied', 'app.session';
+    tie my @queue,   'IPC::Shm::Tied', 'job-queue';
+    tie my @plain,   'IPC::Shm::Tied', 'plain';
+    tie my @other,   'IPC::Shm::Tied', 'main::other';
+    %session = (a => 1);
+    @plain   = (7);
+    @other   = (8);
+    is_deeply json('dump', '%app.session'), { a => 1 }, 'with a dot';
+    is_deeply json('dump', '@plain'), [7], 'a word';
+    is_deeply json('dump', '@other'), [8], 'a word that stands for a variable of package main';
+    is succeeds('dump', '--perl', '%app.session'), "%app_session = (\n  \"a\" => 1\n);\n", 'in Perl, under a name that Perl takes';
+    succeeds('set', '@job-queue', '[1,2]');
+    is_deeply \@queue, [ 1, 2 ], 'set';
+    succeeds('set', '@plain', '[3]');
+    is_deeply [ @plain, exists $IPC::Shm::NAMEVARS{'@main::plain'} ? 'another' : () ], [3], 'the same variable, no other';
+    succeeds('rm', '%app.session', '@job-queue', '@plain', '@other');
+    fails([ 'dump', '%app.session' ], 'there is no variable %app\.session');
+};
+
 subtest 'rm' => sub {
     succeeds('rm', '%Fresh::table');
     fails([ 'dump', '%Fresh::table' ], 'there is no variable %Fresh::table');
@@ -231,12 +251,12 @@ subtest 'gc' => sub {
     is $result->{namespace}, $other, 'the namespace';
     is $result->{variables}, 2,      'the cycle is freed';
     cmp_ok $result->{freed}, '>=', 2, 'and what it was made of';
-    is json('vars', @elsewhere)->{variables}, 1,                                          'the variable with a name is there';
-    is succeeds('gc', @elsewhere),            "0 things freed, 0 variables among them\n", 'a second time there is nothing to do';
+    is json('vars', @elsewhere)->{variables}, 1,                   'the variable with a name is there';
+    is succeeds('gc', @elsewhere),            "nothing to free\n", 'a second time there is nothing to do';
 };
 
 subtest 'cleanup' => sub {
-    fails(['cleanup'], 'cleanup removes everything: say --yes \(there is no terminal to ask\)');
+    fails(['cleanup'], 'cleanup removes everything: add --yes \(there is no terminal to ask on\)');
     ok -e $namespace, 'nothing is removed';
     my $count = json('vars')->{variables};
     is_deeply json('cleanup', '--yes'), { namespace => $namespace, removed => $count }, 'with --yes';
@@ -273,7 +293,7 @@ subtest 'namespaces of another version' => sub {
 
     $make->();
     write_file("$old/precious", 'x');
-    fails([ 'cleanup', '--namespace', $old ], 'say --yes');
+    fails([ 'cleanup', '--namespace', $old ], 'add --yes');
     succeeds('cleanup', '--yes', '--namespace', $old);
     is_deeply [ glob "$old/*" ], ["$old/precious"], 'cleanup removes its files and no other';
 };

@@ -54,15 +54,25 @@ sub _command {
 
     my ($module, $takes, @specs) = defined $name ? @{ $COMMANDS{$name} } : (undef, '', 'version');
     _hide_numbers(\@words) if $takes =~ /JSON/;
-    my $options = _options(\@words, 'help|h', 'json', @specs);
-    return _help($name)                           if $options->{help};
-    return print "shmpool $VERSION\n"             if $options->{version};
-    return _help()                                if defined $name && $name eq 'help' && !@words;
-    die "which command? See shmpool --help\n"     if !defined $name;
-    die "usage: shmpool $name [OPTIONS] $takes\n" if !_fits($takes, scalar @words);
+    my $options = eval { _options(\@words, 'help|h', 'json', @specs) } or die defined $name ? $@ : _misplaced($@);
+    return _help($name)                       if $options->{help};
+    return print "shmpool $VERSION\n"         if $options->{version};
+    return _help()                            if defined $name && $name eq 'help' && !@words;
+    die "which command? See shmpool --help\n" if !defined $name;
+    die _usage($name, $takes)                 if !_fits($takes, scalar @words);
 
     require $module =~ s{::}{/}gr . '.pm';
     return $module->can($name)->($options, @words);
+}
+
+sub _usage { return 'usage: ' . join(' ', 'shmpool', $_[0], '[OPTIONS]', $_[1] || ()) . "\n" }
+
+# An option of some command that came before the command.
+sub _misplaced {
+    my ($wrong)  = @_;
+    my ($option) = $wrong =~ /unknown option: ([\w-]+)/ or return $wrong;
+    my $known    = grep {/\A\Q$option\E(?:=|\z)/} map { @$_[ 2 .. $#$_ ] } values %COMMANDS;
+    return $known ? "--$option must come after the command (see shmpool --help)\n" : $wrong;
 }
 
 # Does a command that takes `FILE...` or the like take so many words?

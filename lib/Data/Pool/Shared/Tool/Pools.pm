@@ -92,6 +92,8 @@ sub pools {
     elsif (@found) {
         my @rows = map { [ $_->{kind}, $_->{contains} // $_->{error}, bytes($_->{size}), $_->{owner}, printable($_->{path}) ] } @found;
         print_table([ 'KIND', 'CONTAINS', '>SIZE', 'OWNER', 'PATH' ], sub { shift @rows });
+    } elsif (!@wrong) {
+        print 'no pools or namespaces in ', join(', ', map { printable(path_text($_)) } @dirs ? @dirs : '/dev/shm'), "\n";
     }
     die join('; ', @wrong), "\n" if @wrong;
     return;

@@ -30,7 +30,8 @@ sub _namespace {
     $IPC::Shm::ATTACH_ONLY = 1;
     return $namespace if IPC::Shm::Engine::is_url($namespace);    # on another host: there is no file to look at
     if (!-e "$namespace/namespace") {
-        die $!{ENOENT} || $!{ENOTDIR} ? "there is no namespace $namespace\n" : "cannot open namespace $namespace: $!\n";
+        die "cannot open namespace $namespace: $!\n" if !$!{ENOENT} && !$!{ENOTDIR};
+        die -e $namespace ? "$namespace is not a namespace\n" : "there is no namespace $namespace\n";
     }
     my $format = format_of($namespace);
     die "$namespace is a namespace of another version (format $format); shmpool cleanup removes it\n"
@@ -38,7 +39,7 @@ sub _namespace {
     return $namespace;
 }
 
-# The version of the format of a namespace, by the first bytes of its file; undef: it is none.
+# The version of the format of a namespace, by the first bytes of its file; undef: it is not one.
 sub format_of {
     my ($namespace) = @_;
     open my $file, '<:raw', "$namespace/namespace" or return undef;
@@ -50,13 +51,14 @@ sub format_of {
     return undef;
 }
 
-# A variable's full name, and its sigil.
+# A variable's full name, and its sigil. A plain word is the name of a variable apart from packages
+# if there is one; otherwise it stands for a variable of package main.
 sub _full_name {
     my ($name) = @_;
     utf8::decode($name);
-    my ($sigil, $package, $short) = $name =~ /\A([\$\@%])((?:[^\W\d]\w*::)*)([^\W\d]\w*)\z/
-        or die "\"$name\" is not the name of a variable, as '%main::config' is (quote it for the shell)\n";
-    return ($sigil . ($package || 'main::') . $short, $sigil);
+    my ($sigil, $bare) = $name =~ /\A([\$\@%])([^\W\d]\w*(?:(?:\.|::|-)\w+)*)\z/
+        or die "\"$name\" is not the name of a variable, such as '%main::config' (quote it for the shell)\n";
+    return ($bare =~ /\W/ || exists $IPC::Shm::NAMEVARS{$name} ? $name : "${sigil}main::$bare", $sigil);
 }
 
 sub _existing {
@@ -163,11 +165,12 @@ sub dump {
     return;
 }
 
-# A program that makes the variable again, with what its parts have in common.
-# Useperl: Data::Dumper's C has no names and classes outside ASCII.
+# A program that makes the variable again, with what its parts have in common. Perl's own names
+# have no dots and hyphens. Useperl: Data::Dumper's C has no names and classes outside ASCII.
 sub _perl_text {
     my ($name, $reference) = @_;
-    my $copy   = Data::Pool::Shared::Tool::Plain::copy($reference);
+    my $copy = Data::Pool::Shared::Tool::Plain::copy($reference);
+    $name =~ tr/.-/__/;
     my @dumped = $name =~ /^\$(.*)/ ? ([$$copy], [$1]) : ([$copy], [ $name =~ s/^./*/r ]);
     my $text   = Data::Dumper->new(@dumped)->Indent(1)->Sortkeys(1)->Useqq(1)->Useperl(1)->Purity(1)->Dump;
     $text .= "bless \\$name, " . quoted(blessed $reference) =~ s/\@/\\\@/gr . ";\n" if blessed $reference;
@@ -236,8 +239,14 @@ sub gc {
     my %result = (namespace => path_text($namespace), freed => $freed, variables => $variables > 0 ? $variables : 0);
     print $options->{json}
         ? json_text(\%result)
-        : counted($freed, 'thing') . ' freed, ' . counted($result{variables}, 'variable') . " among them\n";
+        : _freed_text($freed, $result{variables});
     return;
+}
+
+sub _freed_text {
+    my ($freed, $variables) = @_;
+    return "nothing to free\n" if !$freed;
+    return counted($freed, 'item') . ' freed' . ($variables ? ', including ' . counted($variables, 'variable') : '') . "\n";
 }
 
 sub cleanup {
@@ -312,7 +321,7 @@ sub _who_maps {
 
 sub _is_meant {
     my ($question) = @_;
-    die "cleanup removes everything: say --yes (there is no terminal to ask)\n" if !POSIX::isatty(0);
+    die "cleanup removes everything: add --yes (there is no terminal to ask on)\n" if !POSIX::isatty(0);
     print STDERR "$question [y/N] ";
     return (readline(STDIN) // '') =~ /^y/i;
 }
@@ -351,7 +360,7 @@ The commands of the same name of L<shmpool>, with its options.
 
     my $version = format_of($directory);
 
-The version of the format of a namespace; C<undef> where the directory is none.
+The version of the format of a namespace; C<undef> if the directory is not a namespace.
 
 =head1 LICENSE
 
