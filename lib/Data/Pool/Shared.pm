@@ -139,8 +139,8 @@ the child. All threads of a process are one owner.
 
 Indices are integers from 0 to C<capacity - 1>. Every method that takes one dies
 with C<undef slot> for C<undef> and with C<out of range> for anything else: 1.7, NaN, text
-that is not a number, references. Nor is a reference a value, unless it is an object
-with overloading, which is then used.
+that is not a number, references. References are not accepted as values either, except objects
+with overloading, which are converted by it.
 Methods that look at the contents of a slot die with C<not allocated> if it is
 free. Timeouts are seconds, with fractions; C<undef>, a negative number, or none
 at all means "no limit". Unless its description says otherwise, a method does not block
@@ -157,13 +157,13 @@ version 1.000.
     my $pool = Data::Pool::Shared::I64->new($path, $capacity, \%options);   # I32, F64
     my $pool = Data::Pool::Shared::I64->new($path);                         # attach
 
-Opens the pool at C<$path>, or creates it where there is no file, or an empty
-one. With C<$path> C<undef> the pool is anonymous: it belongs to this process and
+Opens the pool at C<$path>, or creates it if there is no file or an empty
+one. If C<$path> is C<undef>, the pool is anonymous: it belongs to this process and
 to the children it forks from now on.
 
-C<$capacity> is a number of slots (1 to 4,294,967,296); C<$elem_size> the bytes of
-a raw slot; C<$max_len> the bytes of the longest text. For a pool that exists they
-must be the same as at its creation, or C<undef>, or left out, in which case they are
+C<$capacity> is the number of slots (1 to 4,294,967,296), C<$elem_size> the size of
+a raw slot in bytes, C<$max_len> the size of the longest text in bytes. For a pool that exists they
+must be the same as at its creation; if they are C<undef> or left out, they are
 taken from the pool.
 
 Options are given in a hash reference, last:
@@ -176,8 +176,8 @@ Permission bits of a file that is created, whatever the umask. Default: 0600.
 
 =item sparse
 
-The disk blocks of the data are reserved 256 KiB at a time as slots are first
-used, not all at once. C<alloc> dies when the filesystem is full. (The records of
+Reserve the disk blocks of the data 256 KiB at a time, as slots are first
+used, instead of all at once. C<alloc> dies when the filesystem is full. (The records of
 all slots, 16 bytes each, are reserved at once.)
 
 =item populate
@@ -186,30 +186,30 @@ Touch all pages now, not when they are first used.
 
 =item fixed
 
-From the start all slots are allocated, owned by nobody, and none is ever free:
-for places that programs know by number. The methods that allocate and free die and say so;
-L</adopt> and L</disown> take and give up a place, and L</recover_stale> disowns what a dead
-process had. Not together with C<sparse>.
+All slots are allocated from the start, owned by nobody, and none is ever free.
+This is for slots that programs know by number. The methods that allocate and free die and say so;
+L</adopt> and L</disown> take and give up a slot, and L</recover_stale> disowns the slots of dead
+processes. Cannot be combined with C<sparse>.
 
 =item readonly
 
-Attach to an existing pool with read permission alone. Methods that write die with
+Attach to an existing pool; read permission is enough. Methods that write die with
 C<writing is needed>.
 
 =back
 
-Returns the object. Dies, with the reason, where a size makes no sense, where the
+Returns the object. Dies, with the reason, if a size makes no sense, if the
 file is C<invalid> (not a pool), C<incompatible> (a pool of another class, capacity,
-element size or format; the message has both values) or C<too small> (it lost its
-end), where the filesystem is full (then there is no file), or a system call fails.
+element size or format; the message has both values) or C<too small> (it has lost its
+end), if the filesystem is full (no file is left behind) or a system call fails.
 
-What others planted at C<$path> does not become a pool: an empty file is used only if it is
+A file that somebody else has planted at C<$path> is not turned into a pool: an empty file is used only if it is
 your own and has no other name, and a symbolic link is not followed in a directory that others may
-write to. A limit on the size of files (C<ulimit -f>) is an exception, too.
+write to. If a pool would exceed the limit on the size of files (C<ulimit -f>), C<new> dies as well.
 
 Creation is atomic: however many processes call C<new> at once, and whichever of
-them is killed, the path is one whole pool, or the next C<new> makes it one. While
-another process creates the same file, C<new> waits for it.
+them is killed, afterwards there is one complete pool at the path, or the next C<new> creates it. While
+another process is creating the same file, C<new> waits for it.
 
 =head2 new_memfd
 
@@ -217,10 +217,10 @@ another process creates the same file, C<new> waits for it.
     my $pool = Data::Pool::Shared::I64->new_memfd($name, $capacity);
     my $pool = Data::Pool::Shared::Str->new_memfd($name, $capacity, $max_len);
 
-Makes a pool in memory that has a file descriptor but no path. Whoever gets that
-descriptor (from a parent, or over a Unix socket) opens the pool with
-L</new_from_fd>. C<$name> is what F</proc> shows; it need not be unique. The memory
-cannot be shrunk by anybody. The option is C<populate>. Returns the object or dies.
+Creates a pool in memory that has a file descriptor but no path. A process that gets the
+descriptor (from its parent, or over a Unix socket) opens the pool with
+L</new_from_fd>. C<$name> is shown in F</proc>; it need not be unique. Nobody can shrink the
+memory. The only option is C<populate>. Returns the object or dies.
 
 The descriptor is closed on C<exec>. To hand it to a program that you start, clear
 the flag with C<fcntl> (F_SETFD).
@@ -230,7 +230,7 @@ the flag with C<fcntl> (F_SETFD).
     my $pool = Data::Pool::Shared::I64->new_from_fd($fd);
 
 Attaches to the pool behind an open file descriptor (a number, as C<fileno> gives
-it). The object has a duplicate of it; yours stays yours. The option
+it). The object duplicates the descriptor; yours remains yours to close. The only option
 is C<readonly>. Returns the object, or dies as C<new> does.
 
 =head2 attach
@@ -239,8 +239,8 @@ is C<readonly>. Returns the object, or dies as C<new> does.
     my $pool = Data::Pool::Shared->attach($path, { readonly => 1 });
 
 Attaches to an existing pool whatever its variant and geometry are, and returns an
-object of the class that it belongs to, or dies as C<new> does. The option is C<readonly>. For tools that look at
-pools of others. F</proc/PID/fd/N> is a path, too, if descriptor I<N> of that process is
+object of the class that it belongs to, or dies as C<new> does. The only option is C<readonly>. This is for tools that inspect
+the pools of other programs. F</proc/PID/fd/N> is a path, too, if descriptor I<N> of that process is
 a memfd.
 
 =head1 ALLOCATING AND FREEING
@@ -253,7 +253,7 @@ a memfd.
 
 Takes a free slot and makes this process its owner. The slot reads as zeros
 (numbers 0, an empty text). Returns its index, which may be 0: test it with
-C<defined>. Returns C<undef> when no slot was free in time. Blocks unless
+C<defined>. Returns C<undef> if no slot became free in time. Blocks unless
 C<$seconds> is 0; signal handlers run meanwhile, and if they return, the wait
 goes on for the time that is left. Dies in a sparse pool on a full filesystem. Atomic.
 
@@ -269,8 +269,8 @@ The same as C<alloc(0)>.
     my $slot = $pool->alloc_set($value, $seconds);
     my $slot = $pool->try_alloc_set($value);
 
-Allocate, then L</set>. The value is checked first: where C<set> would die, no slot
-is taken. Others may see the slot before the value is in it.
+Allocate, then L</set>. The value is checked first: if C<set> would die, no slot
+is taken. Other processes may see the slot before it has its value.
 
 =head2 alloc_guard, try_alloc_guard
 
@@ -280,8 +280,8 @@ is taken. Others may see the slot before the value is in it.
     my $guard          = $pool->alloc_guard;
 
 Allocate a slot that is freed when C<$guard> goes out of scope. In list context
-they return the index and the guard, in scalar context the guard alone; when there
-is no slot, nothing (an empty list, C<undef>).
+they return the index and the guard, in scalar context the guard alone; if no slot
+is free, an empty list or C<undef>.
 
 A guard frees only in the process and the interpreter that made it, not in forked
 children or new threads, and only the allocation it was made for: if that slot was
@@ -292,15 +292,15 @@ It keeps the pool open. A guard has three methods of its own:
 
 =item $guard->index
 
-The index of its slot, C<undef> when it guards nothing any more.
+The index of its slot; C<undef> if it guards nothing any more.
 
 =item $guard->release
 
-Frees the slot now. Returns whether it did.
+Frees the slot now. Returns true if it did.
 
 =item $guard->cancel
 
-Keeps the slot: the guard will not free it. Returns whether it guarded one.
+Keeps the slot: the guard will not free it. Returns true if it was guarding one.
 
 =back
 
@@ -309,7 +309,7 @@ Keeps the slot: the guard will not free it. Returns whether it guarded one.
     my $ok = $pool->free($slot);
 
 Gives the slot back, whether it is yours or another process's. Returns true, or false if
-it was not allocated. Wakes a process that waits. Atomic.
+it was not allocated. Wakes a waiting process. Atomic.
 
 =head2 alloc_n
 
@@ -317,9 +317,9 @@ it was not allocated. Wakes a process that waits. Atomic.
     my $slots = $pool->alloc_n($n, $seconds);
 
 Allocates C<$n> slots or none at all. Returns a reference to an array of indices in
-no particular order; of an empty one for 0; C<undef> where there were not enough in
-time, and at once where the pool has fewer slots than that. While it waits it holds
-nothing, so callers that want many slots cannot block each other for ever. Dies for a
+no particular order (an empty array if C<$n> is 0), or C<undef> if not enough slots became free in
+time; if the pool has fewer than C<$n> slots, it returns C<undef> at once. While it waits it holds
+no slots, so callers that want many slots cannot block each other for ever. Dies for a
 negative number. Blocks as C<alloc> does.
 
 =head2 free_n
@@ -334,7 +334,7 @@ with C<expected arrayref>, C<undef slot> or C<out of range> before any is freed.
     my $count = $pool->reset;
 
 Frees all slots, whoever holds them, disowned ones too. Returns how many there
-were. Only for when no other process uses the pool.
+were. Call it only if no other process uses the pool.
 
 =head1 READING AND WRITING
 
@@ -342,8 +342,8 @@ were. Only for when no other process uses the pool.
 
     my $value = $pool->get($slot);
 
-The value of a slot. A raw slot gives all its bytes; a C<Str> slot the text that
-was set, characters as characters. Atomic for numbers.
+Returns the value of a slot: all bytes of a raw slot, or the text that was stored in a C<Str> slot,
+with characters as characters. Atomic for numbers.
 
 =head2 set
 
@@ -351,10 +351,10 @@ was set, characters as characters. Atomic for numbers.
 
 Writes a slot. Atomic for numbers. Returns nothing.
 
-References without overloading die. Integers: what does not fit into the 64 or 32 bits
-dies; fractions are cut off and strings converted as Perl does it, with Perl's warnings. Raw: the rest of the slot
-is filled with zero bytes; characters above 255 die with C<Wide character>. Text
-and raw bytes that are too long are cut, C<Str> at the end of a character, with a
+Dies for references without overloading, for an integer that does not fit into the 64 or 32 bits of the slot,
+and, with C<Wide character>, if a value for a raw slot has characters above 255. Fractions are cut off and strings converted to
+numbers as Perl does it, with Perl's warnings. The rest of a raw slot
+is filled with zero bytes. Text and raw bytes that are too long are cut (in a C<Str> pool, at the end of a character), with a
 warning of the category C<Data::Pool::Shared>:
 
     use warnings FATAL => 'Data::Pool::Shared';   # die, and write nothing
@@ -366,9 +366,9 @@ warning of the category C<Data::Pool::Shared>:
     my $count  = $pool->set_n(\@slots, \@values);
     my $count  = $pool->set_n(\@slots, $value);
 
-C<get> and C<set> for many slots in one call, at a fraction of the price. C<set_n>
+C<get> and C<set> for many slots in one call, at a fraction of the cost. C<set_n>
 takes as many values as slots, or one for all. Everything is checked before the
-first slot is written. Each slot is written by itself: all of them together are not
+first slot is written. Each slot is written separately: the call as a whole is not
 atomic. C<get_n> returns a reference to an array, C<set_n> the number of slots.
 
 =head2 slot_sv
@@ -377,21 +377,21 @@ atomic. C<get_n> returns a reference to an array, C<set_n> the number of slots.
     print length $$view;
     syswrite $socket, $pool->slot_sv($slot);
 
-A read-only scalar whose buffer is the slot itself. Nothing is copied to read it,
-which pays off for large slots, and it shows what the slot holds at that moment. Take a
+Returns a read-only scalar whose buffer is the slot itself. Reading it copies nothing,
+which pays off for large slots, and always shows the current contents of the slot. Take a
 reference to it, alias it with C<for>, or pass it on: a plain assignment
 (C<my $x = ...>) makes a copy, as assignments do. The view of a C<Str> slot is the
-stored bytes (UTF-8, if they are characters). It keeps the pool open by itself. Once
-the slot is freed, the view shows whatever comes next.
+stored bytes (UTF-8, if they are characters). The view keeps the pool open. Once
+the slot is freed, the view shows whatever is stored there next.
 
 =head2 bind
 
     $pool->bind($slot, my $variable);
 
-Makes the variable the slot: reading it is C<get>, assigning to it is C<set>, with
+Binds the variable to the slot: reading it is C<get>, assigning to it is C<set>, with
 the same checks and exceptions, but without the cost of a method call. Each read
-and each assignment of a number is atomic by itself; C<++> and C<+=> are two steps.
-The variable keeps the pool open. Binding it again binds it to the other slot;
+and each assignment of a number is atomic by itself; C<++> and C<+=> take two steps.
+The variable keeps the pool open. Binding it again binds it to the new slot instead;
 C<local> makes it a plain variable for a while. Returns nothing; dies for a constant,
 array or hash.
 
@@ -402,8 +402,8 @@ array or hash.
 
 The address of a slot, and of the first one, as integers, for FFI and C code. Slot
 C<$i> begins at C<data_ptr + $i * elem_size>. The address is valid in this process
-while the pool object (or a guard, view or bound variable of it) exists. Nothing
-checks what is done with it.
+while the pool object (or a guard, view or bound variable of it) exists. What you do with
+it is not checked.
 
 =head1 ATOMIC ARITHMETIC
 
@@ -422,21 +422,21 @@ Add and return the new value. Integers wrap around at the ends of their range.
     my $sums = $pool->add_n(\@slots, \@deltas);
     my $sums = $pool->add_n(\@slots, $delta);
 
-C<add> for many slots, each atomic by itself. Everything is checked before the first
-is changed. Returns a reference to an array of the new values.
+C<add> for many slots, each addition being atomic. Everything is checked before the first
+slot is changed. Returns a reference to an array of the new values.
 
 =head2 cas
 
     my $done = $pool->cas($slot, $old, $new);
 
-Writes C<$new> if the slot holds C<$old>. Returns whether it did. Doubles are
-compared as numbers; a NaN equals the NaN of the same bits.
+Writes C<$new> if the slot holds C<$old>. Returns true if it did. Doubles are
+compared as numbers; a NaN equals a NaN with the same bits.
 
 =head2 cmpxchg
 
     my $was = $pool->cmpxchg($slot, $old, $new);
 
-The same, but returns what the slot held: C<$old>, if it was changed.
+Does the same, but returns what the slot held: C<$old>, if it was changed.
 
 =head2 xchg
 
@@ -472,33 +472,33 @@ Wakes all processes, or up to C<$n> of them, that C<wait> for this slot. Returns
     my $count = $pool->recover_stale(sub { my ($slot, $pid) = @_; ... });
 
 Frees the slots of dead processes, wakes those who wait, and returns how many it
-freed. Any process may call it, at any time, as often as it likes; several at once
-share the work. What belongs to a living process is never touched, nor is what belongs to
-one about which nothing can be told. A process of another PID namespace (a container) is judged with
-all others of it: they are dead when none of them has the pool mapped any more.
+freed. Any process may call it, at any time, as often as it likes; if several do so at once, they
+share the work. Slots of a living process are never touched, nor are slots of
+a process about which nothing can be found out. The processes of another PID namespace (a container) are judged
+together: they are dead when none of them has the pool mapped any more.
 
-The code is called for each slot before it is freed, with its index and the PID that
-held it. The slot can be read meanwhile. C<disown> it in there to keep it. If the
-code dies, its exception is passed on, that slot stays stale, and those after it
-have not been looked at.
+The sub is called for each slot before it is freed, with the index of the slot and the PID of the process that
+held it. It can read the slot, and C<disown> it to keep it. If the
+sub dies, its exception is passed on, that slot stays stale, and the slots after it
+have not been checked.
 
-It reads F</proc> for each owner, not for each slot, and looks only at parts of the
-pool that were ever used.
+F</proc> is read once per owner, not once per slot, and only those parts of the
+pool are checked that have ever been used.
 
 =head2 recover_unknown
 
     my $count = $pool->recover_unknown;
     my $count = $pool->recover_unknown(sub { my ($slot, $pid) = @_; ... });
 
-The same, but also frees what is held by owners about whom nothing can be told (C<owner_is_unknown>).
-For when a person knows that these are dead. L<shmpool(1)> does it for C<recover --namespace-gone>.
+Does the same, but also frees what is held by owners about which nothing can be found out (C<owner_is_unknown>).
+Call it only on behalf of a person who knows that these are dead. L<shmpool(1)> calls it for C<recover --namespace-gone>.
 
 =head2 auto_recover
 
     $pool->auto_recover($seconds);
 
-While a call through this object is blocked for want of a slot, let it recover stale
-ones every so many seconds. 0 or C<undef> turns it off. Off by default, because a slot may be
+Makes calls through this object that are blocked because no slot is free recover stale
+slots every C<$seconds>. 0 or C<undef> turns this off. It is off by default, because a slot may be
 meant to outlive the process that allocated it. Returns nothing.
 
 =head2 adopt
@@ -506,33 +506,33 @@ meant to outlive the process that allocated it. Returns nothing.
     my $ok = $pool->adopt($slot);
     my $ok = $pool->adopt($slot, $from);
 
-Makes this process the owner of an allocated slot. That is how a slot is passed on:
-the next process adopts it, and from that moment it is freed by a recovery only when
-I<that> process is dead. Returns true, or false where the slot is not allocated. Atomic.
+Makes this process the owner of an allocated slot. This is how a slot is passed on:
+once another process has adopted it, a recovery frees it only when
+I<that> process is dead. Returns true, or false if the slot is not allocated. Atomic.
 
-With C<$from>, a PID as L</owner> returns it, or 0, only if that process (0: nobody) owns the
-slot; false if not. Of several processes that try, one wins.
+If C<$from> is given (a PID as L</owner> returns it, or 0 for nobody), the slot is adopted only if that process owns
+it; otherwise the call returns false. If several processes try, one of them succeeds.
 
 =head2 disown
 
     my $ok = $pool->disown($slot);
 
 Leaves an allocated slot without an owner. No recovery frees it; C<free> and C<adopt> work as
-for any other. Returns true, or false where the slot is not allocated. Atomic.
+for any other. Returns true, or false if the slot is not allocated. Atomic.
 
 =head2 owner
 
     my $pid = $pool->owner($slot);
 
-The PID of the process that holds the slot, as that process's own PID namespace counts;
-0 where the slot is free or disowned.
+Returns the PID of the process that holds the slot, as seen in that process's own PID namespace;
+0 if the slot is free or disowned.
 
 =head2 is_stale
 
     my $bool = $pool->is_stale($slot);
 
-Would L</recover_stale> free this slot? That is, is it held by a process that is dead?
-Looks into F</proc>; changes nothing.
+Returns true if L</recover_stale> would free this slot, that is, if it is held by a dead process.
+Reads F</proc>; changes nothing.
 
 =head2 holders
 
@@ -540,14 +540,14 @@ Looks into F</proc>; changes nothing.
     my $holders = $pool->holders($first, $last);
     printf "%d holds %d slots\n", $_->{pid}, $_->{slots} for @$holders;
 
-Who holds the slots of the pool, or those from C<$first> to C<$last> (included)? Returns a
+Tells which processes hold the slots of the pool, or those from C<$first> to C<$last> (inclusive). Returns a
 reference to an array of hashes in no particular order:
 
     owner    the owner word: the process itself, not only its number
     pid      its PID; 0 for disowned slots
-    slots    how many it holds
+    slots    how many slots it holds
 
-Slots that somebody is taking or giving back at the moment count as held; the sum of
+Slots that are just being allocated or freed count as held; the sum of
 C<slots> is what C<used> returns.
 
 =head2 owner_word, owner_pid, owner_is_dead, owner_is_unknown, owner_age
@@ -558,12 +558,13 @@ C<slots> is what C<used> returns.
     my $bool    = $pool->owner_is_unknown($owner);
     my $seconds = $pool->owner_age($owner);
 
-The owner word of a slot identifies the process that holds it for good, whereas a PID is
-used again. It is an integer that means something in this pool only; 0 where the
-slot is free. C<owner_pid> is the PID in it, C<owner_is_dead> tells whether that process
-is dead. C<owner_is_unknown> is true where nobody here can tell: it is of another PID namespace, and
-the file system does not tell whether anybody lives there. C<owner_age> is the
-time since it was started (or first used a pool, if it could not read that), be it dead or alive; C<undef> where that is unknown: nobody, or
+The owner word of a slot identifies the process that holds it unambiguously, whereas a PID may be
+reused. It is an integer that has a meaning only in this pool, and is 0 if the
+slot is free. C<owner_pid> returns the PID in it, C<owner_is_dead> whether that process
+is dead. C<owner_is_unknown> returns true if nobody here can tell: the process belongs to another PID namespace, and
+the filesystem does not show whether any process is left in it. C<owner_age> returns the
+time since the process was started (or first used a pool, if it could not find out its start), whether it is dead or alive.
+It returns C<undef> if that is unknown: for disowned slots, and for
 a process of another PID namespace or of an earlier boot, whose PID means nothing here.
 
 =head1 STATUS
@@ -595,8 +596,8 @@ made C<readonly>.
     my $slots = $pool->used;
     my $slots = $pool->available;
 
-How many slots are allocated, and how many are free. Both count: the cost grows with
-the part of the pool that was ever used (a million slots take about a millisecond).
+How many slots are allocated, and how many are free. Each call counts them, so its cost grows with
+the part of the pool that has ever been used (a million slots take about a millisecond).
 
 =head2 allocated_slots
 
@@ -615,15 +616,15 @@ slots. Returns nothing.
 
     my $stats = $pool->stats;
 
-A reference to a hash. While others work on the pool its numbers are a snapshot of a
-moving target; they are exact when nobody does. C<allocs> and C<frees> never go back.
+Returns a reference to a hash. While others work on the pool, its numbers are a snapshot of a
+moving target; they are exact when nobody does. C<allocs> and C<frees> never decrease.
 
     capacity, elem_size      as the methods
     used, available          as the methods
-    waiters                  processes that sleep for want of a slot
+    waiters                  processes that are waiting for a slot
     mmap_size                bytes of the whole mapping
     allocs, frees            how often slots were allocated and freed, ever
-    waits, timeouts          how often somebody had to wait, and how often the time ran out
+    waits, timeouts          how often a call had to wait, and how often its time ran out
     recoveries               slots freed by recover_stale
 
 =head2 path
@@ -644,38 +645,38 @@ The descriptor of the memory, if the pool is a memfd and the program has not clo
 
     $pool->sync;
 
-Writes the pool to its disk, and waits for that. Returns true or dies. Only needed
-against a crash of the machine: other processes see all changes at once.
+Writes the pool to disk, and waits until that is done. Returns true or dies. This is only needed
+in case the machine crashes: other processes see all changes at once.
 
 =head2 unlink
 
     my $removed = $pool->unlink;
     my $removed = Data::Pool::Shared->unlink($path);
 
-Removes the file. Processes that have it open keep using it. Returns true, or false where there
-was no such file; a pool does not remove another file that has taken its path. Dies with C<cannot unlink> for a pool without a path, and where the
+Removes the file. Processes that have the pool open can go on using it. Returns true, or false if there
+was no such file; the method does not remove another file that is now at the pool's path. Dies with C<cannot unlink> for a pool without a path, and if the
 system refuses.
 
 =head1 EVENT LOOPS
 
 A pool can have a file descriptor that becomes readable when somebody calls
-L</notify>. Freeing a slot does not do so by itself: notify when there is news.
+L</notify>. Freeing a slot does not do so by itself: call C<notify> when there is something to tell.
 
 =head2 eventfd
 
     my $fd = $pool->eventfd;
 
-Creates the descriptor, once; later calls return the same. Children inherit it. Where the
-program has closed it (and perhaps opened another file, which got its number), the methods
-here do as if there were none; this one makes a new one.
+Creates the descriptor; later calls return the same one. Children inherit it. If the
+program has closed it (and perhaps opened another file, which got its number), the other methods
+of this section behave as if there were none, and C<eventfd> creates a new one.
 
 =head2 eventfd_set
 
     $pool->eventfd_set($fd);
 
 Uses this descriptor (an eventfd that another process made) instead. The pool takes it
-over: makes it non-blocking, closes it in the end, and closes the one it replaces. Dies with
-C<cannot use descriptor> where it is not an eventfd.
+over: it makes the descriptor non-blocking, closes it in the end, and closes the one it replaces. Dies with
+C<cannot use descriptor> if it is not an eventfd.
 
 =head2 fileno
 
@@ -685,25 +686,25 @@ C<cannot use descriptor> where it is not an eventfd.
 
     my $ok = $pool->notify;
 
-Adds 1 to the descriptor's counter. False where there is no descriptor.
+Adds 1 to the descriptor's counter. Returns false if there is no descriptor.
 
 =head2 eventfd_consume
 
     my $n = $pool->eventfd_consume;
 
-Returns the counter and sets it to 0; C<undef> where there was nothing to take.
+Returns the counter and sets it to 0; C<undef> if it was 0 or there is no descriptor.
 
 =head1 FORK, THREADS, SIGNALS
 
 After C<fork>, parent and child use the same pool, each as a separate owner. For guards, see above.
 
 In a new thread (ithreads) each pool object, view and bound variable works on the same
-memory; the memory is unmapped when the last of them is gone. Guards of the old thread
-guard nothing in the new one.
+memory; the memory is unmapped when the last of them is gone. In the new thread, copies of the old thread's guards
+guard nothing.
 
 Blocked calls (C<alloc>, C<alloc_n> and their kin, C<wait>, C<new> while another process
-creates the file) run signal handlers, which may C<die>, and no call leaves anything
-behind when that happens.
+creates the file) run signal handlers. These may C<die>, and then the call leaves nothing
+behind.
 
 =head1 WHAT IT COSTS
 
@@ -716,18 +717,18 @@ Processes start their search for a free slot at different places and return to t
 they freed last, so that they stay out of each other's cache lines. An index of full
 groups makes it a matter of nanoseconds to find the one free slot among a million.
 
-A pool that is not in a file takes no memory until it is used. A file's disk blocks are
+An anonymous pool or a memfd takes no memory until it is used. A file's disk blocks are
 reserved when it is created (but see C<sparse>), so that a full disk is an exception
 in C<new> and never a crash later.
 
 =head1 SECURITY
 
-Whoever can write to the memory can put anything there: values, owners, counters. This
+A process that can write to the memory can write anything there: values, owners, counters. This
 module reads the geometry of a pool once, checks it, and never relies on it again, so a
-peer that scribbles over the pool spoils values, but cannot make this process read or
-write elsewhere. It can make calls fail or wait, though, and a process that may write a
-I<file> may also cut it short, after which access to the lost part is a C<SIGBUS>. Share
-files with those you trust; a memfd cannot be cut.
+peer that scribbles over the pool can spoil values, but cannot make this process read or
+write elsewhere. It can make calls fail or wait, though, and a process that may write to a
+I<file> may also cut it short, after which access to the lost part causes a C<SIGBUS>. Share
+files only with processes that you trust; a memfd cannot be cut.
 
 =head1 SEE ALSO
 
