@@ -200,8 +200,8 @@ Put C<: shm> after the declaration of a scalar, an array or a hash, and it lives
 in shared memory. Whatever one process stores, all others see the next time they look.
 There is nothing to set up, open or close.
 
-The variables are kept in a file in memory (on F</dev/shm>), in a single copy however many processes look at
-them: a value is read in place, and what one process stores costs the others nothing. A process may be killed at any moment
+The variables are kept in a file in memory (on F</dev/shm>), in a single copy however many processes use
+them: values are read in place, and what one process stores costs the others nothing. A process may be killed at any moment
 without harm to the others. Linux only.
 
 =head2 Package variables: by name
@@ -211,12 +211,12 @@ without harm to the others. Linux only.
     our %state : shm;
 
 C<our> variables are known by their sigil and full name, here C<%My::App::state>.
-Another program that declares C<%My::App::state> has the same hash, now or next
+Another program that declares C<%My::App::state> gets the same hash, today or next
 week: a named variable stays until it is removed or the machine restarts.
 C<$state>, C<@state> and C<%state> are three variables.
 
 C<our $x : shm = 5> shares C<$x>, and then assigns 5, every time the line is run.
-Leave the value out if starting a program must not reset what others count.
+Leave the value out if starting a program must not overwrite what others have stored.
 
 =head2 Lexicals: by scope
 
@@ -224,12 +224,12 @@ Leave the value out if starting a program must not reset what others count.
     my $total : shm = 0;
 
 A C<my> variable has no name that another program could use. It is shared with
-the processes that this one forks, and lives as long as one of them
-has it in scope, or another shared variable refers to it. Then it is gone, even if
-its last users were killed. Each run of the declaration makes a new variable;
+the processes that this one forks, and exists as long as one of them
+has it in scope, or another shared variable refers to it. After that it is freed, even if
+its last users were killed. Each run of the declaration creates a new variable;
 only a C<state> variable stays the same.
 
-C<tie my %h, 'IPC::Shm::Tied'> (or C<my @a>, C<my $s>) makes such a variable without the attribute.
+C<tie my %h, 'IPC::Shm::Tied'> (or C<my @a>, C<my $s>) creates such a variable without the attribute.
 
 =head2 Names apart from packages
 
@@ -237,9 +237,9 @@ C<tie my %h, 'IPC::Shm::Tied'> (or C<my @a>, C<my $s>) makes such a variable wit
     my %session : shm(app.session);
     tie my %session, 'IPC::Shm::Tied', 'app.session';
 
-all declare the variable C<%app.session>, whatever the package and the declared name. This is needed where code is compiled in a
-package named after its path, as a F<.psgi> file is. A name is words joined by C<.>, C<-> or C<::>, optionally with the sigil
-in front. A C<my> variable with a name outlives its scope, as C<our> does. C<tie> dies if it is given arguments that it does not understand.
+all declare the variable C<%app.session>, whatever the package and the declared name. This is needed if code is compiled in a
+package named after its path, as a F<.psgi> file is. A name consists of words joined by C<.>, C<-> or C<::>, optionally with the sigil
+in front. A C<my> variable with a name outlives its scope, as an C<our> variable does. C<tie> dies if it is given arguments that it does not understand.
 
 =head2 What can be stored
 
@@ -267,14 +267,14 @@ Two references to the same thing remain two references to the same thing.
 A blessed reference comes back blessed. The class's code is not stored: the other
 program has to load it. The name of the class is stored with the reference: if you re-bless an object,
 others see that only after it is stored again.
-C<DESTROY> runs in each process that has had the object, when that process lets go of it: after the last stored reference to it was
-overwritten or deleted, by any process, and the program itself holds none, or at the end of the program. A process notices what another
-has overwritten the next time it uses a shared variable.
+C<DESTROY> runs in each process that has had the object, when that process lets go of it: when the last stored reference to it has been
+overwritten or deleted, by any process, and the program itself holds none, or at the end of the program. A process notices that another
+one has overwritten a reference the next time it uses a shared variable.
 
 =item *
 
-C<$h{a}{b} = 1> makes C<$h{a}> if it is missing, as usual. If two processes do so at once, both
-use the one that came first, and nothing is lost.
+C<$h{a}{b} = 1> creates C<$h{a}> if it is missing, as usual. If two processes do so at once, both
+use the one that was created first, and nothing is lost.
 
 =item *
 
@@ -288,17 +288,17 @@ value stays.
 
 =item *
 
-Data may refer to itself. Such rings are freed by L</recover> or L</cleanup>. A weak
-reference is stored as an ordinary one, so it makes a ring, too.
+Data may refer to itself. Such cycles are freed by L</recover> or L</cleanup>. A weak
+reference is stored as an ordinary one, so it can be part of such a cycle.
 
 =back
 
 =head1 WHAT IS ATOMIC, AND WHAT NEEDS A LOCK
 
-B<Every single operation is atomic.> An assignment, a C<push> of many values, a
-C<splice>, C<@a = sort @a>, an assignment of a list to a whole hash, array or slice:
-others see the variable as it was before or as it is after. If it dies halfway, nothing
-has happened. Likewise C<my %copy = %h>, C<keys %h> and C<@h{@keys}> in list context see
+B<Every single operation is atomic.> Whether it is an assignment, a C<push> of many values, a
+C<splice>, C<@a = sort @a>, or an assignment of a list to a whole hash, array or slice,
+others see the variable either as it was before or as it is afterwards. If the operation dies halfway, nothing
+has happened. Likewise, C<my %copy = %h>, C<keys %h> and C<@h{@keys}> in list context see
 the hash as it was at one moment, and so do their counterparts for arrays.
 
 B<Two operations are two.> Between a read and a write, another process may step in:
@@ -309,14 +309,14 @@ B<Two operations are two.> Between a read and a write, another process may step 
     $h{x} = $h{y} + 1;              # a read and a write: needs a lock
     $h{list}[0]++                   # the same, on another variable: lock that one
 
-Where elements may be assigned to (C<for (@a)>, C<map>, the arguments of a sub), they
+Where elements are aliased, so that they can be assigned to (C<for (@a)>, C<map>, the arguments of a sub), they
 are looked up one at a time.
 
 =head1 CONVENTIONS
 
 All calls have been available since version 1.000. Unless its description says otherwise, a call does not wait for
 other processes longer than it takes to look something up, and its result is the same in scalar and
-list context. Time limits are seconds, with fractions; C<undef> or none at all means "no limit", 0
+list context. Time limits are in seconds and may have fractions; C<undef> or none at all means "no limit", 0
 means "do not wait", and a negative one is an exception. While a process waits, its signal handlers run, and may
 C<die> out of the wait; if they return, the wait goes on for the time that is left.
 
@@ -327,8 +327,8 @@ unchanged after any of them.
 
 =head1 ELEMENTS AND QUEUES
 
-Methods of the object behind a variable, C<tied %h>, that read one element and change it in one step: nobody gets in between, and
-if the call dies (or the process is killed) nothing has happened. None of them needs a lock. The first argument is a key for hashes, an index (0 or more) for arrays, and left out for
+These are methods of the object behind a variable, C<tied %h>. They read one element and change it in one step: nobody gets in between, and
+if the call dies (or the process is killed) nothing has happened. None of them needs a lock. The first argument is a key for hashes and an index (0 or more) for arrays; it is left out for
 scalars. Within C<update>, and within an operator that changes the same variable (C<sort> in place), a call is part of that change.
 
 =head2 add
@@ -337,7 +337,7 @@ scalars. Within C<update>, and within an operator that changes the same variable
     my $sum = (tied @a)->add($index, $delta);
     my $sum = (tied $n)->add($delta);
 
-Add, and return the sum; an absent element or C<undef> counts as 0. Integers are added exactly
+Adds, and returns the sum; an absent element or C<undef> counts as 0. Integers are added exactly
 as long as the sum fits in 64 bits, and as doubles beyond that. Dies, and changes nothing, if the delta or the
 stored value is not a number. Waits, like any store, while another process holds a lock.
 
@@ -345,66 +345,67 @@ stored value is not a number. Waits, like any store, while another process holds
 
     (tied %leader)->insert(main => $$) or return;    # somebody else was first
 
-Store only if there is no such key (array: nothing was ever stored at that index; scalar: it is C<undef>). True if it was stored.
+Stores the value only if there is no such key (for an array: if nothing was ever stored at that index; for a scalar: if it is C<undef>). Returns true if it was stored.
 
 =head2 replace
 
     (tied %h)->replace($key, $old, $new) or redo;
 
-Store the new value only if the current one is C<$old>: equal as strings, or references to the same thing. C<undef> as the old value means
-only if there is none. True if it was stored.
+Stores the new value only if the current one is C<$old>: both are equal as strings, or references to the same thing. If C<$old> is C<undef>, the
+value is stored only if there is none. Returns true if it was stored.
 
 =head2 exchange
 
     my $old = (tied %h)->exchange($key, $new);
 
-Store, and return what was there before; C<undef> if nothing was.
+Stores the new value and returns the old one, or C<undef> if there was none.
 
 =head2 update
 
     my $new = (tied %h)->update($key, sub { $_ = "$_," if length; $_ .= $name });
 
-Call the sub with C<$_> set to the element, and store what it has become when the sub returns; returns the new value. If the sub dies, nothing has
-happened; C<last>, C<next> and C<goto> cannot leave it. Meanwhile other processes can read, but wait if they want to store: be brief, and do not wait for others in the sub.
+Calls the sub with C<$_> set to the element and, when the sub returns, stores the value that C<$_> has then; returns that value. If the sub dies, nothing has
+happened; it cannot be left by C<last>, C<next> or C<goto>. Meanwhile other processes can read, but have to wait if they want to store: be brief, and do not wait for others in the sub.
 
 =head2 store, expire
 
     (tied %h)->store($key, $value, $seconds);
     (tied %h)->expire($seconds);
 
-C<store> stores one element that expires after so many seconds (C<undef>: never; left out: what C<expire> has set). C<expire> sets the default for everything that
-is stored in the hash from now on, by any process (C<undef>: never). An expired element is neither seen nor counted. Its memory is reclaimed bit by bit
-by later stores, and at once by C<sweep>. The clock keeps running during suspend, and nobody can set it (C<CLOCK_BOOTTIME>); it is accurate
-to one kernel tick, at most ten milliseconds. An element changed by C<add>, C<replace>, C<exchange> or C<update> keeps its expiry time; a plain store starts a new one. Hashes only: arrays and
-scalars die. C<expire> and C<limit> are not part of a change, which could be undone: within an open one (C<begin>, C<update>) they croak. Processes in different time
-namespaces, where that clock differs, disagree about it.
+C<store> stores an element that expires after C<$seconds> (if that is C<undef>, never; if it is left out, after the time that C<expire> has set). C<expire> sets the default for everything that
+any process stores in the hash from now on (C<undef>: never). Expired elements are neither seen nor counted. Their memory is reclaimed gradually
+by later stores, and at once by C<sweep>. The clock (C<CLOCK_BOOTTIME>) keeps running during suspend and cannot be set; it is accurate
+to one kernel tick, at most ten milliseconds. An element changed by C<add>, C<replace>, C<exchange> or C<update> keeps its expiry time; a plain store starts a new one.
+
+Both work on hashes only, and die for arrays and scalars. C<expire> and C<limit> could not be undone with an open change, so they die within one (C<begin>, C<update>). Processes in different time
+namespaces, where that clock differs, disagree about expiry times.
 
 =head2 touch, ttl
 
     (tied %h)->touch($key, $seconds) or print "too late\n";
     my $left = (tied %h)->ttl($key);
 
-C<touch> makes an element expire so many seconds from now; true if there is such an element. C<ttl> returns how many seconds are left; C<undef> if it never expires, -1 if it is not there.
+C<touch> makes an element expire C<$seconds> from now, and returns true if there is such an element. C<ttl> returns how many seconds the element has left: C<undef> if it never expires, -1 if there is no such element.
 
 =head2 sweep
 
     my $freed = (tied %h)->sweep;
 
-Free all expired elements. Returns how many there were.
+Frees all expired elements, and returns how many there were.
 
 =head2 limit
 
-    (tied %h)->limit(10_000);
+    (tied %h)->limit($n);
 
-Keep at most so many elements (C<undef>: any number). To make room for a new one, an element goes that was neither read nor stored since the clock hand, which
-goes round all of them, last passed it (the CLOCK approximation of "least recently used"). What a change itself stores is never evicted by that change.
+Limits the hash to C<$n> elements (C<undef>: any number). To make room for a new element, one is deleted that has been neither read nor stored since a hand that
+goes round all elements last passed it (the CLOCK approximation of "least recently used"). What a change itself stores is never evicted by that change.
 
 =head2 take
 
     my $job = (tied @queue)->take($seconds);
 
-Wait for an element, without polling, and remove it from the head; C<undef> when the time is up. As with C<shift>, a worker that is killed while it has
-the job loses it. Jobs that dead workers had reserved come first.
+Waits for an element, without polling, removes it from the head, and returns it; C<undef> when the time is up. As with C<shift>, if a worker is killed while it has
+the job, the job is lost. Jobs that dead workers had reserved come first.
 
 =head2 reserve
 
@@ -413,9 +414,9 @@ the job loses it. Jobs that dead workers had reserved come first.
         (tied @queue)->done($ticket);
     }
 
-Likewise, but the job is kept until its worker calls C<done>. Meanwhile it is not in the array. If the worker dies, the job is the next one that C<take> and
-C<reserve> hand out; otherwise the order is kept. (So does C<shift>; other operators see only the array.) Returns an empty list when the time is up.
-A waiting worker notices within a quarter of a second that another one has died. So a job is done at least once: a worker may be killed between its
+Does the same, but the job is kept until its worker calls C<done>. Meanwhile it is not in the array. If the worker dies, the job is the next one that C<take>,
+C<reserve> and C<shift> return; otherwise the order is kept. (Other operators see only the array.) Returns an empty list when the time is up.
+A waiting worker notices within a quarter of a second that another one has died. So each job is done at least once; it can be done twice, because a worker may be killed between its
 work and C<done>.
 
 =head2 done
@@ -423,37 +424,37 @@ work and C<done>.
     (tied @queue)->done($ticket) or print "somebody else has it\n";
     (tied @queue)->done($ticket, sub { $ledger{$job->{id}} = $result; $sum += $result; push @queue, $next });
 
-The job is finished. False if it is no longer reserved by that ticket. If there is a sub, it is called if the ticket is valid, and everything that it stores, in
-the queue and in other shared variables of the namespace, is one change together with the end of the job. Others see all of it or none; if the sub dies, or the worker is killed at
-any moment, none of it has happened, and the job is still reserved, or goes to the next worker. So what workers store this way is there exactly once (F<eg/shm/jobs.pl>).
+Ends the job. Returns false if the job is no longer reserved under that ticket. If a sub is given and the ticket is valid, the sub is called, and everything that it stores, in
+the queue and in other shared variables of the namespace, is one change together with the end of the job. Others see all of it or none. If the sub dies, or the worker is killed at
+any moment, none of it has happened, and the job is still reserved, or goes to the next worker. So the results that workers store in this way are stored exactly once (F<eg/shm/jobs.pl>).
 
-Nobody else can store in a variable from the sub's first store in it to the end of C<done>, so keep the sub short: work first, then C<done>. What it only reads,
-others may change. If two processes would wait for each other because they store in opposite orders, one dies with C<Deadlock>; call C<done> again. Within the sub
-no variable that it has stored in can be removed, C<begin> and C<commit> are part of the one change (C<abort> dies), and C<done> with a sub cannot be called again. (On Redis
-only what is done to the queue is one change with the end of the job; what else the sub stores is there before, so store results by C<insert>, by the number of
+From the sub's first store in a variable to the end of C<done>, nobody else can store in that variable, so keep the sub short: work first, then call C<done>. Variables that the sub only reads
+may be changed by others. If two processes would wait for each other because they store in opposite orders, one dies with C<Deadlock>; call C<done> again. Within the sub,
+a variable that it has stored in cannot be removed, C<begin> and C<commit> are part of the one change (C<abort> dies), and C<done> with a sub cannot be called again. (On Redis,
+only what is done to the queue is one change with the end of the job; other stores of the sub take effect earlier, so store results with C<insert>, under the number of
 the job.)
 
 =head2 release
 
     (tied @queue)->release($ticket);
 
-Give the job back: it is at the head of the array again. True if it was reserved by that ticket.
+Gives the job back: it is at the head of the array again. Returns true if it was reserved under that ticket.
 
 =head2 reserved
 
     printf "%s: %s since %s\n", @$_{qw(pid job since)} for (tied @queue)->reserved;
 
-A list of hash references, nearest to the head first: C<job>, C<pid>, C<since> (seconds since the epoch), C<ticket>, C<dead> (1: the next to ask gets it).
-Emptying the array leaves reserved jobs alone; C<remove> does.
+Returns a list of hash references, nearest to the head first, with C<job>, C<pid>, C<since> (seconds since the epoch), C<ticket>, and C<dead> (1 if the worker is dead: the next one to ask gets the job).
+Emptying the array leaves reserved jobs alone; C<remove> removes them as well.
 
 =head2 copy
 
     my $plain = (tied %h)->copy;
 
-A deep, plain copy: a reference to a hash or array, or the value of a scalar. Each variable in it is a snapshot of one moment, but not all of the same moment. What several
-references point to is a single thing in the copy, too, cycles included; objects are blessed. L<Storable>, JSON, Sereal and L<Clone> accept
-it. They cannot copy the shared variable itself, and die (Clone: on the first use of what it returns) with a message that names C<copy>. Cycles in the copy are
-yours to break, as with any Perl data.
+Returns a deep, plain copy: a reference to a hash or array, or the value of a scalar. Each variable in it is a snapshot of one moment, but not all are of the same moment. References
+to the same thing refer to the same thing in the copy, too, cycles included; objects are blessed. L<Storable>, JSON, Sereal and L<Clone> accept
+the copy. They cannot copy the shared variable itself, and die (Clone: on the first use of what it returns) with a message that mentions C<copy>. As with any Perl data, it is up to you to break cycles
+in the copy.
 
 =head1 LOCKS
 
@@ -465,64 +466,64 @@ variable, not others that it refers to.
     my $locked = (tied %h)->writelock;
     my $locked = (tied %h)->writelock($seconds);
 
-Wait until nobody else has a lock, and take it. Until it is released, reads and writes
-of other processes wait. Returns 1, or 0 if this process has it already, so that a sub
+Waits until nobody else has a lock, and takes the write lock. Until it is released, reads and writes
+of other processes wait. Returns 1, or 0 if this process has the lock already, so that a sub
 that may be called with or without the lock can say
 
     my $locked = $obj->writelock;
     ...
     $obj->unlock if $locked;
 
-With a time limit it returns C<undef> when the time is up. A wait that
-ends in an exception holds no lock.
+With a time limit it returns C<undef> when the time is up. If the wait
+ends in an exception, the lock has not been taken.
 
-A read lock that this process holds becomes a write lock. If two processes that
-hold read locks both wanted to write, each would wait for the other: the second
+If this process holds a read lock, it becomes a write lock. If two processes that
+hold read locks both try to write, each would wait for the other: the second
 one dies, with C<Deadlock> in the message.
 
 =head2 readlock
 
-Likewise, but for reading: any number of processes can hold it, and writes wait. Returns
-0 where the process already has a lock of either kind, and C<undef> when the time is up.
+Does the same for reading: any number of processes can hold a read lock, while writes wait. Returns
+0 if the process already has a lock of either kind, and C<undef> when the time is up.
 
 =head2 unlock
 
-Release what this process holds on the variable, the read lock and the write lock. Returns 1 if there was
-something, 0 if not. Locks are also released when the process ends, however it dies; a child does not hold its parent's locks.
+Releases both the read lock and the write lock, if this process holds them on the variable. Returns 1 if it held
+any, 0 if not. Locks are also released when the process ends, however it dies; a child does not hold its parent's locks.
 
 =head2 lock_guard
 
     my $lock = (tied %h)->lock_guard('write');              # or 'read'
     my $lock = (tied %h)->lock_guard('write', $seconds);    # undef: not in time
 
-A lock that is released when C<$lock> goes out of scope, also by an exception;
-C<< $lock->release >> releases it earlier. Without arguments it is a write lock; any other kind
-is an exception. Inside another lock of the same process it does nothing.
+Takes a lock that is released when C<$lock> goes out of scope, also by an exception;
+C<< $lock->release >> releases it earlier. Without arguments it is a write lock; kinds other than C<read> and C<write>
+are an exception. If the process already holds a lock on the variable, the guard does nothing.
 
 =head2 synchronize
 
     my @result = (tied %h)->synchronize(sub { ... });
 
-Call the sub under the write lock, for which it waits. Returns what the sub returns in the context of the call, and
-dies if it dies; the lock is released in any case. Dies if its argument is not a code reference.
+Waits for the write lock and calls the sub while holding it. Returns what the sub returns in the context of the call, and
+dies if the sub dies; the lock is released in any case. Dies if its argument is not a code reference.
 
 =head2 wait_change
 
     while (!defined(my $job = shift @queue)) { (tied @queue)->wait_change($seconds) }
 
-Sleep until another process has changed the variable since this one last looked at it;
-returns at once if that has happened already. True if there is a change, false when the time is up (without one there is
-no limit). Sleeping costs nothing. What this process itself changes does not count, nor does a change of another
-variable that this one refers to. Then look again: several changes may cause a single wake-up.
+Sleeps until another process has changed the variable since this one last looked at it;
+returns at once if that has happened already. Returns true if there is a change, false when the time is up.
+Sleeping costs nothing. Changes by this process itself do not count, nor do changes of other
+variables that this one refers to. After it has returned, look at the variable again: several changes may cause a single wake-up.
 
 =head2 remove
 
-Remove the variable: its name and its contents. Waits for the locks of others. Returns true; dies if it was
-already removed. Processes that have it get an exception when they use it; declaring the name again makes a new variable.
+Removes the variable: its name and its contents. Waits for the locks of others. Returns true; dies if the variable has
+been removed already. Processes that have it get an exception when they use it; declaring the name again creates a new variable.
 
 =head2 name, serial
 
-The name (C<undef> for anonymous variables); the number of changes so far.
+Return the name of the variable (C<undef> for anonymous variables), and the number of changes so far.
 
 =head1 THE NAMESPACE
 
@@ -539,28 +540,31 @@ before the first variable is declared; this takes precedence.
         IPC::Shm::Tied->Size(8192);
     }
 
-C<Mode> is the permission bits of the files of a namespace that this process makes (default 0660; for a
-directory that you name, also that of the directory, with execute bits added), whatever the umask. C<Size> is the size of the blocks
-in which values of more than about 4 kB lie, in a namespace that this process makes (default 4096 bytes). A namespace grows as
-far as its filesystem has room. A store that does not fit dies, and the variable stays as it was; deleting needs no room.
+C<Mode> sets the permission bits of the files of a namespace that this process creates (default 0660; if
+you name the directory, also those of the directory, with execute bits added), whatever the umask. C<Size> sets the size of the blocks
+that hold values of more than about 4 kB, in a namespace that this process creates (default 4096 bytes). A namespace grows as long as
+its filesystem has room. A store that does not fit dies, and the variable stays as it was; deleting needs no room.
 
 =head2 Who may use it
 
-Files belong to the user who makes them and to that user's group; the group bits of C<Mode> are for its members.
+Files belong to the user who creates them and to that user's group; the group bits of C<Mode> are for its members.
 To share variables between users, name a directory that all of them may enter, and set C<Mode> in the
-program that makes the namespace. Even reading needs write permission. If the members of a group
-have different primary groups, make the directory beforehand and set its set-group-ID bit (C<chmod g+s>).
+program that creates the namespace. Even reading needs write permission. If the members of a group
+have different primary groups, create the directory beforehand and set its set-group-ID bit (C<chmod g+s>).
 
-In a place where anybody may make a directory, such as F</dev/shm>, a namespace that another user made is refused, unless that user is root: somebody
-may have put it there to see what you store. To share between users there, let root make the directory, or use a place that only you
+In a place where anybody may create a directory, such as F</dev/shm>, a namespace created by another user is refused, unless that user is root: somebody
+may have put it there to see what you store. To share between users there, let root create the directory, or use a place that only you
 can write to.
 
-Whoever may write to the file can write anything into it. Nothing in it is ever executed, and damage is reported as an
-exception, but do not share with anybody who must not see or change the values.
+A process that may write to the file can write anything into it. Nothing in it is ever executed, and damage is reported as an
+exception, but do not share a namespace with anybody who must not see or change the values.
 
 A program that gives up privileges (C<setuid>), enters a C<chroot> or closes its descriptors keeps working with the variables that it
-has, and what they refer to; to declare more it must be able to reach the directory. The same goes after the files were removed by means other than L</cleanup>, but then it shares them only with processes
-that have them open; one that starts later makes a new namespace.
+has, and with what they refer to; to declare more variables, it must be able to reach the directory. The same is true after the files have been removed by means other than L</cleanup>, but then the variables are shared only with processes
+that have the files open; one that starts later creates a new namespace.
+
+The format of the files may change with a new version of this module. A namespace of another version is refused (C<is incompatible>): stop the programs that use it, and remove it with
+C<shmpool cleanup>.
 
 =head2 Containers and services
 
@@ -568,12 +572,12 @@ that have them open; one that starts later makes a new namespace.
 
 =item *
 
-Containers share variables if they share a directory: C<docker run --ipc=container:NAME>, or a volume on a tmpfs that both mount. A process of
+Containers share variables if they share a directory: C<docker run --ipc=container:NAME>, or a volume on a tmpfs that both mount. A process in
 another PID namespace is never taken for dead while anything in its container is alive; when the container is gone, its locks are free.
 
 =item *
 
-Docker gives a container 64 MB of F</dev/shm>. C<--shm-size> gives it more. Running out is an exception, not a crash.
+Docker gives a container 64 MB of F</dev/shm>; C<--shm-size> gives it more. Running out of space causes an exception, not a crash.
 
 =item *
 
@@ -593,55 +597,55 @@ Under C<-T> the name of the namespace is not checked for taint: you decide who m
 
 =head2 Perl's operators
 
-IPC::Shm has functions of its own for some of perl's operators, in all code of the process, so that a list assignment, C<sort> in place or C<delete> of a slice is one change,
+IPC::Shm replaces the functions of some of perl's operators, in all code of the process, so that a list assignment, a C<sort> in place or a C<delete> of a slice is one change,
 and reading many elements gives a snapshot of one moment. Code that shares nothing runs as before. To leave every operator alone, set the environment
 variable C<IPC_SHM_PLAIN_OPERATORS> to 1, or begin with
 
     use IPC::Shm operators => 0;
 
-Everything still works, but more slowly; each element is read or changed separately, and a program run by C<exec> keeps what its process held.
+Everything still works, but more slowly; each element is read or changed separately, and a program started by C<exec> keeps the locks and lexicals that its process had.
 
 =head2 Several hosts
 
     IPC_SHM_NAMESPACE='redis://host:6379/0?prefix=app' perl program
 
-A namespace can be on a server, Redis or Valkey: the same program, the same variables on several hosts. It needs the module
-L<Redis::Fast>, which is loaded only then. L<IPC::Shm::Engine::Redis> says how to set it up, what it costs, and what is different.
+A namespace can be on a Redis or Valkey server; then the same program has the same variables on several hosts. This needs the module
+L<Redis::Fast>, which is loaded only in that case. L<IPC::Shm::Engine::Redis> says how to set it up, what it costs, and what is different.
 
 =head2 namespace
 
     my $dir = IPC::Shm->namespace;
 
-The absolute path of the directory (or the URL, without a password) that is used, or would be. Does not create it. C<use IPC::Shm namespace =E<gt> ...>
+Returns the absolute path of the directory (or the URL, without a password) that is used, or would be used. Does not create it. C<use IPC::Shm namespace =E<gt> ...>
 dies if a variable of another namespace has already been declared.
 
 =head2 cleanup
 
     IPC::Shm->cleanup;
 
-Remove all variables and files. Returns true. A variable that another process keeps locked (for more
-than 0.2 seconds) loses its name, but its contents only when the last process that has it is gone.
-After that, using a variable that was declared earlier is
-an error in every process; so do this in an C<END> block, or in a separate script.
+Removes all variables and files. Returns true. A variable that another process keeps locked (for more
+than 0.2 seconds) loses its name at once, but its contents only when the last process that has it is gone.
+Afterwards, using a variable that was declared earlier is
+an error in every process, so call C<cleanup> in an C<END> block, or in a separate script.
 
 =head2 %IPC::Shm::NAMEVARS
 
-The named variables: C<keys %IPC::Shm::NAMEVARS> are C<%main::config> and so on, the values references
-to them. Deleting one removes the variable, and returns true, or C<undef> where there
-is none. Storing into the hash, and emptying it, dies.
+A hash of the named variables: its keys are names such as C<%main::config>, its values references
+to the variables. Deleting an element removes the variable, and returns true, or C<undef> if there
+is none. Storing into the hash, or emptying it, dies.
 
 =head2 stats
 
     my $stats = IPC::Shm->stats;
 
-A reference to a hash: C<variables>, C<named>, C<attachments> (uses of a variable by a process), C<blocks> (pieces of memory in use), C<block_size>,
-C<bytes_used> (in those), C<bytes_reserved> (taken on the filesystem) and C<bytes_total> (that and what is free there).
+Returns a reference to a hash: C<variables>, C<named>, C<attachments> (uses of a variable by a process), C<blocks> (pieces of memory in use), C<block_size>,
+C<bytes_used> (by variables and those pieces), C<bytes_reserved> (taken on the filesystem) and C<bytes_total> (the sum of that and of the space that is free there).
 
 =head2 list
 
     printf "%s: %d bytes\n", $_->{name} // 'anonymous', $_->{bytes} for IPC::Shm->list;
 
-A list of hash references, one for each variable (in scalar context, their number): C<name> (or undef), C<type> (C<SCALAR>, C<ARRAY>, C<HASH>),
+Returns a list of hash references, one for each variable (in scalar context, their number), with C<name> (or undef), C<type> (C<SCALAR>, C<ARRAY>, C<HASH>),
 C<elements>, C<bytes>, C<serial>, C<writer> (the process that holds a write lock, or undef), C<readers> and
 C<attached> (references to lists of process IDs), C<refs>, C<removed>.
 
@@ -649,10 +653,10 @@ C<attached> (references to lists of process IDs), C<refs>, C<removed>.
 
     my $freed = IPC::Shm->recover;
 
-Free what killed processes have left behind and what nothing can reach, such as rings of references. Returns the number of
+Frees what killed processes have left behind and what nothing can reach, such as cycles of references. Returns the number of
 things (variables, attachments of processes, pieces of memory) that it freed. Any process may call it at any time, and others keep working meanwhile.
-It is not needed for correctness, and happens automatically when a process opens the namespace or lets go of a
-variable that the dead still seem to hold.
+It is not needed for correctness, and is done automatically when a process opens the namespace or lets go of a
+variable that dead processes still seem to hold.
 
 =head1 CRASHES
 
@@ -662,36 +666,36 @@ A process may be killed at any instruction, with any signal.
 
 =item *
 
-What it had stored stays stored; the operation that it was in the middle of has either happened or not.
+What it had stored stays stored; an operation that it was in the middle of has either happened or not.
 
 =item *
 
-All others can read and write at once. A lock whose holder is dead is free: the next process that
-wants it checks whether the holder is alive, and takes it over. A PID that has been reused does not fool it.
+All others can go on reading and writing at once. A lock whose holder is dead is free: the next process that
+wants it finds that the holder is dead, and takes the lock over. A PID that has been reused does not fool it.
 
 =item *
 
-Memory that the dead had taken and not yet used is found by L</recover>.
+Memory that the dead process had taken but not yet used is found by L</recover>.
 
 =back
 
-What a lock protected may be half done, of course: single operations are whole, sequences of them are
-not undone. A machine that goes down takes F</dev/shm> with it.
+Work that was done under a lock may be half finished, of course: single operations are never left half done, but sequences of operations are
+not undone. If the machine goes down, the contents of F</dev/shm> are lost.
 
 =head1 WHAT DOES A STORE COST?
 
-There is one copy of a value, in shared memory. B<A fetch> finds it there, without a lock and without a system call; a scalar that has not changed
+There is one copy of each value, in shared memory. B<A fetch> finds it there, without a lock and without a system call; a scalar that has not changed
 since the last fetch is not even looked up. B<A store> writes the new value beside the old one, makes it visible by storing one number, and frees the old
-one: its cost does not depend on how large the variable is, or on how many processes have it. Writers of one variable
-take turns; writers of different variables do not meet.
+one: its cost does not depend on how large the variable is, or on how many processes have it. Writers of the same variable
+take turns; writers of different variables do not affect each other.
 
 B<The first look> at a variable costs the same for ten elements and for ten million, and so does C<fork>: there is no
 copy to make. What is read into a Perl variable (C<my %copy = %h>, C<keys>) is copied, of course.
 
-B<A list assignment> writes the whole new content; until it is published, the old content takes room as well. B<A reference> that is stored turns
+B<A list assignment> writes the whole new content; until it is published, the old content takes room as well. B<Storing a reference> turns
 what it points to into a variable in its own right.
 
-Shared memory taken, all told, measured with 100,000 of each (20,000 of the nested ones):
+The shared memory that each of these takes in total, measured with 100,000 of each (20,000 of the nested ones):
 
     thing                                                            bytes
     an element of a hash: key of 10 bytes, value of 60                 145
@@ -702,22 +706,22 @@ Shared memory taken, all told, measured with 100,000 of each (20,000 of the nest
     a scalar that holds a number, undef, true or false: no more than its variable, 192
     a process's hold on a variable                                      56
 
-An element is its key and value and 40 bytes, rounded up to one of a number of sizes (48, 64, 80, 96, 112, 128 …), and 16 to 20 bytes
-to find it and whose it is. Memory that was freed is used again for things of about the same size; where the filesystem is full,
-it is given back to that for others.
+An element takes the bytes of its key and value plus 40, rounded up to one of a number of sizes (48, 64, 80, 96, 112, 128 …), and 16 to 20 more bytes
+for its owner and the links to it. Memory that was freed is used again for things of about the same size; if the filesystem is full,
+free memory is given back to it.
 
-To keep many small records, C<$h{$id} = { ... }> is convenient but costs a variable each; joined keys, C<$h{"$id.name"}>, or
-one string a record take less.
+For many small records, C<$h{$id} = { ... }> is convenient but costs a variable for each record; joined keys, C<$h{"$id.name"}>, or
+one string per record take less.
 
-Hold locks no longer than needed: a write lock keeps readers waiting, too. C<(tied %h)-E<gt>copy> or C<my %copy = %h> give
-one moment's content to work on.
+Hold locks no longer than needed: a write lock makes readers wait, too. C<(tied %h)-E<gt>copy> or C<my %copy = %h> gives
+you the content of one moment to work on.
 
-F<bench/tied.pl> and F<bench/many.pl> measure times on your machine, next to other modules.
+F<bench/tied.pl> and F<bench/many.pl> measure times on your machine, and compare them with those of other modules.
 
 =head1 LOCKING SEVERAL VARIABLES
 
-Take locks in the same order everywhere, by name for instance. If two processes take them in different orders, each may hold what the other
-is waiting for. That is detected: the one that began to wait last gets an exception with C<Deadlock> in its text, even if the cycle
+Take locks in the same order everywhere, for instance ordered by name. If two processes take them in different orders, each may hold the lock that the other
+is waiting for. This is detected: the process that began to wait last gets an exception with C<Deadlock> in its text, even if the cycle
 goes through several processes, or through variables that are only stored to. In that case, release your locks and start over:
 
     our %from : shm;
@@ -732,12 +736,12 @@ goes through several processes, or through variables that are only stored to. In
         die $@ if $@ !~ /Deadlock/;
     }
 
-Each guard ends with the block. A process that is killed between the two stores leaves only the first one done: keep what must change together in one
+Each guard ends with the block. If the process is killed between the two stores, only the first one has happened: keep what must change together in one
 variable, where one assignment (C<@accounts{'a', 'b'} = (5, 15)>) or C<begin> and C<commit> (L<IPC::Shm::Tied>) makes it one change.
 
 =head1 COMING FROM OTHER MODULES
 
-L<IPC::Shm::FromShareable> and L<IPC::Shm::FromFastMmap> go through the calls of L<IPC::Shareable> and L<Cache::FastMmap>.
+L<IPC::Shm::FromShareable> and L<IPC::Shm::FromFastMmap> show what to use in place of each call of L<IPC::Shareable> and L<Cache::FastMmap>.
 
 =head1 DIFFERENCES FROM SYSTEM V
 
@@ -747,11 +751,11 @@ Earlier versions of this idea, built on System V shared memory, behaved differen
 
 =item *
 
-There are no keys, segments or semaphores; C<ipcs> shows nothing, C<ls /dev/shm> does.
+There are no keys, segments or semaphores: look with C<ls /dev/shm> or C<shmpool vars>, not with C<ipcs>.
 
 =item *
 
-Each user has a separate namespace, unless one is named.
+Each user has a separate namespace, unless the program names one.
 
 =item *
 
@@ -772,9 +776,9 @@ C<Size> is the size of blocks, not a limit.
 Linux, 64-bit, Perl 5.22 or later. Threads are supported: each has its own view, and locks belong to the thread
 that took them. C<local> works on elements, not on whole shared arrays and hashes (perl cannot do that with tied ones).
 C<pos> of an element is forgotten at once, as with any tied variable: in a loop with C<m//g>, match against a copy.
-A name may be up to 490 bytes long. A process that becomes another program by C<exec> holds no locks from then on (nor if
-C<exec> fails), and keeps lexicals alive for ten seconds more; programs that C<system>, backticks and
-C<open> start hold nothing.
+A name may be up to 490 bytes long. A process that becomes another program by C<exec> holds no locks from then on (not even if
+C<exec> fails), and keeps lexicals alive for ten more seconds; programs started by C<system>, backticks and
+C<open> hold nothing.
 
 =head1 SEE ALSO
 
