@@ -695,19 +695,19 @@ copy to make. What is read into a Perl variable (C<my %copy = %h>, C<keys>) is c
 B<A list assignment> writes the whole new content; until it is published, the old content takes room as well. B<Storing a reference> turns
 what it points to into a variable in its own right.
 
-The shared memory that each of these takes in total, measured with 100,000 of each (20,000 of the nested ones):
+The shared memory that things take, as C<bytes_reserved> counts it, measured with 100,000 of each (20,000 of the nested hashes):
 
     thing                                                            bytes
-    an element of a hash: key of 10 bytes, value of 60                 145
-    the same with a number as its value                                 94
-    an element of an array: a number                                    78
-    the same with a string of 20 bytes                                  90
-    a hash of three short fields, and the reference to it              480
-    a scalar that holds a number, undef, true or false: no more than its variable, 192
+    an element of a hash: key of 10 bytes, value of 60                 150
+    the same with a number as its value                                100
+    an element of an array: a number                                    80
+    the same with a string of 20 bytes                                  97
+    a hash of three short fields, and the reference to it              600
+    a scalar that holds a number, undef, true or false                 225
     a process's hold on a variable                                      56
 
-An element takes the bytes of its key and value plus 40, rounded up to one of a number of sizes (48, 64, 80, 96, 112, 128 …), and 16 to 20 more bytes
-for its owner and the links to it. Memory that was freed is used again for things of about the same size; if the filesystem is full,
+An element takes the bytes of its key and value plus 40, rounded up to one of a number of sizes (48, 64, 80, 96, 112, 128 …), and about 30 more bytes
+for its owner, the links to it, and memory that is reserved in advance. Memory that was freed is used again for things of about the same size; if the filesystem is full,
 free memory is given back to it.
 
 For many small records, C<$h{$id} = { ... }> is convenient but costs a variable for each record; joined keys, C<$h{"$id.name"}>, or

@@ -91,6 +91,6 @@ for my $wrong ([ 'sub f : shm { }', 'CODE attribute: shm' ], [ 'our $x : SHM', '
     my ($code, $what) = @$wrong;
     prints "use IPC::Shm; eval q{$code; 1} or print \$@", qr/^Invalid \Q$what\E at \(eval \d+\) line 1/, "refused: $code";
 }
-prints 'use IPC::Shm; eval q{our $x : shm(5); 1} or print $@', qr/^'5' is no name for a shared variable.* at \(eval \d+\) line 1/,
-    'refused: what is no name';
+prints 'use IPC::Shm; eval q{our $x : shm(5); 1} or print $@', qr/^'5' is not a name for a shared \w+.* at \(eval \d+\) line 1/,
+    'refused: what is not a name';
 done_testing;

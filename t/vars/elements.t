@@ -122,7 +122,7 @@ like dies(
     }
     ),
     qr/\ACannot share code at \S*elements\.t line/, 'what cannot be shared';
-like dies(sub { $array->ttl(0) }), qr/Only the elements of hashes can vanish.*at \S*elements\.t line/, 'arrays do not expire';
+like dies(sub { $array->ttl(0) }), qr/Only the elements of hashes can expire.*at \S*elements\.t line/, 'arrays do not expire';
 
 # --- many at once
 sub together {

@@ -145,14 +145,14 @@ our $s : shm;
 for my $name (qw(expire touch ttl sweep limit)) {
     for my $object (tied @a, tied $s) {
         like dies(sub { $object->$name(1) }),
-            qr/Only the elements of hashes can vanish: there is no $name for arrays and scalars at \S*expiry\.t line/,
+            qr/Only the elements of hashes can expire: there is no $name for arrays and scalars at \S*expiry\.t line/,
             ref($object) . ": no $name";
     }
 }
 (tied @a)->store(1, 'x');
 (tied $s)->store('y');
 is "$a[1]$s", 'xy', 'store without seconds is a store';
-like dies(sub { (tied @a)->store(1, 'x', 1) }), qr/Only the elements of hashes can vanish/, '… not with seconds';
+like dies(sub { (tied @a)->store(1, 'x', 1) }), qr/Only the elements of hashes can expire/, '… not with seconds';
 
 # --- killed in the middle of stores, sweeps and limits
 %h = ();

@@ -78,7 +78,7 @@ IPC::Shm::Attribute - the attribute : shm
 
 =head1 DESCRIPTION
 
-How L<IPC::Shm> finds out about declarations with C<: shm>.
+This module tells L<IPC::Shm> about declarations with C<: shm>.
 
 =head2 install, share
 

@@ -105,13 +105,13 @@ sub _update {
 # What only elements with keys have.
 for my $name (qw(expire touch ttl sweep limit)) {
     no strict 'refs';    ## no critic (a method each)
-    *$name = sub { return Carp::croak("Only the elements of hashes can vanish: there is no $name for arrays and scalars") };
+    *$name = sub { return Carp::croak("Only the elements of hashes can expire: there is no $name for arrays and scalars") };
 }
 
 # Stores as perl does; with a time limit only into hashes.
 sub store {
     my ($self, @arguments) = @_;
-    Carp::croak('Only the elements of hashes can vanish: store for arrays and scalars takes no seconds') if @arguments > 1 + _places($self);
+    Carp::croak('Only the elements of hashes can expire: store for arrays and scalars takes no seconds') if @arguments > 1 + _places($self);
     _check('store', scalar @arguments, $self, 1);
     IPC::Shm::_from_callers_line($self->can('STORE'), $self, @arguments);
     return;
@@ -159,11 +159,11 @@ Methods of the object behind a shared variable, for all engines. They are descri
 
 =head2 insert, replace, exchange, update
 
-Change one element by what it was; nobody comes between.
+Change one element depending on its old value; no other process can change it in between.
 
 =head2 store, expire, touch, ttl, sweep, limit
 
-Elements that vanish. Here are the refusals for arrays and scalars; engines have the others.
+Elements that expire. This class refuses these calls for arrays and scalars; engines implement those for hashes.
 
 =head1 SEE ALSO
 

@@ -43,44 +43,43 @@ IPC::Shm::Engine - what keeps the variables of IPC::Shm, and how to add another
 
 =head1 DESCRIPTION
 
-An engine is a class that keeps variables for L<IPC::Shm>. The attribute, the names, locks by
-scope, references between variables, element calls such as C<add> and C<update>, and perl's operators
-are one code for all engines; it stands on what is written here.
+An engine is a class that keeps variables for L<IPC::Shm>. The attribute, the names, lock guards,
+references between variables, element calls such as C<add> and C<update>, and perl's operators
+share one implementation for all engines, which relies on the contract below.
 
-A I<type> is 1 (scalar), 2 (array) or 3 (hash). A I<time limit> is seconds, with fractions; C<undef> is none, 0 means not to
-wait. While it waits, an engine runs perl's signal handlers, which may die out of it; then nothing has happened and
-nothing is held. Errors are exceptions whose text ends without a line, so that the caller's can be told:
-C<die "was removed\n"> is not enough, C<croak> from where the user is.
+A I<type> is 1 (scalar), 2 (array) or 3 (hash). A I<time limit> is in seconds and may have a fraction; C<undef> means no limit, 0 means not to
+wait. While it waits, an engine runs perl's signal handlers, which may die out of the wait; then nothing has happened and
+no lock has been taken. Exceptions must name the line of the user's program: throw them with C<croak>, not with C<die "was removed\n">.
 
 =head2 class_of, is_url, without_password
 
-Functions: the class of the engine for a namespace, which is loaded; whether a namespace is an URL; a text with the passwords of URLs left out.
+Functions. C<class_of> loads and returns the class of the engine for a namespace, C<is_url> tells whether a namespace is a URL, and C<without_password> returns a text without the passwords of URLs in it.
 
-A new engine is a class, and a line in the table at the head of this module: what its namespaces look like.
+To add an engine, write a class, and add a line to the table at the head of this module that says what its namespaces look like.
 
-=head2 The engine itself: one object a namespace
+=head2 The engine itself: one object per namespace
 
 =over 4
 
 =item C<< $class->open($namespace, %option) >>
 
-Opens the namespace, and makes it if need be. C<mode>, C<size>: as C<< IPC::Shm::Tied->Mode >>, C<Size>, where they mean something. C<attach>, if true: make none, and take it
-whoever made it; that is for tools. C<is_default>: it is the user's own, and must be nobody else's.
-Called once a namespace and process; the object is kept until C<cleanup>, and for as long as C<is_current> is true.
-An engine in Perl calls C<IPC::Shm::Engine::_is_in_perl()> here: until one does, perl's operators ask no object of its kind.
+Opens the namespace, and creates it if necessary. C<mode> and C<size> are those of C<< IPC::Shm::Tied->Mode >> and C<Size>, if they have a meaning for the engine. If C<attach> is true, the
+engine must not create the namespace, and must accept it whoever has created it; this is for tools. C<is_default> says that the namespace is the user's own, and must not belong to anybody else.
+C<open> is called once per namespace and process; the object is kept until C<cleanup>, as long as C<is_current> is true.
+An engine that is written in Perl calls C<IPC::Shm::Engine::_is_in_perl()> here: until one has done so, perl's operators do not check for such objects.
 
 =item C<< $engine->namespace >>
 
-As it was given, without passwords.
+The namespace as it was given, without passwords.
 
 =item C<< $engine->variable($type, $name, $create) >>
 
-The object of a variable: of the one that has the (full, characters) name; C<undef> where there is none and C<$create> is false.
-C<$name> undef: a new, anonymous one. The same object for the same variable in one interpreter, for as long as it lives.
+Returns the object of the variable with this name (the full name, as characters); C<undef> if there is none and C<$create> is false.
+If C<$name> is undef, it creates an anonymous variable. Within one interpreter, the same variable has the same object, as long as that exists.
 
 =item C<< $engine->names >>, C<< $engine->list >>, C<< $engine->stats >>, C<< $engine->recover >>, C<< $engine->cleanup >>
 
-As the calls of L<IPC::Shm>; C<names> is the list of names.
+These do what the calls of L<IPC::Shm> say; C<names> returns the list of names.
 
 =back
 
@@ -93,15 +92,15 @@ It is what C<tied> returns. Its class is derived from C<IPC::Shm::Scalar>, C<IPC
 
 =item C<begin>, C<commit>, C<abort>, C<is_open>
 
-What is done to this variable through this object between C<begin> and C<commit> is one change; this
-process sees it at once, others when it is committed, and never if it is aborted. C<begin> waits like a
-store. An object has at most one change open, C<is_open> says whether. It belongs to this one variable. What is looked at in a change is not
-changed by others before its end.
+Everything that is done to this variable through this object between C<begin> and C<commit> is one change. This
+process sees its effects at once; others see them when it is committed, and never if it is aborted. C<begin> waits like a
+store. An object has at most one open change, which affects this variable only; C<is_open> says whether there is one. What has been read within a change is not
+changed by others before the end of the change.
 
 =item C<add>, C<store>, C<expire>, C<touch>, C<ttl>, C<sweep>, C<limit>
 
-As in L<IPC::Shm/ELEMENTS AND QUEUES>; all but C<add> for hashes. C<_keep_expiry($key, $value)> is a C<STORE> that leaves the
-time at which the element vanishes.
+As in L<IPC::Shm/ELEMENTS AND QUEUES>; all except C<add> are for hashes only. C<_keep_expiry($key, $value)> is a C<STORE> that leaves the element's expiry
+time as it is.
 
 =item C<all>
 
@@ -109,9 +108,9 @@ The content of one moment, as a reference to a plain array or hash, or the value
 
 =item C<< lock($kind, $seconds) >>, C<< unlock_kind($kind) >>
 
-C<$kind> is C<read> or C<write>. 1: taken; 0: this process had it already (a write lock covers a read lock); undef: not in time. Dies with
-C<Deadlock> in the text where two processes would wait for each other. C<unlock_kind> returns whether there was something. A lock is gone when its process is
-dead, whatever it died of; not while it is stopped. A child does not hold what its parent holds.
+C<$kind> is C<read> or C<write>. C<lock> returns 1 if it has taken the lock, 0 if this process had it already (a write lock includes a read lock), and undef if the time was up. It dies with
+C<Deadlock> in the text if two processes would wait for each other. C<unlock_kind> returns true if there was such a lock. When a process is dead, for whatever reason, its locks are free;
+while it is merely stopped, they are not. A child does not hold its parent's locks.
 
 =item C<wait_change($seconds)>, C<serial>, C<name>, C<remove>
 
@@ -119,30 +118,30 @@ As in L<IPC::Shm>.
 
 =item C<_tie($reference)>, C<_reference>, C<_is_shared>
 
-Tie a container to the object; a reference to the container that it is tied to, made if need be; whether it was not removed.
+C<_tie> ties a container to the object. C<_reference> returns a reference to the container that is tied to it, and creates that if necessary. C<_is_shared> returns true unless the variable has been removed.
 
 =item C<_change_of_all>
 
-What C<done> with a sub begins: an object with C<commit>, whose end without that undoes all. Where an engine cannot make one change of several variables it
-is the change of the queue alone, C<_one_change>.
+Begins the change that C<done> with a sub makes. Returns an object with a method C<commit>; if it is destroyed without a C<commit>, everything is undone. If an engine cannot make one change of several variables, this
+is a change of the queue alone, C<_one_change>.
 
 =item C<_begin_operator>, C<_look_at($what)>
 
-Only for engines in Perl, for perl's operators: C<begin>, but false where a change is open already; a reference to a list of C<pairs>,
-C<keys> or C<values>, or of the values of a reference to an array of keys.
+Only for engines in Perl; called by perl's operators. C<_begin_operator> is C<begin>, but returns false if a change is open already. C<_look_at> returns a reference to a list of C<pairs>,
+C<keys> or C<values> or, if C<$what> is a reference to an array of keys, of the values of these keys.
 
 =item C<engine>, C<id>
 
-The engine, and a string that is this variable's alone in its namespace and never another's.
+The engine, and a string that identifies this variable in its namespace and is never used for another one.
 
 =back
 
 =head2 References
 
-A value that is stored and is a reference to a variable of the same engine is stored as such; C<IPC::Shm::Sharing> makes
-everything else that may be shared such a variable first. A fetched reference leads to a container tied to the variable's
-object, the same one each time while this interpreter has it, blessed into the class that was stored with the reference. A variable lives while it has a name, while a
-stored reference leads to it, or while a living process has its object.
+If a value to be stored is a reference to a variable of the same engine, the engine stores it as such; C<IPC::Shm::Sharing> first turns
+everything else that can be shared into such a variable. A fetched reference leads to a container tied to the variable's
+object, always the same one while this interpreter has it, blessed into the class that was stored with the reference. A variable exists as long as it has a name,
+a stored reference leads to it, or a living process has its object.
 
 =head1 SEE ALSO
 

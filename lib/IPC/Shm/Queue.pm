@@ -133,8 +133,8 @@ Methods of the object behind a shared array, described in L<IPC::Shm/reserve>.
 
 =head2 take, reserve
 
-Wait for an element and remove it, for good or until C<done>. A worker that waits notices within a quarter of a second that another one, which
-had a job, is dead.
+Wait for an element and remove it: C<take> for good, C<reserve> until C<done> is called. A waiting worker notices within a quarter of a second that another worker
+has died and left its job.
 
 =head2 done, release, reserved
 

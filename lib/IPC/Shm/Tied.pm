@@ -71,8 +71,9 @@ sub _full_name {
     my $sigil = (undef, '$', '@', '%')[$type];
     Carp::croak('The name of a shared variable must be a string') if !defined $name || ref $name;
     my ($bare) = $name =~ /\A\Q$sigil\E?([^\W\d]\w*(?:(?:\.|::|-)\w+)*)\z/;
-    Carp::croak("'$name' is no name for a shared variable: words, joined by '.', '-' or '::'") if !defined $bare;
-    return $sigil . $bare;
+    return $sigil . $bare if defined $bare;
+    my $what = (undef, 'scalar', 'array', 'hash')[$type];
+    return Carp::croak("'$name' is not a name for a shared $what: words, joined by '.', '-' or '::'");
 }
 
 sub writelock { my ($self, $timeout) = @_; return scalar IPC::Shm::_from_callers_line($self->can('lock'), $self, 'write', $timeout) }
@@ -117,9 +118,9 @@ IPC::Shm::Tied - the object behind a shared variable
 
 =head1 DESCRIPTION
 
-The class of what C<tied> returns for a variable of L<IPC::Shm>; C<IPC::Shm::Scalar>, C<IPC::Shm::Array>
-and C<IPC::Shm::Hash> are derived from it and hold perl's own calls. Each method is described in full
-in L<IPC::Shm>; all are available since version 1.000.
+C<tied> returns an object of this class for a variable of L<IPC::Shm>, or rather of one of its subclasses C<IPC::Shm::Scalar>, C<IPC::Shm::Array>
+and C<IPC::Shm::Hash>, which implement perl's interface for tied variables (L<perltie>). The methods that refer to L<IPC::Shm> are described in full
+there. All have been available since version 1.000.
 
 =head2 writelock, readlock, unlock
 
@@ -131,16 +132,16 @@ Explicit locks. The first two wait, for at most C<$seconds> if that is given, an
     my $locked = $object->lock('write', $seconds);    # or 'read'
     my $was    = $object->unlock_kind('write');
 
-What the calls above are built on: a lock of the given kind, and the release of that kind alone.
-The results of C<lock> are those of C<writelock>; C<unlock_kind> returns whether there was something.
+The calls above are built on these: C<lock> takes a lock of the given kind, and C<unlock_kind> releases a lock of that kind only.
+C<lock> returns what C<writelock> returns; C<unlock_kind> returns true if there was such a lock.
 
 =head2 lock_guard, synchronize
 
-A lock for the rest of a scope (L<IPC::Shm/lock_guard>), and for the call of a sub (L<IPC::Shm/synchronize>).
+Take a lock for the rest of a scope (L<IPC::Shm/lock_guard>), or while a sub is called (L<IPC::Shm/synchronize>).
 
 =head2 add, insert, replace, exchange, update
 
-One element, or the value of a scalar, read and changed in one step (L<IPC::Shm/ELEMENTS AND QUEUES>).
+Read and change one element, or the value of a scalar, in one step (L<IPC::Shm/ELEMENTS AND QUEUES>).
 
 =head2 store, expire, touch, ttl, sweep, limit
 
@@ -152,7 +153,7 @@ An array as a queue (L<IPC::Shm/reserve>).
 
 =head2 begin, commit, abort, is_open, all, id, lock, unlock_kind
 
-What engines have for the methods above: see L<IPC::Shm::Engine>.
+The methods above rely on these, which each engine provides: see L<IPC::Shm::Engine>.
 
 =head2 begin, commit, abort
 
@@ -160,41 +161,41 @@ What engines have for the methods above: see L<IPC::Shm::Engine>.
     $variable{$_}++ for @keys;
     $object->commit;
 
-What this process does to the variable between C<begin> and C<commit> is one change: others see
-all of it or nothing, even if the process dies in the middle. C<abort> instead of C<commit> leaves the variable
-as it was. C<begin> waits like a store, and dies if a change of the variable is open already. Meanwhile other
+Everything that this process does to the variable between C<begin> and C<commit> is one change: others see
+all of it or nothing, even if the process dies in the middle. If C<abort> is called instead of C<commit>, the variable
+remains as it was. C<begin> waits like a store, and dies if a change of the variable is already open. Meanwhile other
 processes can read the variable but not write it, so be quick.
 
 =head2 wait_change
 
-Sleep until another process has changed the variable (L<IPC::Shm/wait_change>).
+Sleeps until another process has changed the variable (L<IPC::Shm/wait_change>).
 
 =head2 remove
 
-Remove the variable (L<IPC::Shm/remove>).
+Removes the variable (L<IPC::Shm/remove>).
 
 =head2 name, serial, id
 
-The name, C<undef> for an anonymous variable; the number of changes that were published so far; a string
-that no other variable of the namespace ever has.
+Return the name (C<undef> for an anonymous variable), the number of changes so far, and a string
+that identifies the variable: no other variable of the namespace ever has the same.
 
 =head2 Mode, Size
 
-Class methods. C<< IPC::Shm::Tied->Mode(0600) >> sets the permission of files that this
+Class methods. C<< IPC::Shm::Tied->Mode(0600) >> sets the permission bits of the files that this
 process creates, C<< IPC::Shm::Tied->Size(8192) >> the block size of a namespace that it
-creates. Without an argument they return what is set: 0660 and 4096 by default.
-Set them in a C<BEGIN> block, before the first variable is declared. C<Mode> dies if its argument is not
-permission bits, or would lock the owner out; C<Size> if it is not a number of bytes from 256 to 2**30. It is rounded up to
-a multiple of 64. They have no effect on namespaces that exist already.
+creates. Without an argument they return the current setting; the defaults are 0660 and 4096.
+Set them in a C<BEGIN> block, before the first variable is declared. C<Mode> dies if its argument does not consist of
+permission bits, or would lock the owner out; C<Size> dies if its argument is not a number of bytes from 256 to 2**30. The size is rounded up to
+a multiple of 64. Neither affects namespaces that exist already.
 
 =head2 copy
 
-A deep plain copy (L<IPC::Shm/copy>), which L<Storable> needs, too: C<STORABLE_freeze> dies and says so.
+Returns a deep plain copy (L<IPC::Shm/copy>). Use it for L<Storable>, too, which cannot store the shared variable itself: C<STORABLE_freeze> dies and says so.
 
 =head2 TIESCALAR, TIEARRAY, TIEHASH
 
-C<tie my %h, 'IPC::Shm::Tied'> makes a new anonymous shared variable; C<tie my %h, 'IPC::Shm::Tied', 'app.session'> ties
-to the one of that name, which is made if need be (L<IPC::Shm/Names apart from packages>). Dies for other arguments.
+C<tie my %h, 'IPC::Shm::Tied'> creates an anonymous shared variable. C<tie my %h, 'IPC::Shm::Tied', 'app.session'> ties C<%h>
+to the variable of that name, which is created if necessary (L<IPC::Shm/Names apart from packages>). Dies for other arguments.
 
 =head1 SEE ALSO
 
