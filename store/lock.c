@@ -253,18 +253,11 @@ bool lock_try(store_var_t *var)
 
 static int lock_enter_slowly(store_var_t *var, uint64_t me, int64_t deadline_ns)
 {
-    pool_lock_t *lock = &var->record->lock;
-    int          i, code = POOL_FULL;
+    pool_lock_t *lock  = &var->record->lock;
+    int          code  = pool_lock_spin(lock, me) ? (int)STORE_OK : (int)POOL_FULL;
     bool         slept = false;
-    uint64_t     since;
+    uint64_t     since = lock_tell_waiting(var, true);
 
-    for (i = 0; i < POOL_LOCK_SPINS && code == POOL_FULL; i++) {
-        if (STORE_LOAD(lock->holder) == 0 && pool_lock_try(lock, me))
-            code = STORE_OK;
-        else
-            pool_lock_pause();
-    }
-    since = lock_tell_waiting(var, true);
     for (;;) {
         uint32_t seen = 0;
         if (code == POOL_FULL) {
@@ -295,7 +288,7 @@ int lock_enter(store_var_t *var, int64_t deadline_ns)
     if (POOL_UNLIKELY(var->courteous)) {
         var->courteous = false;
         for (i = 0;
-             i < POOL_LOCK_SPINS && lock_is_waited_for(var->record) && __atomic_load_n(&var->record->lock.holder, __ATOMIC_RELAXED) == 0;
+             i < POOL_LOCK_YIELDS && lock_is_waited_for(var->record) && __atomic_load_n(&var->record->lock.holder, __ATOMIC_RELAXED) == 0;
              i++)
             sched_yield();
     }
