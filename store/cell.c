@@ -114,27 +114,30 @@ static void cell_write(cell_cursor_t *cursor, const void *from, uint64_t length)
 
 /* --- making ----------------------------------------------------------------- */
 
-/* What the value is beside its text. Returns the number of bytes. */
-static uint64_t cell_number(const store_value_t *value, uint8_t number[sizeof(store_stored_ref_t)])
+/* The kinds that have a number of eight bytes. */
+#define CELL_NUMBERS \
+    (1u << STORE_INT | 1u << STORE_UINT | 1u << STORE_DOUBLE | 1u << STORE_DUAL_INT | 1u << STORE_DUAL_DOUBLE | 1u << STORE_CONSTANT)
+
+/* How many bytes a value of this kind has beside its text. */
+static inline uint64_t cell_digits(uint32_t kind)
+{
+    return kind == STORE_REF ? sizeof(store_stored_ref_t) : (CELL_NUMBERS >> kind & 1u) * 8u;
+}
+
+/* They are these. */
+static void cell_take_number(const store_value_t *value, uint8_t number[sizeof(store_stored_ref_t)])
 {
     store_stored_ref_t ref;
-    switch (value->kind) {
-    case STORE_INT:
-    case STORE_UINT:
-    case STORE_DOUBLE:
-    case STORE_DUAL_INT:
-    case STORE_DUAL_DOUBLE:
-    case STORE_CONSTANT: memcpy(number, &value->number.u, 8); return 8;
-    case STORE_REF:
-        memset(&ref, 0, sizeof ref);
-        ref.slot       = value->number.ref.slot;
-        ref.generation = value->number.ref.generation;
-        ref.type       = (uint8_t)value->number.ref.type;
-        ref.is_text    = value->number.ref.is_text != 0;
-        memcpy(number, &ref, sizeof ref);
-        return sizeof ref;
-    default: return 0;
+    if (value->kind != STORE_REF) {
+        memcpy(number, &value->number.u, 8);
+        return;
     }
+    memset(&ref, 0, sizeof ref);
+    ref.slot       = value->number.ref.slot;
+    ref.generation = value->number.ref.generation;
+    ref.type       = (uint8_t)value->number.ref.type;
+    ref.is_text    = value->number.ref.is_text != 0;
+    memcpy(number, &ref, sizeof ref);
 }
 
 static bool cell_has_text(uint32_t kind)
@@ -156,40 +159,90 @@ static bool cell_add_blocks(store_t *space, store_cell_t *cell, uint32_t size, u
     return true;
 }
 
+/* What is written behind a new cell's head. */
+typedef struct cell_content {
+    const store_key_t   *key; /* or NULL */
+    const store_value_t *value;
+    uint64_t             expires_ns; /* 0: none */
+    uint64_t             digits, text;
+    uint8_t              number[sizeof(store_stored_ref_t)];
+} cell_content_t;
+
+static inline uint64_t cell_need(const cell_content_t *content)
+{
+    return (content->expires_ns != 0 ? 8 : 0) + (content->key != NULL ? content->key->length : 0) + content->digits + content->text;
+}
+
+/* All of it in one piece, as nearly always: then most lengths are known to the compiler. */
+static inline void cell_fill_short(uint8_t *at, const cell_content_t *content)
+{
+    if (content->expires_ns != 0) {
+        store_copy_in(at, &content->expires_ns, 8);
+        at += 8;
+    }
+    if (content->key != NULL) {
+        store_copy_in(at, content->key->bytes, content->key->length);
+        at += content->key->length;
+    }
+    if (content->digits == 8)
+        store_copy_in(at, content->number, 8);
+    else if (content->digits > 0)
+        store_copy_in(at, content->number, sizeof content->number);
+    if (content->text > 0) store_copy_in(at + content->digits, content->value->text, content->text);
+}
+
+static void cell_fill_long(cell_cursor_t *cursor, const cell_content_t *content)
+{
+    if (content->expires_ns != 0) cell_write(cursor, &content->expires_ns, 8);
+    if (content->key != NULL) cell_write(cursor, content->key->bytes, content->key->length);
+    cell_write(cursor, content->number, content->digits);
+    cell_write(cursor, content->value->text, content->text);
+}
+
 store_link_t cell_make(store_t *space, const store_key_t *key, const store_value_t *value, uint64_t expires_ns, store_error_t *err)
 {
-    uint8_t       number[sizeof(store_stored_ref_t)];
-    uint64_t      digits = cell_number(value, number), text = cell_has_text(value->kind) ? value->length : 0;
-    uint64_t      key_length = key != NULL ? key->length : 0, need = (expires_ns != 0 ? 8 : 0) + key_length + digits + text;
-    uint32_t      row = row_for(space, need + sizeof(store_cell_t)), size = space->row[row].size;
-    bool          is_long = need > cell_room(size, false);
-    store_link_t  link;
-    store_cell_t *cell;
-    cell_cursor_t cursor;
+    cell_content_t content;
+    uint64_t       need;
+    uint32_t       row, size;
+    bool           is_long;
+    store_link_t   link;
+    store_cell_t  *cell;
+    cell_cursor_t  cursor;
 
-    if (value->kind >= STORE_KINDS || text > UINT32_MAX - digits) {
+    content.key        = key;
+    content.value      = value;
+    content.expires_ns = expires_ns;
+    content.digits     = value->kind < STORE_KINDS ? cell_digits(value->kind) : 0;
+    content.text       = cell_has_text(value->kind) ? value->length : 0;
+    if (value->kind >= STORE_KINDS || content.text > UINT32_MAX - content.digits) {
         space_fail(err, STORE_E_ARGUMENT, 0, space->path,
                    value->kind >= STORE_KINDS ? "cannot hold a value of no kind" : "cannot hold a value of more than 4 GB");
         return 0;
     }
+    if (content.digits > 0) cell_take_number(value, content.number);
+    need    = cell_need(&content);
+    row     = row_for(space, need + sizeof(store_cell_t));
+    size    = space->row[row].size;
+    is_long = need > cell_room(size, false);
     if ((link = row_alloc(space, row, err)) == 0) return 0;
     cell = (store_cell_t *)row_ptr(space, link);
     STORE_STORE(cell->hash, key != NULL ? key->hash : 0);
-    STORE_STORE(cell->key_length, (uint32_t)key_length);
-    STORE_STORE(cell->value_length, (uint32_t)(digits + text));
+    STORE_STORE(cell->key_length, key != NULL ? key->length : 0);
+    STORE_STORE(cell->value_length, (uint32_t)(content.digits + content.text));
     STORE_STORE(cell->kind, (uint8_t)value->kind);
     STORE_STORE(cell->used, 1);
     STORE_STORE(cell->flags, (uint8_t)((key != NULL && key->is_text ? STORE_CELL_KEY_TEXT : 0) | (is_long ? STORE_CELL_LONG : 0)
                                        | (expires_ns != 0 ? STORE_CELL_EXPIRES : 0)));
-    if (is_long && !cell_add_blocks(space, cell, size, need - cell_room(size, true), err)) {
+    if (POOL_LIKELY(!is_long)) {
+        cell_fill_short(cell_payload(cell), &content);
+        return link;
+    }
+    if (!cell_add_blocks(space, cell, size, need - cell_room(size, true), err)) {
         cell_free(space, link);
         return 0;
     }
     cell_open(&cursor, space, link, cell);
-    if (expires_ns != 0) cell_write(&cursor, &expires_ns, 8);
-    if (key_length > 0) cell_write(&cursor, key->bytes, key_length);
-    if (digits > 0) cell_write(&cursor, number, digits);
-    if (text > 0) cell_write(&cursor, value->text, text);
+    cell_fill_long(&cursor, &content);
     return link;
 }
 
@@ -199,7 +252,11 @@ uint64_t cell_expires(store_t *space, store_link_t link, const store_cell_t *cel
 {
     cell_cursor_t cursor;
     uint64_t      expires = 0;
-    if ((STORE_LOAD(cell->flags) & STORE_CELL_EXPIRES) == 0) return 0;
+    if (POOL_LIKELY((STORE_LOAD(cell->flags) & STORE_CELL_EXPIRES) == 0)) return 0;
+    if (POOL_LIKELY(!cell_is_long(cell))) { /* the smallest cell has room for it */
+        store_copy_out(&expires, cell_payload((store_cell_t *)cell), 8);
+        return expires;
+    }
     cell_open(&cursor, space, link, (store_cell_t *)cell);
     return cell_read(&cursor, &expires, 8) ? expires : 0;
 }
@@ -225,40 +282,51 @@ static void cell_give_number(store_value_t *value, const uint8_t number[sizeof(s
     value->number.ref.is_text    = ref.is_text;
 }
 
-/* A plain text in one piece: what most values are. */
-static int cell_plain_text(const uint8_t *text, uint64_t length, store_value_t *value, const store_buffer_t *buffer)
+/* A value in one piece, as nearly always. */
+static inline int cell_value_short(const uint8_t *at, uint64_t digits, store_value_t *value, const store_buffer_t *buffer)
 {
-    value->length = length;
-    if (buffer == NULL || buffer->capacity < length) return STORE_MORE;
-    store_copy_out(buffer->space, text, length);
+    uint8_t number[sizeof(store_stored_ref_t)];
+    if (digits > 0) {
+        if (digits == 8)
+            store_copy_out(number, at, 8);
+        else
+            store_copy_out(number, at, sizeof number);
+        cell_give_number(value, number);
+    }
+    if (!cell_has_text(value->kind)) return STORE_OK;
+    if (buffer == NULL || buffer->capacity < value->length) return STORE_MORE;
+    store_copy_out(buffer->space, at + digits, value->length);
     return STORE_OK;
+}
+
+/* With the cursor behind the key. */
+static int cell_value_long(cell_cursor_t *cursor, uint64_t digits, store_value_t *value, const store_buffer_t *buffer)
+{
+    uint8_t number[sizeof(store_stored_ref_t)];
+    if (digits > 0) {
+        if (!cell_read(cursor, number, digits)) return STORE_E_DAMAGED;
+        cell_give_number(value, number);
+    }
+    return cell_has_text(value->kind) ? cell_text(cursor, value->length, buffer) : (int)STORE_OK;
 }
 
 int cell_value(store_t *space, store_link_t link, const store_cell_t *cell, store_value_t *value, const store_buffer_t *buffer)
 {
-    const uint8_t *body;
-    uint64_t       key_length                         = STORE_LOAD(cell->key_length);
-    uint8_t        number[sizeof(store_stored_ref_t)] = { 0 };
-    uint64_t       length                             = STORE_LOAD(cell->value_length), digits;
+    uint64_t       key_length = STORE_LOAD(cell->key_length), length = STORE_LOAD(cell->value_length), digits;
+    const uint8_t *body = cell_body(space, link, cell, key_length + length);
     cell_cursor_t  cursor;
 
-    value->kind   = STORE_LOAD(cell->kind);
-    value->length = 0;
-    value->text   = buffer != NULL ? buffer->space : NULL;
-    if (value->kind >= STORE_KINDS) return STORE_E_DAMAGED;
-    if ((value->kind == STORE_BYTES || value->kind == STORE_TEXT) && (body = cell_body(space, link, cell, key_length + length)) != NULL)
-        return cell_plain_text(body + key_length, length, value, buffer);
-    digits = cell_number(value, number);
-    if (length < digits || length > space->size) return STORE_E_DAMAGED;
+    value->kind = STORE_LOAD(cell->kind);
+    value->text = buffer != NULL ? buffer->space : NULL;
+    if (value->kind >= STORE_KINDS || length > space->size || length < (digits = cell_digits(value->kind))) {
+        value->length = 0;
+        return STORE_E_DAMAGED;
+    }
+    value->length = cell_has_text(value->kind) ? length - digits : 0;
+    if (POOL_LIKELY(body != NULL)) return cell_value_short(body + key_length, digits, value, buffer);
     cell_open(&cursor, space, link, (store_cell_t *)cell);
     if (!cell_read(&cursor, NULL, cell_skip_head(cell) + key_length)) return STORE_E_DAMAGED;
-    if (digits > 0) {
-        if (!cell_read(&cursor, number, digits)) return STORE_E_DAMAGED;
-        cell_give_number(value, number);
-    }
-    if (!cell_has_text(value->kind)) return STORE_OK;
-    value->length = length - digits;
-    return cell_text(&cursor, value->length, buffer);
+    return cell_value_long(&cursor, digits, value, buffer);
 }
 
 int cell_key(store_t *space, store_link_t link, const store_cell_t *cell, store_key_t *key, const store_buffer_t *buffer)
