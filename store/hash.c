@@ -138,11 +138,13 @@ static inline store_link_t *hash_head(store_t *space, store_record_t *record, st
     return bucket < tree_capacity(tree.tier) ? tree_at(space, &tree, bucket) : NULL;
 }
 
-/* The last bucket of those whose heads are in one page: where that is not there (the number of
- * buckets may be anything) it takes no time to go through them. */
-static inline uint32_t hash_page_end(uint32_t bucket)
+/* The heads from that of a bucket to the last in the same page, side by side; *heads is NULL where
+ * the page is not there. Returns for how many buckets this is so: at least one. */
+static inline uint32_t hash_heads(store_t *space, store_record_t *record, store_table_t table, uint32_t bucket, store_link_t **heads)
 {
-    return bucket | (TREE_FAN - 1);
+    uint32_t buckets = hash_buckets(table), end = (bucket | (TREE_FAN - 1)) + 1;
+    *heads = hash_head(space, record, table, bucket);
+    return (end < buckets ? end : buckets) - bucket;
 }
 
 static inline store_link_t *hash_head_for(store_t *space, store_record_t *record, store_table_t table, uint32_t hash)
@@ -645,10 +647,16 @@ bool hash_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *visi
     return var->open || hash_table(var->record).is.shape == table.is.shape;
 }
 
-static void hash_end_visited(store_t *space, store_link_t link, const store_cell_t *cell, void *context)
+/* The cells of one chain. False: its links go round, or lead nowhere. */
+static bool hash_end_chain(store_var_t *var, store_link_t *place, uint64_t serial)
 {
-    (void)space;
-    hash_end_cell((store_var_t *)context, link, (store_cell_t *)cell);
+    store_walk_t walk = { 0, 0 };
+    for (; *place != 0; place = &cell_at(var->space, *place)->next) {
+        store_cell_t *cell = cell_at(var->space, *place);
+        if (cell == NULL || walk_goes_round(&walk, *place)) return false;
+        if (cell_exists(cell, serial)) hash_end_cell(var, *place, cell);
+    }
+    return true;
 }
 
 /* Also what has expired. */
@@ -656,19 +664,14 @@ int hash_end_all(store_var_t *var)
 {
     store_sight_t sight;
     store_table_t table = hash_table(var->record);
-    uint32_t      bucket;
+    store_link_t *heads;
+    uint32_t      bucket, count, i;
     int           code = look_begin(var, &sight);
     if (code != STORE_OK) return code;
-    for (bucket = 0; bucket < hash_buckets(table); bucket++) {
-        store_link_t *place = hash_head(var->space, var->record, table, bucket);
-        store_walk_t  walk  = { 0, 0 };
-        if (place == NULL) bucket = hash_page_end(bucket);
-        while (place != NULL && *place != 0) {
-            store_cell_t *cell = cell_at(var->space, *place);
-            if (cell == NULL || walk_goes_round(&walk, *place)) return STORE_E_DAMAGED;
-            if (cell_exists(cell, sight.serial)) hash_end_visited(var->space, *place, cell, var);
-            place = &cell->next;
-        }
+    for (bucket = 0; bucket < hash_buckets(table); bucket += count) {
+        count = hash_heads(var->space, var->record, table, bucket, &heads);
+        for (i = 0; heads != NULL && i < count; i++)
+            if (!hash_end_chain(var, &heads[i], sight.serial)) return STORE_E_DAMAGED;
     }
     if (hash_counts(var)) STORE_STORE(change_draft(var)->length, 0);
     var->changed = true;
@@ -857,12 +860,12 @@ static bool hash_tend_cell(store_var_t *var, store_link_t link, store_cell_t *ce
     return false;
 }
 
-static uint64_t hash_tend(store_var_t *var, uint32_t bucket, uint64_t limit, uint64_t now)
+/* A whole chain; returns how many end. */
+static uint64_t hash_tend(store_var_t *var, store_link_t *place, uint64_t limit, uint64_t now)
 {
-    store_link_t *place = hash_head(var->space, var->record, hash_table(var->record), bucket);
-    uint64_t      ended = 0;
-    store_walk_t  walk  = { 0, 0 };
-    while (place != NULL && *place != 0 && !walk_goes_round(&walk, *place)) {
+    uint64_t     ended = 0;
+    store_walk_t walk  = { 0, 0 };
+    while (*place != 0 && !walk_goes_round(&walk, *place)) {
         store_cell_t *cell = cell_at(var->space, *place);
         if (cell == NULL) break;
         if (hash_tend_cell(var, *place, cell, limit, now)) ended++;
@@ -880,18 +883,21 @@ static void hash_make_room(store_var_t *var, bool is_timed)
 {
     store_record_t *record  = var->record;
     uint32_t        buckets = hash_buckets(hash_table(record)), looks;
+    store_link_t   *heads;
     uint64_t        now = 0, limit = record->limit;
     bool            over = limit != 0 && change_draft(var)->length > limit;
     if (POOL_LIKELY(record->soonest == 0 && !over)) return;
     now = is_timed && record->serial % 16 != 0 ? store_clock_seen() : store_clock_tick();
     if (POOL_LIKELY(hash_when(now) < record->soonest && !over)) return;
     for (looks = 0; looks < (over ? 2 * buckets + 2 : HASH_TENDED); looks++) {
-        uint32_t bucket = hash_next_bucket(record, buckets);
-        if (hash_head(var->space, record, hash_table(record), bucket) == NULL) {
-            looks += hash_page_end(bucket) - bucket;
-            STORE_STORE(record->hand, hash_page_end(bucket));
+        uint32_t bucket = hash_next_bucket(record, buckets), count;
+        count           = hash_heads(var->space, record, hash_table(record), bucket, &heads);
+        if (heads != NULL)
+            hash_tend(var, heads, limit, now);
+        else {
+            looks += count - 1;
+            STORE_STORE(record->hand, bucket + count - 1);
         }
-        hash_tend(var, bucket, limit, now);
         if (over && change_draft(var)->length <= limit) break;
     }
 }
@@ -903,14 +909,18 @@ static void hash_make_room(store_var_t *var, bool is_timed)
 /* From a bucket on; returns where to go on, or the number of buckets. */
 static uint32_t hash_sweep_some(store_var_t *var, uint32_t bucket, uint64_t *freed)
 {
-    store_table_t table   = hash_table(var->record);
-    uint32_t      buckets = hash_buckets(table);
-    uint64_t      now = store_clock_tick(), ended = 0;
-    for (; bucket < buckets && (ended < HASH_SWEPT); bucket++) {
-        const store_link_t *coming = bucket + 8 < buckets ? hash_head(var->space, var->record, table, bucket + 8) : NULL;
-        if (coming != NULL) __builtin_prefetch(cell_at(var->space, STORE_LOAD(*coming)));
-        if (hash_head(var->space, var->record, table, bucket) == NULL) bucket = hash_page_end(bucket);
-        ended += hash_tend(var, bucket, 0, now);
+    store_table_t  table   = hash_table(var->record);
+    uint32_t       buckets = hash_buckets(table);
+    uint64_t       now = store_clock_tick(), ended = 0;
+    const uint32_t ahead = 8;
+    while (bucket < buckets && ended < HASH_SWEPT) {
+        store_link_t *heads;
+        uint32_t      count = hash_heads(var->space, var->record, table, bucket, &heads), i;
+        for (i = 0; heads != NULL && i < count && ended < HASH_SWEPT; i++) {
+            if (i + ahead < count) __builtin_prefetch(cell_at(var->space, heads[i + ahead]));
+            ended += hash_tend(var, &heads[i], 0, now);
+        }
+        bucket += heads != NULL ? i : count;
     }
     *freed += ended;
     return bucket;
@@ -956,11 +966,12 @@ void hash_destroy(store_t *space, store_record_t *record, store_doomed_t *doomed
 {
     store_table_t table = hash_table(record);
     store_tree_t  tree  = { table.is.root, hash_tier(table) };
-    uint32_t      bucket;
-    for (bucket = 0; bucket < hash_buckets(table); bucket++) {
-        store_link_t *head = hash_head(space, record, table, bucket);
-        if (head == NULL) bucket = hash_page_end(bucket);
-        while (head != NULL && *head != 0) cell_destroy(space, record, head, doomed);
+    store_link_t *heads;
+    uint32_t      bucket, count, i;
+    for (bucket = 0; bucket < hash_buckets(table); bucket += count) {
+        count = hash_heads(space, record, table, bucket, &heads);
+        for (i = 0; heads != NULL && i < count; i++)
+            while (heads[i] != 0) cell_destroy(space, record, &heads[i], doomed);
     }
     if (tree.tier == 0) return;
     tree_each_page(space, &tree, row_adopt);
