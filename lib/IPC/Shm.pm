@@ -112,7 +112,7 @@ sub _from_callers_line {
         $why = $@;
     }
     return wantarray ? @result : $result[-1] if $ok;
-    Carp::croak($why) if !ref $why && $why =~ s{ at [^\n]*\bIPC/Shm(?:/\w+)*\.pm line \d+(?:, <[^>]*> \w+ \d+)?\.\n\z}{};
+    Carp::croak($why) if !ref $why && $why =~ s{\A(.*) at [^\n]*\bIPC/Shm(?:/\w+)*\.pm line \d+(?:, <[^>]*> \w+ \d+)?\.\n\z}{$1}s;
     die $why;
 }
 
@@ -430,9 +430,7 @@ any moment, none of it has happened, and the job is still reserved, or goes to t
 
 From the sub's first store in a variable to the end of C<done>, nobody else can store in that variable, so keep the sub short: work first, then call C<done>. Variables that the sub only reads
 may be changed by others. If two processes would wait for each other because they store in opposite orders, one dies with C<Deadlock>; call C<done> again. Within the sub,
-a variable that it has stored in cannot be removed, C<begin> and C<commit> are part of the one change (C<abort> dies), and C<done> with a sub cannot be called again. (On Redis,
-only what is done to the queue is one change with the end of the job; other stores of the sub take effect earlier, so store results with C<insert>, under the number of
-the job.)
+a variable that it has stored in cannot be removed, C<begin> and C<commit> are part of the one change (C<abort> dies), and C<done> with a sub cannot be called again.
 
 =head2 release
 

@@ -90,151 +90,148 @@ sub one_job {
     push @q, $what;
     return ($queue->reserve(0))[1];
 }
-@q = ();
-SKIP: {
-    skip 'on Redis what the sub stores elsewhere is a change of its own', 49 if on_server();
-    $ticket = one_job('b');
-    like dies(
-        sub {
-            $queue->done(
-                $ticket,
-                sub {
-                    $counted++;
-                    (tied $counted)->add(1);
-                    $done{b} = 1;
-                    $tree{deep}{er} = 1;
-                    push @log, 1, 2;
-                    @tree{qw(x y)} = (1, 2);
-                    (tied %done)->insert(c => 1);
-                    (tied %done)->update(d => sub { $_ = 5 });
-                    die "no: $counted @log $done{d} $tree{deep}{er}\n";
-                }
-            );
-        }
-        ),
-        qr/\Ano: 2 1 2 5 1\n\z/, 'the sub sees what it stored';
-    is join(',', $counted, scalar @log, join(' ', sort keys %done), scalar keys %tree), '0,0,a,0',
-        '… and when it dies nothing of that is there'
-        or diag explain [ $counted, [@log], {%done}, {%tree} ];
-    is scalar(() = $queue->reserved), 1, '… and the job is reserved';
-    my ($first, $second) = map { (tied $_)->serial } $counted;
-    ok $queue->done($ticket, sub { $counted++ for 1 .. 3; $tree{deep}{er} = 1; $tree{deep}{est} = 2; @log = (7) }), 'done';
-    is join(',', $counted, $tree{deep}{er}, $tree{deep}{est}, "@log"), '3,1,2,7', '… and all of it is there';
-    is + (tied $counted)->serial - $first,                             1,         '… as one change';
-    is scalar(() = $queue->reserved),                                  0,         '… with the end of the job';
-    $ticket = one_job('c');
-    my $half = child(
-        sub {
-            $queue->done($ticket, sub { $counted = 100; push @log, 8; kill STOP => $$ });
-        }
-    );
-    ok stopped($half), 'a worker stops in its sub';
-    is "$counted @log", '3 7', '… others see nothing of it';
-    my $waits = child(sub { (tied $counted)->add(1) });
-    sleep 0.2;
-    is $counted, 3, '… who stores there waits';
-    kill KILL => $half;
-    waitpid $half, 0;
-    ok finish($waits), '… until it is killed';
-    is "$counted @log", '4 7', '… then nothing of it has happened';
-    is(($queue->reserved)[0]{job}, 'c', '… and the job is reserved');
-    ok $queue->done($ticket, sub { (tied @log)->begin; push @log, 8; (tied @log)->commit; push @log, 9 }), 'begin and commit in the sub';
-    is "@log", '7 8 9', '… are part of it';
-    $ticket = one_job('d');
-    like dies(
-        sub {
-            $queue->done($ticket, sub { $counted = 1; (tied $counted)->begin; (tied $counted)->abort });
-        }
-        ),
-        qr/part of that of done/,
-        '… abort dies';
-    like dies(
-        sub {
-            $queue->done(
-                $ticket,
-                sub {
-                    $queue->done($ticket, sub { });
-                }
-            );
-        }
-        ),
-        qr/cannot call done with a sub/, 'no sub within a sub';
-    like dies(
-        sub {
-            $queue->begin;
-            $queue->done($ticket, sub { });
-        }
-        ),
-        qr/open already: done with a sub is one of its own at \S*queue\.t line/,
-        'nor within a change';
-    $queue->abort;
-    $counted = 4;
-    ok !$queue->done($ticket, sub { $counted = 1; no warnings 'exiting'; last }), 'a sub that is left by last';
-    is "$counted " . $queue->reserved, '4 1', '… is undone';
-    my $forks = child(
-        sub {
-            $queue->done(
-                $ticket,
-                sub {
-                    push @log, 10;
-                    my $pid = fork // die;
-                    if (!$pid) { $done{child} = 1; exit 0 }
-                    waitpid $pid, 0;
-                    push @log, 11;
-                }
-            );
-        }
-    );
-    ok finish($forks), 'a sub that forks';
-    is "@log",       '7 8 9 10 11', '… stores once';
-    is $done{child}, 1,             '… what the child stores is its own';
-    delete $done{child};
-    # two that store in opposite orders
-    $counted = 0;
-    @log     = (0);
-    my @both = map {
-        my $other = $_;
-        child(
+@q      = ();
+$ticket = one_job('b');
+like dies(
+    sub {
+        $queue->done(
+            $ticket,
             sub {
-                my ($l, $c, $mine) = (tied @log, tied $counted, $other ? tied @q2 : $queue);
-                for (1 .. 300) {
-                    $other ? push @q2, 'x' : push @q, 'x';
-                    my (undef, $its) = $mine->reserve(0);
-                    my @order = ($other ? sub { $c->add(1) } : (), sub { $l->add(0, 1) }, $other ? () : sub { $c->add(1) });
-                    until (
-                        eval {
-                            $mine->done($its, sub { $_->() for @order });
-                        }
-                        )
-                    {
-                        die $@ if $@ !~ /\ADeadlock on the shared/;
+                $counted++;
+                (tied $counted)->add(1);
+                $done{b} = 1;
+                $tree{deep}{er} = 1;
+                push @log, 1, 2;
+                @tree{qw(x y)} = (1, 2);
+                (tied %done)->insert(c => 1);
+                (tied %done)->update(d => sub { $_ = 5 });
+                die "no: $counted @log $done{d} $tree{deep}{er}\n";
+            }
+        );
+    }
+    ),
+    qr/\Ano: 2 1 2 5 1\n\z/, 'the sub sees what it stored';
+is join(',', $counted, scalar @log, join(' ', sort keys %done), scalar keys %tree), '0,0,a,0',
+    '… and when it dies nothing of that is there'
+    or diag explain [ $counted, [@log], {%done}, {%tree} ];
+is scalar(() = $queue->reserved), 1, '… and the job is reserved';
+my ($first, $second) = map { (tied $_)->serial } $counted;
+ok $queue->done($ticket, sub { $counted++ for 1 .. 3; $tree{deep}{er} = 1; $tree{deep}{est} = 2; @log = (7) }), 'done';
+is join(',', $counted, $tree{deep}{er}, $tree{deep}{est}, "@log"), '3,1,2,7', '… and all of it is there';
+is + (tied $counted)->serial - $first,                             1,         '… as one change';
+is scalar(() = $queue->reserved),                                  0,         '… with the end of the job';
+$ticket = one_job('c');
+my $half = child(
+    sub {
+        $queue->done($ticket, sub { $counted = 100; push @log, 8; kill STOP => $$ });
+    }
+);
+ok stopped($half), 'a worker stops in its sub';
+is "$counted @log", '3 7', '… others see nothing of it';
+my $waits = child(sub { (tied $counted)->add(1) });
+sleep 0.2;
+is $counted, 3, '… who stores there waits';
+kill KILL => $half;
+waitpid $half, 0;
+ok finish($waits), '… until it is killed';
+is "$counted @log", '4 7', '… then nothing of it has happened';
+is(($queue->reserved)[0]{job}, 'c', '… and the job is reserved');
+ok $queue->done($ticket, sub { (tied @log)->begin; push @log, 8; (tied @log)->commit; push @log, 9 }), 'begin and commit in the sub';
+is "@log", '7 8 9', '… are part of it';
+$ticket = one_job('d');
+like dies(
+    sub {
+        $queue->done($ticket, sub { $counted = 1; (tied $counted)->begin; (tied $counted)->abort });
+    }
+    ),
+    qr/part of that of done/,
+    '… abort dies';
+like dies(
+    sub {
+        $queue->done(
+            $ticket,
+            sub {
+                $queue->done($ticket, sub { });
+            }
+        );
+    }
+    ),
+    qr/cannot call done with a sub/, 'no sub within a sub';
+like dies(
+    sub {
+        $queue->begin;
+        $queue->done($ticket, sub { });
+    }
+    ),
+    qr/open already: done with a sub is one of its own at \S*queue\.t line/,
+    'nor within a change';
+$queue->abort;
+$counted = 4;
+ok !$queue->done($ticket, sub { $counted = 1; no warnings 'exiting'; last }), 'a sub that is left by last';
+is "$counted " . $queue->reserved, '4 1', '… is undone';
+my $forks = child(
+    sub {
+        $queue->done(
+            $ticket,
+            sub {
+                push @log, 10;
+                my $pid = fork // die;
+                if (!$pid) { $done{child} = 1; exit 0 }
+                waitpid $pid, 0;
+                push @log, 11;
+            }
+        );
+    }
+);
+ok finish($forks), 'a sub that forks';
+is "@log",       '7 8 9 10 11', '… stores once';
+is $done{child}, 1,             '… what the child stores is its own';
+delete $done{child};
+# two that store in opposite orders
+$counted = 0;
+@log     = (0);
+my @both = map {
+    my $other = $_;
+    child(
+        sub {
+            my ($l, $c, $mine) = (tied @log, tied $counted, $other ? tied @q2 : $queue);
+            for (1 .. 300) {
+                $other ? push @q2, 'x' : push @q, 'x';
+                my (undef, $its) = $mine->reserve(0);
+                my @order = ($other ? sub { $c->add(1) } : (), sub { $l->add(0, 1) }, $other ? () : sub { $c->add(1) });
+                until (
+                    eval {
+                        $mine->done($its, sub { $_->() for @order });
                     }
+                    )
+                {
+                    die $@ if $@ !~ /\ADeadlock on the shared/;
                 }
             }
-        )
-    } 0, 1;
-    is_deeply [ map { finish($_) ? 1 : 0 } @both ], [ 1, 1 ], 'in opposite orders: one is told, and does it again';
-    is "$counted $log[0]", '600 600', '… none is lost';
-    # killed in the middle, at random
-    for my $round (1 .. 12) {
-        @q       = (1 .. 300);
-        %done    = ();
-        $counted = 0;
-        my $work = sub {
-            while (my ($n, $its) = $queue->reserve(0)) {
-                $queue->done($its, sub { $done{$n}++; (tied $counted)->add($n); push @q, 0.5 if $n == 300 });
-            }
-        };
-        my @pids = map { child($work) } 1 .. 3;
-        sleep 0.002 + rand 0.01;
-        kill KILL => @pids[ 0, 1 ];
-        waitpid $_, 0 for @pids;
-        $work->();
-        is $counted,                                      150 * 301 + 0.5, "killed at random, $round: each job is done once" or last;
-        is join(' ', grep { $done{$_} != 1 } keys %done), '',              '… and written down once';
-    }
-    %tree = ();
+        }
+    )
+} 0, 1;
+is_deeply [ map { finish($_) ? 1 : 0 } @both ], [ 1, 1 ], 'in opposite orders: one is told, and does it again';
+is "$counted $log[0]", '600 600', '… none is lost';
+# killed in the middle, at random
+for my $round (1 .. 12) {
+    @q       = (1 .. 300);
+    %done    = ();
+    $counted = 0;
+    my $work = sub {
+        while (my ($n, $its) = $queue->reserve(0)) {
+            $queue->done($its, sub { $done{$n}++; (tied $counted)->add($n); push @q, 0.5 if $n == 300 });
+        }
+    };
+    my @pids = map { child($work) } 1 .. 3;
+    sleep 0.002 + rand 0.01;
+    kill KILL => @pids[ 0, 1 ];
+    waitpid $_, 0 for @pids;
+    $work->();
+    is $counted,                                      150 * 301 + 0.5, "killed at random, $round: each job is done once" or last;
+    is join(' ', grep { $done{$_} != 1 } keys %done), '',              '… and written down once';
 }
+%tree = ();
 
 # --- refused
 like dies(sub { $queue->done('abc') }),      qr/'abc' is not a ticket that reserve\(\) gave at \S*queue\.t line/, 'no ticket';

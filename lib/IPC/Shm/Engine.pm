@@ -122,8 +122,8 @@ C<_tie> ties a container to the object. C<_reference> returns a reference to the
 
 =item C<_change_of_all>
 
-Begins the change that C<done> with a sub makes. Returns an object with a method C<commit>; if it is destroyed without a C<commit>, everything is undone. If an engine cannot make one change of several variables, this
-is a change of the queue alone, C<_one_change>.
+Called on the queue, begins the change that C<done> with a sub makes: one change of the queue and of all variables of the namespace that are stored in before its end. Returns an object with a method C<commit>; if it is destroyed without a C<commit>, everything is undone.
+Until then, other processes cannot change a variable that has been stored in; they can read it, and see what it was before.
 
 =item C<_begin_operator>, C<_look_at($what)>
 

@@ -517,6 +517,7 @@ In round trips to the server; one on the same machine takes some 10 microseconds
     writelock + unlock                     2
     a lock that is taken                   1, and one each 30 ms while it waits
     wait_change                            1, and one each 5 s while it waits
+    done with a sub                        3        and 1 for each other variable that it stores in
     declaration                            1
     fork                                   2        a connection is opened for the child
 
@@ -536,6 +537,7 @@ a new key. Nearly all of it is the server's, which serves nobody else meanwhile:
     the server is restarted           "Lost the connection ...": once in each process; then it goes on. Locks are lost
     the server cannot be reached      "Cannot reach the Redis server at ...", within the timeout
     an answer is lost                 "...: the operation may have happened". Nothing is tried twice that stores. Look again
+    ... in done with a sub            likewise: all of it may have happened, or nothing; the ticket is valid if nothing has
     SCRIPT FLUSH                      nothing
     failover to a replica             as a restart, once the name or address leads there; what was not replicated is gone
     a replica is written to           "... READONLY ..."; the next operation connects anew
@@ -552,8 +554,6 @@ a new key. Nearly all of it is the server's, which serves nobody else meanwhile:
     limit                             a fetch of an element counts as use, also a store; what was used longest ago goes. Not CLOCK
     sweep                             waits for locks; looks do not wait for it
     begin ... commit, update          hold the write lock: others wait, readers too
-    done with a sub                   is one change with what the sub does to the queue; other variables are changes of
-                                      their own, there before: store results by insert
     stats                             no blocks; bytes are those of the whole server
     a lock can be lost                (see above), which in memory cannot happen
     a handler of a signal that        cannot use that very scalar: perl calls no method of a tied scalar while one

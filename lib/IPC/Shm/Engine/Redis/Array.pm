@@ -3,6 +3,7 @@ use strict;
 use warnings;
 use Carp         ();
 use Scalar::Util ();
+use IPC::Shm::Engine::Redis::Joint;
 use IPC::Shm::Engine::Redis::Variable;
 
 our $VERSION  = '1.000';
@@ -17,32 +18,47 @@ our @CARP_NOT = @IPC::Shm::Engine::Redis::Connection::CARP_NOT;
 sub TIEARRAY { my ($class, $object) = @_; return $object || IPC::Shm::Engine::Redis::_anonymous(2) }
 
 # An open change works on a list of elements, [text, value] or undef: a new one after
-# CLEAR; the content, under the write lock, if it is to be changed otherwise.
-sub _no_change { return (list => undef) }
+# CLEAR; the content, under the write lock, if it is to be changed otherwise. Where all that happens is that
+# elements are pushed, those alone are collected.
+sub _no_change { return (list => undef, pushed => []) }
 
 sub _list {
     my ($self) = @_;
     my $batch = $self->{batch};
-    return $batch->{list} if $batch->{list};
-    $batch->{lock} ||= $self->lock('write', undef);
+    return $batch->{list}                          if $batch->{list};
+    $batch->{lock} ||= $self->lock('write', undef) if !defined $batch->{joint};
     my ($content, $serial) = $self->_content;
     $batch->{serial} = $serial;
     my $keep = delete $self->{holding};
-    return $batch->{list} = [ map { defined $_ ? [ $_->[1], $self->_value(@$_) ] : undef } @$content ];
+    return $batch->{list} = [ (map { defined $_ ? [ $_->[1], $self->_value(@$_) ] : undef } @$content), splice @{ $batch->{pushed} } ];
 }
 
-sub _publish {
+sub _operation {
     my ($self, $batch) = @_;
     my $list = $batch->{list};
-    if (!$list) { $self->_alter('queue', 'done', $batch->{done}) if defined $batch->{done}; return }
+    if (!$list) {
+        my @texts = map { $_->[0] } @{ $batch->{pushed} };
+        return defined $batch->{done} ? ('queue', 'done', $batch->{done}, @texts) : @texts ? ('array', 'push', @texts) : ();
+    }
     my $refers = grep { defined && ref $_->[1] } @$list;
-    $self->_alter(
+    return (
         'assign',
         scalar @$list,
         $batch->{serial} // '',
         ($refers ? 1 : 0) . (defined $batch->{done} ? " $batch->{done}" : ''),
         packed(map { $_ && $_->[0] } @$list)
     );
+}
+
+sub _published {
+    my ($self, $batch)  = @_;
+    my ($list, $pushed) = @$batch{qw(list pushed)};
+    if (!$list) {
+        for my $i (grep { ref $pushed->[$_][1] } 0 .. $#$pushed) {
+            $self->_keep($batch->{n} + $i, @{ $pushed->[$i] });
+        }
+        return;
+    }
     my %old = %{ $self->{kids} };
     %{ $self->{kids} } = ();
     $self->{first} = 0;
@@ -60,7 +76,8 @@ sub _content {
 
 sub all {
     my ($self) = @_;
-    return [ map { defined $_ ? $_->[1] : undef } @{ $self->{batch}{list} } ] if $self->{batch} && $self->{batch}{list};
+    my $batch = $self->{batch};
+    return [ map { defined $_ ? $_->[1] : undef } @{ $self->_list } ] if $batch && ($batch->{list} || @{ $batch->{pushed} });
     my ($content) = $self->_content;
     $self->{engine}->_attach_all(map { defined $_ ? $_->[1]            : () } @$content);
     return [ map { defined $_                     ? $self->_value(@$_) : undef } @$content ];
@@ -105,7 +122,7 @@ sub EXISTS {
 sub STORE {
     my ($self, $index, $value) = @_;
     my $text = $self->_store_value($value);
-    if ($self->{batch}) { $self->_list->[$index] = [ $text, $value ]; return }
+    if ($self->_in_change) { $self->_list->[$index] = [ $text, $value ]; return }
     my $reply = $self->_alter('array', 'put', $index, $text);
     Carp::croak('Modification of non-creatable array value attempted, subscript ' . $index) if !defined $reply->[1];
     $self->_keep($index, $text, $value)                                                     if ref $value || %{ $self->{kids} };
@@ -119,6 +136,11 @@ sub _keep { my ($self, $index, $text, $value) = @_; $self->_stored($self->{first
 sub FETCHSIZE {
     my ($self) = @_;
     return scalar @{ $self->_list } if $self->{batch};
+    return $self->_size;
+}
+
+sub _size {
+    my ($self) = @_;
     my ($first, $n) = @{ $self->_look('!f', '!l') };
     $self->{first} = $first;
     return 0 + $n;
@@ -126,7 +148,7 @@ sub FETCHSIZE {
 
 sub STORESIZE {
     my ($self, $n) = @_;
-    if ($self->{batch}) { $#{ $self->_list } = $n - 1; return }
+    if ($self->_in_change) { $#{ $self->_list } = $n - 1; return }
     my $have = $self->FETCHSIZE;
     return if $n == $have;
     if   ($n < $have) { $self->_alter('cut',   'size',   $n) }
@@ -138,7 +160,7 @@ sub EXTEND {return}
 
 sub CLEAR {
     my ($self) = @_;
-    if ($self->{batch}) { $self->{batch}{list} = []; delete $self->{batch}{serial}; return }
+    if (my $batch = $self->_in_change) { @$batch{qw(list pushed)} = ([], []); delete $batch->{serial}; return }
     $self->_alter('assign', 0, '', 0, packed());
     $self->{first} = 0;
     my %old = %{ $self->{kids} };
@@ -155,8 +177,10 @@ sub PUSH {
     my ($self, @values) = @_;
     return $self->FETCHSIZE if !@values;
     my @texts = $self->_texts(@values);
-    if ($self->{batch}) {
-        return push @{ $self->_list }, map { [ $texts[$_], $values[$_] ] } 0 .. $#values;
+    if (my $batch = $self->_in_change) {
+        $batch->{n} //= $self->_size if !$batch->{list};
+        my $n = push @{ $batch->{list} || $batch->{pushed} }, map { [ $texts[$_], $values[$_] ] } 0 .. $#values;
+        return $batch->{list} ? $n : $batch->{n} + $n;
     }
     my $n = $self->_alter('array', 'push', @texts)->[1];
     for my $i (0 .. $#values) { $self->_keep($n - @values + $i, $texts[$i], $values[$i]) if ref $values[$i] }
@@ -168,7 +192,7 @@ sub UNSHIFT {
     my ($self, @values) = @_;
     return $self->FETCHSIZE if !@values;
     my @texts = $self->_texts(@values);
-    if ($self->{batch}) {
+    if ($self->_in_change) {
         return unshift @{ $self->_list }, map { [ $texts[$_], $values[$_] ] } 0 .. $#values;
     }
     my $n = $self->_alter('array', 'unshift', @texts)->[1];
@@ -190,14 +214,14 @@ sub _taken {
 
 sub POP {
     my ($self) = @_;
-    if ($self->{batch}) { my $at = pop @{ $self->_list }; return $at && $at->[1] }
+    if ($self->_in_change) { my $at = pop @{ $self->_list }; return $at && $at->[1] }
     my $reply = $self->_alter('cut', 'pop');
     return $self->_taken($reply->[1] && $reply->[1][0]);
 }
 
 sub SHIFT {
     my ($self) = @_;
-    if ($self->{batch}) { my $at = shift @{ $self->_list }; return $at && $at->[1] }
+    if ($self->_in_change) { my $at = shift @{ $self->_list }; return $at && $at->[1] }
     my $reply = $self->_alter('cut', 'shift');
     $self->{first}++ if $reply->[1] && !$reply->[2];    # else a dead worker had it
     return $self->_taken($reply->[1] && $reply->[1][0]);
@@ -205,7 +229,7 @@ sub SHIFT {
 
 sub DELETE {
     my ($self, $index) = @_;
-    if ($self->{batch}) {
+    if ($self->_in_change) {
         my $list = $self->_list;
         $index += @$list if $index < 0;
         return undef     if $index < 0 || $index > $#$list;    ## no critic (an element)
@@ -227,7 +251,7 @@ sub SPLICE {
     $offset = int($offset // 0);
     $length = int($length // 0);
     my @texts = $self->_texts(@values);
-    if ($self->{batch}) {
+    if ($self->_in_change) {
         my $list = $self->_list;
         $length = @$list if $to_the_end;
         my @old = splice @$list, $offset, $length, map { [ $texts[$_], $values[$_] ] } 0 .. $#values;
@@ -250,7 +274,7 @@ sub _ticket { my ($self) = @_; return substr $self->{conn}{me} . sprintf('%032x'
 
 sub _take_next {
     my ($self, $reserve) = @_;
-    if ($self->{batch}) {
+    if ($self->_in_change) {
         Carp::croak('Nothing can be reserved within an open change') if $reserve;
         return @{ $self->_list } ? $self->SHIFT : ();
     }
@@ -263,17 +287,21 @@ sub _take_next {
 sub _end {
     my ($self, $ticket, $back) = @_;
     Carp::croak("'$ticket' is not a ticket that reserve() gave") if $ticket !~ /\A[0-9a-f]{48}\z/;
-    if ($self->{batch}) {    # it is a part of that
-        Carp::croak('Nothing can be released within an open change') if $back || defined $self->{batch}{done};
+    if (my $batch = $self->_in_change) {    # it is a part of that
+        Carp::croak('Nothing can be released within an open change') if $back || defined $batch->{done};
         return !!0                                                   if !$self->{conn}->command('HEXISTS', "$self->{key}:o", $ticket);
-        $self->{batch}{done} = $ticket;
+        $batch->{done} = $ticket;
         return !!1;
     }
     return $self->_alter('queue', $back ? 'release' : 'done', $ticket)->[1] ? !!1 : !!0;
 }
 
-# What the sub of done() stores in other variables is not a part of it.
-sub _change_of_all { my ($self) = @_; return $self->_one_change }
+sub _change_of_all {
+    my ($self) = @_;
+    Carp::croak('The sub of done cannot call done with a sub')                              if $self->{conn}{joint};
+    Carp::croak('A change of the queue is open already: done with a sub is one of its own') if $self->{batch};
+    return IPC::Shm::Engine::Redis::Joint->begin($self);
+}
 
 *take    = \&IPC::Shm::Queue::take;      # IPC::Shm::Array has them in C
 *reserve = \&IPC::Shm::Queue::reserve;
@@ -310,7 +338,7 @@ sub _reserved {
 sub add {
     my ($self, $index, $delta) = @_;
     Carp::croak("index of $index is out of range") if $index < 0;
-    return $self->_add_in_change($delta, $index)   if $self->{batch};
+    return $self->_add_in_change($delta, $index)   if $self->_in_change;
     Carp::croak('Cannot add what is not a number') if !Scalar::Util::looks_like_number($delta);
     my $reply = $self->_add_integer($index, 0 + $delta, 1);
     return 0 + $reply->[1] if $reply && defined $reply->[1];

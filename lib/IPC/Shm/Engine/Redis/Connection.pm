@@ -20,12 +20,13 @@ my %all;     # those of this interpreter, by their address; weak
 my %text;    # of the scripts
 my %sha;
 my @scripts =
-    qw(add all array assign attach bye cut declare del describe detach elements forget hello leave lock look patch put queue recover remove sweep unlock watch);
+    qw(add all array assign attach bye cut declare del describe detach elements forget hello joint leave lock look patch put queue recover remove sweep unlock watch);
 
 my %part = (    # what stands before scripts, beside common.lua
-    (map { $_ => 'vanish' } qw(add all assign del elements look patch put)),
-    (map { $_ => 'sequence' } qw(array cut)),
+    (map { $_ => ['vanish'] } qw(add all assign del elements look patch put joint)),
+    (map { $_ => ['sequence'] } qw(array cut)),
 );
+my %called = (joint => [qw(array assign patch put queue unlock)]);    # scripts that another one has as functions
 
 sub _load_client {
     return if $INC{'Redis/Fast.pm'};
@@ -162,17 +163,23 @@ sub _attach_again {
 # ---- exchanges
 
 sub _load {
-    my ($name) = @_;
-    my $dir = __FILE__ =~ s{Connection\.pm\z}{lua}r;
-    my @part;
-    for my $file ('common', $part{$name} // (), $name) {
-        open my $in, '<', "$dir/$file.lua" or Carp::croak("Cannot open $dir/$file.lua: $!");
-        local $/ = undef;
-        push @part, scalar readline $in;
+    my ($name)  = @_;
+    my ($flags) = (my $body = _lua($name)) =~ /\A(#!lua.*\n)/ or die "$name.lua does not begin with #!lua";
+    my @part    = map { _lua($_) } 'common', @{ $part{$name} || [] };
+    for my $other (@{ $called{$name} || [] }) {
+        my @own = grep { $_ ne 'vanish' } @{ $part{$other} || [] };
+        push @part, "local function $other(ARGV)\n", (map { _lua($_) } @own, $other), "end\n";
     }
-    $part[-1] =~ s/\A(#!.*\n)// or die "$name.lua does not begin with #!lua";
-    $text{$name} = join q(), $1, @part;
+    $text{$name} = join q(), $flags, map {s/\A#!lua.*\n//r} @part, $body;
     return $sha{$name} = Digest::SHA::sha1_hex($text{$name});
+}
+
+sub _lua {
+    my ($name) = @_;
+    my $file = __FILE__ =~ s{Connection\.pm\z}{lua/$name.lua}r;
+    open my $in, '<', $file or Carp::croak("Cannot open $file: $!");
+    local $/ = undef;
+    return scalar readline $in;
 }
 
 # Modules that copy anything (Clone) copy the objects behind variables, and all that those lead to.
@@ -302,7 +309,7 @@ sub after_fork_in_child {
 # In a child, or a thread: what the one before held is not ours, quietly.
 sub _take_over {
     my ($self, $child) = @_;
-    $self->{locks} = 0;
+    @$self{qw(locks joint)} = (0, undef);
     for my $object (grep {defined} values %{ $self->{variables} }) {
         @$object{qw(held batch lost)} = ('', undef, undef);
     }

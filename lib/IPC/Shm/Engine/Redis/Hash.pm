@@ -19,23 +19,22 @@ sub TIEHASH { my ($class, $object) = @_; return $object || IPC::Shm::Engine::Red
 # A change that is open: cleared is 1 if the old content is gone; set: field => [text, value]; gone: field => 1.
 sub _no_change { return (cleared => 0, set => {}, gone => {}) }
 
-sub _publish {
+sub _operation {
     my ($self, $batch) = @_;
     my $set = $batch->{set};
     my @set = map { ($_, $set->{$_}[0]) } keys %$set;
-    if ($batch->{cleared}) {
-        my $refers = grep { ref $_->[1] } values %$set;
-        $self->_alter('assign', scalar @set, '', $refers ? 1 : 0, packed(@set), _hows($set));
-        my %old = %{ $self->{kids} };
-        %{ $self->{kids} } = ();
-        $self->_stored($_, @{ $set->{$_} }) for $refers ? keys %$set : ();
-        return;
-    }
+    return ('assign', scalar @set, '', (grep { ref $_->[1] } values %$set) ? 1 : 0, packed(@set), _hows($set)) if $batch->{cleared};
     my @gone = grep { !$set->{$_} } keys %{ $batch->{gone} };
-    return if !@set && !@gone;
-    $self->_alter('patch', scalar @gone, _hows($set), @gone, @set);
-    delete @{ $self->{kids} }{@gone};
-    $self->_stored($_, @{ $set->{$_} }) for keys %$set;
+    return @set || @gone ? ('patch', scalar @gone, _hows($set), @gone, @set) : ();
+}
+
+sub _published {
+    my ($self, $batch) = @_;
+    my $set = $batch->{set};
+    my %old = $batch->{cleared} ? %{ $self->{kids} } : ();
+    if ($batch->{cleared}) { %{ $self->{kids} } = () }
+    else                   { delete @{ $self->{kids} }{ keys %{ $batch->{gone} } } }
+    $self->_stored($_, @{ $set->{$_} }) for grep { %{ $self->{kids} } || ref $set->{$_}[1] } keys %$set;
     return;
 }
 
@@ -83,7 +82,7 @@ sub STORE {
     my ($self, $name, $value) = @_;
     my $field = utf8::is_utf8($name)                ? key($name)                  : "=$name";
     my $text  = ref $value || ref \$value eq 'GLOB' ? $self->_store_value($value) : IPC::Shm::Engine::Redis::Value::encode($value);
-    if ($self->{batch}) { $self->{batch}{set}{$field} = [ $text, $value ]; return }
+    if (my $batch = $self->_in_change) { $batch->{set}{$field} = [ $text, $value ]; return }
     $self->_alter('put', $field, $text);
     $self->_stored($field, $text, $value) if ref $value || %{ $self->{kids} };
     delete $self->{fresh}                 if ref $value;
@@ -103,7 +102,7 @@ sub EXISTS {
 sub DELETE {
     my ($self, $name) = @_;
     my $field = key($name);
-    if (my $batch = $self->{batch}) {
+    if (my $batch = $self->_in_change) {
         my $old = $self->_fetch_in_batch($field);
         delete $batch->{set}{$field};
         $batch->{gone}{$field} = 1;
@@ -118,7 +117,7 @@ sub DELETE {
 
 sub CLEAR {
     my ($self) = @_;
-    if ($self->{batch}) { @{ $self->{batch} }{qw(cleared set gone)} = (1, {}, {}); return }
+    if (my $batch = $self->_in_change) { @$batch{qw(cleared set gone)} = (1, {}, {}); return }
     $self->_alter('assign', 0, '', 0, packed());
     my %old = %{ $self->{kids} };
     %{ $self->{kids} } = ();
@@ -204,7 +203,7 @@ sub SCALAR {
 
 sub add {
     my ($self, $name, $delta) = @_;
-    return $self->{batch} ? $self->_add_in_change($delta, $name) : $self->_add(key($name), $delta);
+    return $self->_in_change ? $self->_add_in_change($delta, $name) : $self->_add(key($name), $delta);
 }
 
 # ---- elements that vanish
@@ -242,7 +241,7 @@ sub _store {
     my ($self, $name, $value, $how) = @_;
     my $field = key($name);
     my $text  = $self->_store_value($value);
-    if ($self->{batch}) { $self->{batch}{set}{$field} = [ $text, $value, $how ]; return }
+    if (my $batch = $self->_in_change) { $batch->{set}{$field} = [ $text, $value, $how ]; return }
     $self->_alter('put', $field, $text, $how);
     $self->_stored($field, $text, $value);
     delete $self->{fresh};
@@ -260,13 +259,14 @@ sub touch {
 
 sub _touch {
     my ($self, $field, $how) = @_;
-    return $self->_alter('elements', 'touch', $field, $how)->[1] ? !!1 : !!0 if !$self->{batch};
-    my $set = $self->{batch}{set}{$field};
+    my $batch = $self->_in_change;
+    return $self->_alter('elements', 'touch', $field, $how)->[1] ? !!1 : !!0 if !$batch;
+    my $set = $batch->{set}{$field};
     if (!$set) {    # what is stored is stored again
-        return !!0 if $self->{batch}{cleared} || $self->{batch}{gone}{$field};
+        return !!0 if $batch->{cleared} || $batch->{gone}{$field};
         my $text = $self->_look($field)->[0];
         return !!0 if !defined $text;
-        $set = $self->{batch}{set}{$field} = [ $text, $self->_value($field, $text) ];
+        $set = $batch->{set}{$field} = [ $text, $self->_value($field, $text) ];
     }
     $set->[2] = $how;
     return !!1;

@@ -14,11 +14,15 @@ sub TIESCALAR { my ($class, $object) = @_; return $object || IPC::Shm::Engine::R
 
 sub _no_change { return (set => undef) }
 
-sub _publish { my ($self, $batch) = @_; return $batch->{set} ? $self->_put(@{ $batch->{set} }) : undef }
+sub _operation {
+    my ($self, $batch) = @_;
+    return $batch->{set} ? ('put', '=', $batch->{set}[0]) : ();
+}
 
-sub _put {
+sub _published { my ($self, $batch) = @_; return $self->_is_put(@{ $batch->{set} }) }
+
+sub _is_put {
     my ($self, $text, $value) = @_;
-    $self->_alter('put', '=', $text);
     $self->_stored('=', $text, $value) if ref $value || %{ $self->{kids} };
     delete $self->{fresh};
     return;
@@ -37,13 +41,14 @@ sub all { my ($self) = @_; return $self->FETCH }
 sub STORE {
     my ($self, $value) = @_;
     my $text = $self->_store_value($value);
-    if ($self->{batch}) { $self->{batch}{set} = [ $text, $value ]; return }
-    return $self->_put($text, $value);
+    if (my $batch = $self->_in_change) { $batch->{set} = [ $text, $value ]; return }
+    $self->_alter('put', '=', $text);
+    return $self->_is_put($text, $value);
 }
 
 sub add {
     my ($self, $delta) = @_;
-    return $self->{batch} ? $self->_add_in_change($delta) : $self->_add('=', $delta);
+    return $self->_in_change ? $self->_add_in_change($delta) : $self->_add('=', $delta);
 }
 
 1;

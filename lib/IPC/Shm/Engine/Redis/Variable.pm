@@ -15,9 +15,9 @@ IPC::Shm::Tied::_load_methods();    # it calls what is below their methods, too
 # What scalars, arrays and hashes have in common. An object has
 #   engine, conn, key (in Redis), id, type, name
 #   seen     the serial that this process saw last, with its own changes since
-#   held     the locks that it has: '', r, w or rw
+#   held     the locks that it has: '' or some of r, w, and u: r alone among all (see Joint.pm)
 #   kids     field => [what is stored there, the reference that it became here]
-#   batch    the change that is open (begin), see the types
+#   batch    the change that is open (begin), see the types; joint: it is part of one of several variables
 #   holding  objects that a look at all has found
 #   fresh    objects that are about to be stored
 #   vanishing  true if elements of it may vanish, as far as is known
@@ -65,9 +65,16 @@ sub _alter {
         if !ref $reply && $reply eq 'BUSY';
     return                  if !ref $reply && $reply eq 'NODUMP';
     $self->_refused($reply) if !ref $reply;
-    $self->{seen}++         if $reply->[0] > $self->{seen};
-    $self->{copy} = {}      if $self->{copy};
+    $self->_has_changed($reply->[0]);
     return $reply;
+}
+
+# This process has, to that serial.
+sub _has_changed {
+    my ($self, $serial) = @_;
+    $self->{seen}++    if $serial > $self->{seen};
+    $self->{copy} = {} if $self->{copy};
+    return;
 }
 
 sub _refused {
@@ -237,9 +244,24 @@ sub unlock {
     my $held  = $self->{held};
     my $which = !defined $kind ? $held : $kind eq 'write' ? 'w' : 'r';
     $which = join '', grep { index($held, $_) >= 0 } split //, $which;
-    return 0 if $which eq '';
+    if (my $batch = $self->{batch}) {    # what one of several variables relies on ends with that
+        $which =~ s/[$batch->{joint}$batch->{ends}]//g if defined $batch->{joint};
+        $batch->{ends} .= $which                       if defined $batch->{joint};
+        return length $which ? 1 : 0                   if defined $batch->{joint};
+    }
+    return $which eq '' ? 0 : $self->_release($which);
+}
+
+sub _released {
+    my ($self, $which) = @_;
     $self->{held} =~ s/[$which]//g;
     $self->{conn}{locks} -= length $which;
+    return;
+}
+
+sub _release {
+    my ($self, $which) = @_;
+    $self->_released($which);
     return 0 if $self->{removed};
 
     if ($self->{lost}) {    # it was told already
@@ -463,6 +485,7 @@ sub _add {
 # perl only collects what it stores, and has it published in one go.
 sub begin {
     my ($self) = @_;
+    return 1 if $self->{conn}{joint} && defined $self->_in_change->{joint};
     Carp::croak('A change of ' . ($self->{name} // 'the variable') . ' is open already') if $self->{batch};
     Carp::croak($self->_what . ' was removed')                                           if $self->{removed};
     my $locked = $self->lock('write', undef);
@@ -470,10 +493,16 @@ sub begin {
     return 1;
 }
 
+# The one that is open. While one of several variables is, each that is stored in takes part.
+sub _in_change {
+    my ($self) = @_;
+    return $self->{batch} || ($self->{conn}{joint} && $self->{conn}{joint}->join($self));
+}
+
 # False: the user has one open already, of which this is a part.
 sub _begin_operator {
     my ($self) = @_;
-    return 0                                   if $self->{batch};
+    return 0                                   if $self->_in_change;
     Carp::croak($self->_what . ' was removed') if $self->{removed};
     $self->{batch} = { $self->_no_change, lock => 0 };
     return 1;
@@ -483,7 +512,7 @@ sub _begin_operator {
 # change it is done one by one.
 sub _assign_packed {
     my ($self, $packed) = @_;
-    return 0 if $self->{batch};
+    return 0 if $self->_in_change;
     my $n = unpack 'xN', $packed;
     $self->_assign_dump($n, $packed) or $self->_alter('assign', $n, '', 0, $packed);
     $self->{first} = 0;
@@ -504,14 +533,25 @@ sub _assign_dump {
 
 sub abort {
     my ($self) = @_;
+    Carp::croak('This change is part of that of done: it is undone when the sub dies') if $self->{batch} && defined $self->{batch}{joint};
     my $batch = delete $self->{batch} or return 0;
     delete $self->{fresh};
     $self->unlock('write') if $batch->{lock};
     return 1;
 }
 
+# One operation, a script and its arguments, has all that a change of a variable is.
+sub _publish {
+    my ($self,   $batch)     = @_;
+    my ($script, @arguments) = $self->_operation($batch) or return;
+    $self->_alter($script, @arguments);
+    $self->_published($batch);
+    return;
+}
+
 sub commit {
     my ($self) = @_;
+    return 1 if $self->{batch} && defined $self->{batch}{joint};
     my $batch = delete $self->{batch} or Carp::croak('No change is open');
     my ($ok, $why);
     {
@@ -532,6 +572,7 @@ sub is_open { my ($self) = @_; return $self->{batch} ? 1 : 0 }
 # What a change here looks at others could change meanwhile, were there no lock.
 sub _begin_alone {
     my ($self) = @_;
+    return 0 if $self->{conn}{joint} && $self->begin;
     my $locked = $self->lock('write');
     return $locked if eval { $self->begin };
     my $why = $@;

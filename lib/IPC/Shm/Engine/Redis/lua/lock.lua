@@ -1,18 +1,30 @@
 #!lua flags=allow-oom
--- Take a lock (ARGV[4] = 'lock'), or see whether an operation could go ahead (ARGV[4] = 'turn').
+-- Take a lock (ARGV[4] = 'lock'), or see whether an operation could go ahead (ARGV[4] = 'turn'). 'join': as a
+-- write lock, but looks of others go on: it is the only read lock, and its owner the one who upgrades.
 -- ARGV[5]: w, r, or f (a fetch, which waits for writers alone). ARGV[6]: 1 to be put into the
 -- queue where it is not free. ARGV[7]: 1 if this process holds locks, so that others may wait for it.
 -- ARGV[8]: 1 if it has asked before, and may be in the queue.
 if call('PUBSUB', 'NUMSUB', P .. 'p:' .. me)[2] == 0 then return 'NOBODY' end
 local m = call('HMGET', key, '!s', '!w', '!u', '!h', '!H', '!R')
-if ARGV[5] == 'w' and ARGV[4] == 'lock' and m[1] and not (m[2] or m[3] or m[4] or m[6]) and held == '' then
-    call('HSET', key, '!w', me)
+local join = ARGV[4] == 'join'
+
+local function grant(kind, mine)
+    if kind == 'w' and not join then return call('HSET', key, '!w', me) end
+    if not mine then
+        call('SADD', key .. ':r', me)
+        call('HINCRBY', key, '!R', 1)
+    end
+    if join then call('HSET', key, '!u', me) end
+end
+
+if ARGV[5] == 'w' and ARGV[4] ~= 'turn' and m[1] and not (m[2] or m[3] or m[4] or m[6]) and held == '' then
+    grant('w')
     if ARGV[8] == '1' then library().leave(key) end
     return { tonumber(m[1]), 1 }
 end
 local L = library()
 if not m[1] then return 'REMOVED' end
-local what, kind, queue, holds = ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7] == '1'
+local what, kind, queue, holds = join and 'lock' or ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7] == '1'
 local entry = kind .. ':' .. me
 if m[2] and m[2] ~= me and not L.alive(m[2]) then
     call('HDEL', key, '!w')
@@ -59,12 +71,7 @@ elseif what == 'lock' and not mine and (reserved() or (kind == 'r' and writer_wa
 else
     if what == 'turn' then return { tonumber(m[1]), 1 } end
     if L.leave(key) and kind == 'r' then L.wake(key) end
-    if kind == 'w' then
-        call('HSET', key, '!w', me)
-    else
-        call('SADD', key .. ':r', me)
-        call('HINCRBY', key, '!R', 1)
-    end
+    grant(kind, mine)
     return { tonumber(m[1]), 1 }
 end
 if not queue then return 'BUSY' end

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- An array as a queue. ARGV[4]: take, reserve (ARGV[5]: the ticket), done or release (likewise). What is
+-- An array as a queue. ARGV[4]: take, reserve (ARGV[5]: the ticket), done or release (likewise; with done, what
+-- is to be pushed may follow). What is
 -- reserved is in KEYS[1]:j, by ticket; by whom, in which order and since when is in KEYS[1]:o.
 local m = call('HMGET', key, '!s', '!w', '!R', '!k', '!W', '!f', '!l')
 if not m[1] then return 'REMOVED' end
@@ -43,8 +44,12 @@ else
         f = f - 1
         n = n + 1
         call('HSET', key, field(0), value)
-    elseif L.target(value) then
-        gone = L.exchange({ value }, {})
+    else
+        local new = { unpack(ARGV, 6) }
+        gone = L.exchange({ value }, new)
+        if not gone then return 'GONE' end
+        for i, text in ipairs(new) do call('HSET', key, field(n + i - 1), text) end
+        n = n + #new
     end
     result = '1'
 end

@@ -1,10 +1,14 @@
 #!lua flags=allow-oom
--- Release the locks ARGV[4] (w, r or wr) of this process, and hand on.
-local m = call('HMGET', key, '!s', '!w', '!R')
+-- Release the locks ARGV[4] (some of w, r and u) of this process, and hand on.
+local m = call('HMGET', key, '!s', '!w', '!R', '!u')
 if not m[1] then return 'REMOVED' end
 local had = 0
 if string.find(ARGV[4], 'w') and m[2] == me then
     call('HDEL', key, '!w')
+    had = 1
+end
+if m[4] == me and string.find(ARGV[4], 'u') then
+    call('HDEL', key, '!u')
     had = 1
 end
 if string.find(ARGV[4], 'r') and m[3] and library().drop_reader(key, me) then had = 1 end
