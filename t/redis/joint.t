@@ -90,7 +90,7 @@ my $store = sub { $$n = 9; $h->{x} = 9; push @$log, 9; push @$q, 9 };
         },
         '… others look at what was, and wait to change it; it has what it stored'
         or diag explain \%is;
-    is contents(), '0 new1 x7 [1 2] [] 0',                  '… all of it is one change with the end of the job; that of another queue, too';
+    is contents(), '0 new1 x7 [1 2] [] 0',               '… all of it is one change with the end of the job; that of another queue, too';
     is in_child(sub { tied(%$h)->lock('write', 0) }), 1, '… and all locks are free';
     tied(%$h)->lock('read');
     $ticket = one_job();
@@ -108,7 +108,7 @@ my $store = sub { $$n = 9; $h->{x} = 9; push @$log, 9; push @$q, 9 };
         tied(@$q)->done($ticket, sub { $store->(); $tree->{gone} = $gone; $engine->{conn}->script('remove', tied(%$gone)->{key}, '') });
     }
     qr/A reference leads to a variable that was removed/, 'a reference that leads nowhere';
-    is contents(),                                         $was, '… nothing of all is stored';
+    is contents(),                                      $was, '… nothing of all is stored';
     is in_child(sub { tied(@$log)->lock('write', 0) }), 1,    '… and no lock is left';
     tied(@$q)->done($ticket);
 }

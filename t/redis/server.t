@@ -297,6 +297,14 @@ dies_with { engine(server('maxmemory 5mb', 'maxmemory-policy allkeys-lru')->url)
     select undef, undef, undef, 0.02;
     is join(' ', $h->{brief} // 'gone', tied(%$h)->sweep, scalar(%$h) ? 1 : 0, tied(%$h)->ttl('x') // 'stays'), 'gone 0 1 stays',
         '… for what vanishes';
+    my $restored = sub { $server->ask(qw(INFO commandstats)) =~ /cmdstat_restore:calls=([0-9]+)/ ? $1 : 0 };
+    my $large    = hash($engine, '%main::large');
+    %$large = map { $_ => $_ } 1 .. 1000;
+    is join(' ', scalar keys %$large, $restored->()),      '1000 1', '… for the fast way of a long list';
+    is $server->ask(qw(ACL SETUSER app -restore -rename)), 'OK',     '… without two of them';
+    %$large = map { $_ => 2 } 1 .. 1000;
+    is join(' ', scalar keys %$large, $large->{1000}, $restored->()), '1000 2 1', '… the same is done in the other way';
+    tied(%$large)->remove;
     is in_child(sub { join ' ', shift @$a, $a->[0]{y}, $h->{list}[1], scalar keys %$h }), '1 2 2 6', '… is enough to work';
     ok eval { $engine->list; $engine->stats; $engine->recover; $engine->cleanup; 1 }, '… and for the rest' or diag $@;
 

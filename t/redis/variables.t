@@ -191,6 +191,21 @@ is $engine->stats->{variables}, 4, 'what nothing leads to is gone (%mine is stil
     (%$h, @$a) = ();
 }
 
+# The end of a dump is the CRC-64 of what is before.
+sub with_crc {
+    no warnings 'portable';
+    my ($dump) = @_;
+    my $body   = substr $dump, 0, -8;
+    my @table  = map {
+        my $crc = $_;
+        $crc = $crc & 1 ? $crc >> 1 ^ 0x95ac9329ac4bc9b5 : $crc >> 1 for 1 .. 8;
+        $crc;
+    } 0 .. 255;
+    my $crc = 0;
+    $crc = $table[ ($crc ^ $_) & 255 ] ^ $crc >> 8 for unpack 'C*', $body;
+    return $body . pack 'Q<', $crc;
+}
+
 # They go as dumps, if the server takes them; else as texts. There is no difference but in the time.
 {
     my $times = sub { $server->ask(qw(INFO commandstats)) =~ /cmdstat_restore:calls=([0-9]+)/ ? $1 : 0 };
@@ -228,15 +243,32 @@ is $engine->stats->{variables}, 4, 'what nothing leads to is gone (%mine is stil
     tied(%$h)->sweep;
 
     $server->ask(qw(ACL SETUSER weak on >pw ~* &* +@all -restore));
-    my $weak = engine($server->url =~ s{//}{//weak:pw\@}r);
-    my $w    = hash($weak, '%main::w');
+    my $weak    = engine($server->url =~ s{//}{//weak:pw\@}r);
+    my $w       = hash($weak, '%main::w');
+    my $scripts = sub { $server->ask(qw(INFO commandstats)) =~ /cmdstat_evalsha:calls=([0-9]+)/; return $1 };
+    my $sent    = sub { my $was = $scripts->(); %$w = @_; return $scripts->() - $was };
     %$w = @pairs;
     is_deeply $w, {@pairs}, 'without the right to RESTORE: texts';
+    is $sent->(@pairs), 1, '… which is known, then';
     $server->ask(qw(ACL SETUSER weak +restore -rename));
-    $weak->{conn}{no_dumps} = 0;
-    %$w = (@pairs, last => 1);
-    is_deeply $w, { @pairs, last => 1 }, '… or to RENAME';
+    $weak->{conn}{redis} = undef;
+    is $sent->(@pairs, last => 1), 2, 'a new connection tries again';
+    is_deeply $w, { @pairs, last => 1 }, '… without the right to RENAME: texts';
     is $done->(), 3, '… all of them';
+    $server->ask(qw(ACL SETUSER weak +rename));
+    $weak->{conn}{redis} = undef;
+    is join(' ', $sent->(@pairs), $done->()), '1 4', '… with both: a dump';
+
+    # One that the server does not take: the type is one that there is not.
+    my $real = \&IPC::Shm::Engine::Redis::Value::_dump;
+    no warnings 'redefine';
+    local *IPC::Shm::Engine::Redis::Value::_dump = sub { my $dump = $real->(@_); substr $dump, 0, 1, "\x7f"; return with_crc($dump) };
+    is $sent->(@pairs), 2, 'a dump that is refused';
+    is_deeply $w, {@pairs}, '… goes as texts';
+    *IPC::Shm::Engine::Redis::Value::_dump = $real;
+    is join(' ', $sent->(@pairs), $done->()), '1 5', '… so do those of the next seconds';
+    $weak->{conn}{no_dumps} -= 10;
+    is join(' ', $sent->(@pairs), $done->()), '1 6', '… then it is tried again';
     (%$h, @$b) = ();
     tied(%$w)->remove;
     $list->remove;

@@ -404,7 +404,7 @@ sub cleanup {
 sub acl {
     my ($user, $prefix, $password) = @_;
     my @commands = qw(auth select info eval evalsha exists get set del unlink hget hset hmget hdel hlen hkeys hvals hgetall hexists hincrby
-        sadd srem smembers sismember scard srandmember zadd zrem zrange zrank zscore zmscore zcount rpush lrange ltrim llen time publish subscribe pubsub|numsub memory|usage);
+        sadd srem smembers sismember scard srandmember zadd zrem zrange zrank zscore zmscore zcount rpush lrange ltrim llen time restore rename publish subscribe pubsub|numsub memory|usage);
     return join ' ', 'user', $user, 'on', ">$password", 'resetkeys', "~{$prefix}:*", 'resetchannels', "&{$prefix}:p:*", '-@all',
         map {"+$_"} @commands;
 }
@@ -478,11 +478,12 @@ The fewest rights, for the prefix C<app> (one line; C<IPC::Shm::Engine::Redis::a
     user app on >secret resetkeys ~{app}:* resetchannels &{app}:p:* -@all +auth +select +info +eval +evalsha
       +exists +get +set +del +unlink +hget +hset +hmget +hdel +hlen +hkeys +hvals +hgetall +hexists +hincrby
       +sadd +srem +smembers +sismember +scard +srandmember +zadd +zrem +zrange +zrank +zscore +zmscore +zcount +rpush
-      +lrange +ltrim +llen +time +publish +subscribe +pubsub|numsub +memory|usage
+      +lrange +ltrim +llen +time +restore +rename +publish +subscribe +pubsub|numsub +memory|usage
 
-With C<+restore +rename> in addition, a list assignment of more than 100 pairs or 200 elements takes two thirds of the time: it is sent as a dump, as C<DUMP> makes them.
-Without, or where there are references, elements that may vanish or keys that come twice, it is sent as texts, and does the same. (Servers have had bugs in
-C<RESTORE>: who may call it can do the server more harm.)
+C<+restore +rename> are for speed alone: a list assignment of more than 100 pairs or 200 elements is sent in the format of C<DUMP>, which takes the server two thirds of the
+time. Without them it is sent as texts, as it is where there are references, elements that may vanish or keys that come twice; the result is the same. Leave them out
+where you do not trust the clients: servers have had bugs in C<RESTORE>. A connection that was refused once does not try again; where the server refuses for
+another reason than rights or its version, it does after ten seconds.
 
 C<info> is for the check of C<maxmemory-policy> and for C<stats>; without it both are left out. Whoever can write to the keys can write
 anything into the variables; nothing of it is executed.

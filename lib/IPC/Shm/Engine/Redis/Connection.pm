@@ -82,6 +82,7 @@ sub _connect {
         };
         my $why = $@;
         if ($ok) {
+            delete $self->{no_dumps};    # it may be another server, and this user have other rights
             _tune_socket($redis->__sock, int(1000 * $to->{timeout}));
             $why = _set_up($redis, $to);
             if (!defined $why) {
@@ -234,6 +235,17 @@ sub command {
     }
     return;
 }
+
+# What a user must not do, and what a server does not know, stays so while there is this connection. All else may
+# have been for once.
+sub dump_refused {
+    my ($self, $why) = @_;
+    my $for_ever = $why =~ /NOPERM|permission|can't (?:run|access)|unknown (?:redis )?command|DUMP payload version/i;
+    $self->{no_dumps} = $for_ever ? 9**9**9 : now() + 10;
+    return;
+}
+
+sub takes_dumps { my ($self) = @_; return !$self->{redis} || !$self->{no_dumps} || $self->{no_dumps} <= now() }
 
 # A server's own error begins with a word in capitals.
 sub _is_of_connection { my ($error) = @_; return !ref $error && $error !~ /\A[A-Z][A-Z]+ / }
@@ -416,6 +428,10 @@ Was it made by a module that copies whatever it is given? Such an object refuses
 =head2 now, new_id
 
 The time of a clock that is not set; an ID that nobody else makes.
+
+=head2 takes_dumps, dump_refused
+
+May a whole content be sent as a dump (xs/dump.c)? And: the server refused one, why.
 
 =head2 before_fork, after_fork_in_parent, after_fork_in_child
 

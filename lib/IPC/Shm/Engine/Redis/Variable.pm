@@ -63,7 +63,7 @@ sub _alter {
     my $reply = $self->{conn}->script($script, $self->{key}, $held, @arguments);
     $reply = $self->_after_turn('w', sub { $self->{conn}->script($script, $self->{key}, $held, @arguments) })
         if !ref $reply && $reply eq 'BUSY';
-    return                  if !ref $reply && $reply eq 'NODUMP';
+    return                  if !ref $reply && $reply =~ /\ANODUMP ?(.*)/s && $self->_no_dump($1);
     $self->_refused($reply) if !ref $reply;
     $self->_has_changed($reply->[0]);
     return $reply;
@@ -524,11 +524,17 @@ sub _assign_packed {
 # Likewise by RESTORE, which is for the server half the work. False: it is not allowed to, or does not take it.
 sub _assign_dump {
     my ($self, $n, $packed) = @_;
-    return 0 if $n <= 200 || $self->{vanishing} || $self->{conn}{no_dumps};
+    return 0 if $n <= 200 || $self->{vanishing} || !$self->{conn}->takes_dumps;
     my $dump = IPC::Shm::Engine::Redis::Value::_dump($packed, $self->{type} == 3) // return 0;
-    return 1 if $self->_alter('assign', $self->{type} == 3 ? $n / 2 : $n, '', 0, $dump, '', 'dump');
-    $self->{conn}{no_dumps} = 1;
-    return 0;
+    return $self->_alter('assign', $self->{type} == 3 ? $n / 2 : $n, '', 0, $dump, '', 'dump') ? 1 : 0;
+}
+
+# Why a dump was refused; nothing: elements of the variable may vanish.
+sub _no_dump {
+    my ($self, $why) = @_;
+    if   (length $why) { $self->{conn}->dump_refused($why) }
+    else               { $self->{vanishing} = 1 }
+    return 1;
 }
 
 sub abort {

@@ -3,7 +3,7 @@
 -- fields and values, those of an array values, nil where there is none. ARGV[5]: '' or the serial that it must
 -- still have, ARGV[6]: 1 if there are references, and perhaps the ticket of a job that is done. ARGV[8]: '', or
 -- when the elements vanish (V.stored has the words), such an array. ARGV[9]: ARGV[7] is a dump of ARGV[4]
--- elements instead (xs/dump.c), of plain values; NODUMP: nothing has happened, it is to be sent as texts.
+-- elements instead (xs/dump.c), of plain values; NODUMP and why: nothing has happened, it is to be sent as texts.
 local m = call('HMGET', key, '!s', '!w', '!R', '!k', '!W', '!t', '!n', '!a', '!N', '!u', '!h', '!H', '!E')
 if not m[1] then return 'REMOVED' end
 local L = library()
@@ -59,10 +59,12 @@ if come > 0 then kept('!k', come) end
 kept('!E', m[13])
 if dump then
     -- Each of the two may be forbidden, or not understood: then all is as it was.
-    if redis.pcall('RENAME', key, key .. ':d').err then return 'NODUMP' end
-    if redis.pcall('RESTORE', key, 0, ARGV[7]).err then
+    local refused = redis.pcall('RENAME', key, key .. ':d').err
+    if refused then return 'NODUMP ' .. refused end
+    refused = redis.pcall('RESTORE', key, 0, ARGV[7]).err
+    if refused then
         call('RENAME', key .. ':d', key)
-        return 'NODUMP'
+        return 'NODUMP ' .. refused
     end
     keep[#keep + 1] = '!l'
     keep[#keep + 1] = n
