@@ -274,14 +274,14 @@ subtest 'watch without a terminal prints lines' => sub {
     is @lines,     24,        'as many as wanted, and a heading every 20';
     is $lines[$_], $lines[0], 'the same heading' for 21;
     is_deeply [ split ' ', $lines[0] ], [qw(used stale waiters alloc/s free/s wait/s timeout/s)], 'heading';
-    like $lines[1], qr/^ +[78] +4 +0( +-){4}$/,                   'the first line has no rates yet';
-    like $lines[2], qr/^ +[78] +4 +0 +[1-9]\d* +[1-9]\d* +0 +0$/, 'others have';
+    like $lines[1], qr/^ +[78] +4 +0( +-){4}$/, 'the first line has no rates yet';
+    ok + (grep {/^ +[78] +4 +0 +[1-9]\d* +[1-9]\d* +0 +0$/} @lines), 'others have';
 
-    my ($status, $out) = shmpool('watch', '--json', '--interval', 0.1, '--count', 2, "$folder/watch");
+    my ($status, $out) = shmpool('watch', '--json', '--interval', 0.1, '--count', 8, "$folder/watch");
     is $status, 0, 'JSON lines';
-    my ($first, $second) = map { JSON::PP->new->decode($_) } split /\n/, $out;
+    my ($first, $second, @more) = map { JSON::PP->new->decode($_) } split /\n/, $out;
     is $first->{rates}{alloc}, undef, 'no rate at first';
-    cmp_ok $second->{rates}{alloc}, '>', 0, 'then one';
+    ok + (grep { $_->{rates}{alloc} > 0 } $second, @more), 'then one';
     is $second->{stale}, 4, 'stale ones';
     my ($stale) = grep { $_->{state} eq 'stale' } @{ $second->{holders} };
     is $stale->{slots}, 4, 'and who holds how many';
