@@ -435,6 +435,30 @@ static void list_mark(store_t *store, store_link_t link, void *context)
     if (STORE_LOAD(mark->reading) != 0) list_add_pid(listing, &entry->readers, row_owner(store, link) & POOL_I_PID_MASK);
 }
 
+typedef struct {
+    const store_var_t *var;
+    uint64_t           owner;
+} blocker_t;
+
+static void blocker_mark(store_t *store, store_link_t link, void *context)
+{
+    blocker_t          *blocker = (blocker_t *)context;
+    const store_mark_t *mark    = mark_at(store, link);
+    store_ref_t         ref;
+    if (STORE_LOAD(mark->reading) == 0 || !mark_lives(store, link, &ref)) return;
+    if (ref.slot != blocker->var->id.slot || ref.generation != blocker->var->id.generation) return;
+    if (!space_same_process(row_owner(store, link), space_me(store))) blocker->owner = row_owner(store, link);
+}
+
+uint64_t store_blocker(const store_var_t *var)
+{
+    blocker_t blocker = { var, 0 };
+    uint64_t  holder  = STORE_LOAD(var->record->lock.holder);
+    if (holder != 0 && !space_same_process(holder, space_me(var->space))) return holder & POOL_I_PID_MASK;
+    row_each(var->space, STORE_ROW_MARKS, blocker_mark, &blocker);
+    return blocker.owner & POOL_I_PID_MASK;
+}
+
 static void list_name(const char *name, size_t length, const store_ref_t *ref, void *context)
 {
     listing_t    *listing = (listing_t *)context;

@@ -422,6 +422,9 @@ int store_lock_read(store_var_t *var, int64_t deadline_ns, bool *had);
 bool store_unlock_write(store_var_t *var);
 bool store_unlock_read(store_var_t *var);
 
+/* The PID of another process that holds a lock on the variable now; 0: none is found. For messages. */
+uint64_t store_blocker(const store_var_t *var);
+
 /* Sleep until another process has changed it since this handle looked last. */
 int store_wait_change(store_var_t *var, int64_t deadline_ns);
 

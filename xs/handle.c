@@ -109,6 +109,15 @@ static const char *shm_label(const shm_var_t *var)
     return var->name != NULL ? var->name : labels[var->type];
 }
 
+/* The one named has a lock that this process waits for. */
+static void shm_fail_deadlock(pTHX_ const shm_var_t *var) __attribute__((noreturn));
+static void shm_fail_deadlock(pTHX_ const shm_var_t *var)
+{
+    unsigned long pid = var->var != NULL ? (unsigned long)store_blocker(var->var) : 0;
+    if (pid == 0) croak("Deadlock on the shared %s: this process and another one would wait for each other for ever", shm_label(var));
+    croak("Deadlock on the shared %s: this process and process %lu would wait for each other for ever", shm_label(var), pid);
+}
+
 void shm_fail(pTHX_ const shm_var_t *var, int code, const char *doing)
 {
     if (!var->armed && var->var != NULL) store_abort(var->var); /* what a call has begun and cannot end; nothing, if none is open */
@@ -119,8 +128,7 @@ void shm_fail(pTHX_ const shm_var_t *var, int code, const char *doing)
     case STORE_E_DAMAGED: croak("The shared %s is damaged: what is stored of it makes no sense", shm_label(var));
     case STORE_E_DETACHED:
         croak("The shared %s is no longer attached: there was no room for it when this process was forked, and it is gone", shm_label(var));
-    case STORE_E_DEADLOCK:
-        croak("Deadlock on the shared %s: this process and another one would wait for each other for ever", shm_label(var));
+    case STORE_E_DEADLOCK: shm_fail_deadlock(aTHX_ var);
     case STORE_E_NOSPC: croak("Cannot %s: no space left on the filesystem of %s", doing, store_path(var->store));
     case STORE_E_SYSTEM: croak("Cannot %s: out of memory", doing);
     default: croak("Cannot %s: %s", doing, store_strerror(code));
