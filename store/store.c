@@ -15,7 +15,7 @@ const char *store_strerror(int code)
     case STORE_E_REMOVED: return "it was removed";
     case STORE_E_CLOSED: return "the namespace was removed";
     case STORE_E_DEADLOCK: return "Deadlock";
-    case STORE_E_DETACHED: return "this process has no hold on it, for want of room as it was forked";
+    case STORE_E_DETACHED: return "this process does not have it: there was no room when it was forked";
     case STORE_E_DAMAGED: return "it is damaged";
     case STORE_E_DENIED: return "it is refused";
     default: return pool_strerror(code);

@@ -1,7 +1,6 @@
 /*
  * store.h - variables in shared memory: scalars, arrays and hashes that processes
- * share, that lie there once, and that survive the death of any process at any
- * instruction.
+ * share. Each exists once, and survives the death of any process at any instruction.
  *
  *     store_error_t err;
  *     store_t      *store = store_open("/dev/shm/app", NULL, &err);
@@ -13,20 +12,20 @@
  *     store_close(store);
  *
  * A namespace is a directory with one file in it. A variable has a name there, or is
- * anonymous and lives for as long as somebody uses it or a reference leads to it.
- * IPC::Shm (Perl) stands on this library: what one writes, the other reads.
+ * anonymous and exists as long as somebody uses it or a reference leads to it.
+ * IPC::Shm (Perl) is built on this library: what one writes, the other can read.
  *
- * READERS take no lock: they read values where they lie and look again if a writer
- * came between. WRITERS of one variable exclude each other. Each call is one change:
- * others see it whole or not at all, whoever dies when. store_begin() and
- * store_commit() make many calls on one variable one change.
+ * READERS take no lock: they read values in place, and start over if a writer
+ * interfered. WRITERS of one variable exclude each other. Each call is one change:
+ * others see all of it or nothing, no matter which process dies when. store_begin()
+ * and store_commit() combine many calls on one variable into one change.
  *
- * RESULTS are codes: STORE_OK or why not. STORE_INTERRUPTED means that a signal came
- * while the call waited and nothing has happened: run what must run, call again.
- * Nothing here ends the process or prints. errno is left alone.
+ * RESULTS are codes: STORE_OK, or the reason for the failure. STORE_INTERRUPTED means
+ * that a signal arrived while the call waited, and that nothing has happened: run the
+ * signal handlers, then call again. No function ends the process or prints. errno is preserved.
  *
- * THREADS AND SIGNALS. Each handle (store_var_t) belongs to one thread at a time; a
- * namespace (store_t) is for all threads. Not async-signal safe, unless said.
+ * THREADS AND SIGNALS. A handle (store_var_t) may be used by one thread at a time; a
+ * namespace (store_t) by all threads. Functions are not async-signal safe unless they say so.
  *
  * This is free software; you can redistribute it and/or modify it under the same
  * terms as Perl itself.
@@ -45,13 +44,13 @@ extern "C" {
 typedef struct store     store_t;     /* an open namespace                    */
 typedef struct store_var store_var_t; /* a variable that this process uses    */
 
-/* The first ones are those of enum pool_code in pool.h. */
+/* The values up to 31 are those of enum pool_code in pool.h. */
 enum store_code {
     STORE_OK          = 0,
-    STORE_TIMEOUT     = 2,  /* the time was over first                           */
-    STORE_INTERRUPTED = 3,  /* a signal came; nothing has happened: call again    */
+    STORE_TIMEOUT     = 2,  /* the time limit was reached                        */
+    STORE_INTERRUPTED = 3,  /* a signal arrived; nothing has happened: call again */
     STORE_E_ARGUMENT  = 4,  /* an argument makes no sense                         */
-    STORE_E_INVALID   = 5,  /* the file is no namespace                           */
+    STORE_E_INVALID   = 5,  /* the file is not a namespace                        */
     STORE_E_MISMATCH  = 6,  /* a namespace of another version                     */
     STORE_E_NOSPC     = 8,  /* no room on the filesystem                          */
     STORE_E_SYSTEM    = 9,  /* a system call failed: see sys_errno                */
@@ -59,14 +58,13 @@ enum store_code {
     STORE_MORE,             /* the buffer is too small: see the value's length   */
     STORE_E_REMOVED,        /* the variable was removed                          */
     STORE_E_CLOSED,         /* the namespace was removed                         */
-    STORE_E_DEADLOCK,       /* each of two processes waits for the other         */
+    STORE_E_DEADLOCK,       /* two processes would wait for each other           */
     STORE_E_DETACHED,       /* a forked child has no hold on the variable        */
     STORE_E_DAMAGED,        /* what the shared memory says makes no sense        */
-    STORE_E_DENIED          /* not one's own, and others may write there         */
+    STORE_E_DENIED          /* owned by another user, or others may write there  */
 };
 
-/* Why a call failed: the code, errno where a system call was at fault (else 0), and a
- * sentence for a person. */
+/* Why a call failed: the code, errno if a system call failed (else 0), and a message. */
 typedef struct store_error {
     int  code;
     int  sys_errno;
@@ -82,40 +80,40 @@ const char *store_strerror(int code);
 
 typedef struct store_options {
     uint32_t mode;       /* permission bits of a new namespace; 0: 0660              */
-    uint32_t block_size; /* bytes in which long values grow; 0: 4096                 */
+    uint32_t block_size; /* bytes of the blocks that long values take; 0: 4096       */
     bool     is_private; /* refuse a directory of another user, or open to others    */
-    bool     attach;     /* do not make one: STORE_ABSENT where there is none        */
+    bool     attach;     /* do not create one: STORE_ABSENT if there is none         */
 } store_options_t;
 
-/* Open the namespace in a directory, and make both where there is none. `options` may
- * be NULL. What is planted there by somebody else (another user's file, a link) is
- * refused. Reads and writes the filesystem. Returns the namespace, or NULL with *err. */
+/* Open the namespace in a directory; directory and namespace are created if missing. `options`
+ * may be NULL. Refuses what somebody else has planted there (another user's file, a link).
+ * Reads and writes the filesystem. Returns the namespace, or NULL with *err. */
 store_t *store_open(const char *path, const store_options_t *options, store_error_t *err);
 
-/* One more user of an open namespace; each must store_close() it. Returns its argument. */
+/* Add a user to an open namespace; each must call store_close(). Returns its argument. */
 store_t *store_retain(store_t *store);
 
-/* One user less: the last one, when no handle is left, unmaps it. */
+/* Remove a user. When the last one, and the last handle, is gone, the namespace is unmapped. */
 void store_close(store_t *store);
 
 /* The directory, as it was given. */
 const char *store_path(const store_t *store);
 
-/* Was it removed by store_remove_all(), in any process, or its file unlinked? */
+/* Has it been removed by store_remove_all(), in any process, or its file been unlinked? */
 bool store_is_closed(store_t *store);
 
-/* Is the namespace behind this handle the one that `path` leads to now? */
+/* Is this namespace the one that is at `path` now? */
 bool store_is_at(store_t *store, const char *path);
 
-/* Remove all variables and the file. A variable whose write lock somebody keeps for
- * longer than `patience_ns` loses its name only. Returns a code. Blocks for so long. */
+/* Remove all variables and the file. A variable whose write lock somebody holds for
+ * longer than `patience_ns` loses only its name. Returns a code. Blocks for at most that long per variable. */
 int store_remove_all(store_t *store, int64_t patience_ns);
 
-/* Free what the dead have left and what nothing can reach, as rings of references.
- * Others work on meanwhile. Returns how many things were freed. */
+/* Free what dead processes have left and what nothing can reach, such as rings of references.
+ * Others go on working meanwhile. Returns how many things were freed. */
 uint64_t store_recover(store_t *store);
 
-/* Is anything there that store_recover() would free for a dead process? Cheap. */
+/* Is there anything of a dead process that store_recover() would free? Cheap. */
 bool store_has_dead(store_t *store);
 
 typedef struct {
@@ -129,31 +127,31 @@ void store_stats(store_t *store, store_stats_t *stats);
 
 enum store_type { STORE_SCALAR = 1, STORE_ARRAY = 2, STORE_HASH = 3 };
 
-/* Which variable. Good for as long as it exists; no other ever equals it. */
+/* Identifies a variable, as long as that exists; it never stands for another one. */
 typedef struct store_ref {
     uint32_t slot, generation;
     uint32_t type;    /* enum store_type */
-    uint32_t is_text; /* the class name, where there is one, is characters */
+    uint32_t is_text; /* the class name, if any, is in UTF-8 */
 } store_ref_t;
 
-/* Make an anonymous, empty variable. Returns a handle, or NULL with *err. */
+/* Create an anonymous, empty variable. Returns a handle, or NULL with *err. */
 store_var_t *store_new(store_t *store, uint32_t type, store_error_t *err);
 
-/* The variable of a name: sigil and full name, UTF-8, at most STORE_NAME_MAX bytes. With
- * `create` it is made where there is none. NULL with err->code STORE_ABSENT: there is
+/* The variable with this name: sigil and full name, in UTF-8, at most STORE_NAME_MAX bytes. If
+ * `create` is true, it is created if missing. NULL with err->code STORE_ABSENT: there is
  * none, or one of another type. Atomic. */
 #define STORE_NAME_MAX 490u
 store_var_t *store_declare(store_t *store, uint32_t type, const char *name, size_t length, bool create, store_error_t *err);
 
-/* A handle of the variable that a stored reference leads to. NULL with err->code
- * STORE_E_REMOVED: it is gone, so the value that led there must be looked at again. */
+/* A handle for the variable that a stored reference leads to. NULL with err->code
+ * STORE_E_REMOVED: it is gone, so read the value that led there again. */
 store_var_t *store_attach(store_t *store, const store_ref_t *ref, store_error_t *err);
 
-/* Let go of the handle: locks are released, an open change is undone; an anonymous
- * variable that nothing leads to is freed. NULL is fine. */
+/* Give up the handle: its locks are released, and an open change is undone; an anonymous
+ * variable that nothing leads to any more is freed. Does nothing for NULL. */
 void store_release(store_var_t *var);
 
-/* A handle of the same variable for another thread, or NULL with *err. */
+/* A handle for the same variable, for another thread, or NULL with *err. */
 store_var_t *store_clone(const store_var_t *var, store_error_t *err);
 
 store_ref_t store_ref_of(const store_var_t *var);
@@ -166,26 +164,26 @@ uint64_t store_serial(const store_var_t *var);
 /* How many stored references lead to it. */
 uint64_t store_references(const store_var_t *var);
 
-/* Is it still that of this serial, and may it be read at once? Then what was read with that
- * serial still holds. */
+/* Does the variable still have this serial, and can it be read without waiting? Then what was read
+ * with that serial is still valid. */
 bool store_is_unchanged(const store_var_t *var, uint64_t serial);
 
-/* Remove the variable: its name, if it has that one, and what it holds. Blocks as a change does. */
+/* Remove the variable: this name, if it is that of the variable, and its contents. Blocks like a change. */
 int store_remove(store_var_t *var, const char *name, size_t length);
 
-/* fork(): the child has what the parent has, on its own account. Call the first before
- * fork() (keep false: the child will only execute a program), the second in the parent,
- * the third in the child; the fourth, in the parent, tells the PID of the child as soon as
- * it is known, so that it is told if that dies at once. The child takes what it has with its
- * first call, or by the fifth. */
+/* fork(): the child gets handles of its own for what the parent has. Call the first before
+ * fork() (keep false: the child will only execute a program), the second in the parent, and
+ * the third in the child. The fourth, called in the parent, passes on the PID of the child as soon as
+ * it is known, so that its death is noticed even if it dies at once. The child takes over its handles in its
+ * first call, or by calling the fifth. */
 void store_fork_prepare(bool keep);
 void store_fork_parent(void);
 void store_fork_child(void);
 void store_fork_parent_pid(int child);
 void store_fork_adopt(void);
 
-/* exec(): call it with true before, with false if that failed. The program that comes
- * holds no lock, and keeps variables for ten seconds more. */
+/* exec(): call this with true before it, and with false if it has failed. The new program
+ * holds no locks, and keeps variables for ten more seconds. */
 void store_exec_prepare(bool begins);
 
 /* --- values -------------------------------------------------------------------- */
@@ -244,8 +242,8 @@ static inline store_value_t store_text(const char *text, uint64_t length, bool i
     return value;
 }
 
-/* A value that a call gives: its text is copied to `space`, `capacity` bytes. Where it
- * does not fit the call returns STORE_MORE, with value->length what is needed. */
+/* Where a call copies the text of a value that it returns. If the text does not fit, the call
+ * returns STORE_MORE, and value->length says how much is needed. */
 typedef struct store_buffer {
     char    *space;
     uint64_t capacity; /* bytes */
@@ -253,23 +251,23 @@ typedef struct store_buffer {
 
 /* --- changes -------------------------------------------------------------------- */
 
-/* From here to store_commit() what is done to this variable through this handle is one
- * change. Waits until no other process writes it or has a lock on it, until deadline_ns
- * (CLOCK_MONOTONIC; STORE_FOREVER: no limit). Not nested. Returns a code. */
+/* All that is done to this variable through this handle, from here to store_commit(), is one
+ * change. Waits until no other process writes the variable or has a lock on it, or until deadline_ns
+ * (CLOCK_MONOTONIC; STORE_FOREVER: no limit). Cannot be nested. Returns a code. */
 int store_begin(store_var_t *var, int64_t deadline_ns);
 
-/* Publish it. Blocks for nobody, and cannot fail. */
+/* Publish the change. Does not block, and cannot fail. */
 void store_commit(store_var_t *var);
 
-/* Nothing of it has happened. */
+/* Undo the change. */
 void store_abort(store_var_t *var);
 
-/* One change of several variables of a namespace: each is begun by store_begin_joint(), which is
- * store_begin() for who waits for one while it has another (STORE_E_DEADLOCK: two processes would wait for each
- * other; abort all). store_commit_all() publishes what was done to all of them: whoever dies when, all of it has
- * happened or nothing; who looks at one of them sees the others as they are then. While it works, for
- * microseconds, looks at them wait as during a write lock. STORE_OK; else (no room) nothing has happened, and
- * all are still open. */
+/* One change of several variables of a namespace. Begin each with store_begin_joint(): it is a
+ * store_begin() that may wait while the process has other changes open (STORE_E_DEADLOCK: two processes would
+ * wait for each other; abort all). store_commit_all() publishes all of them: no matter which process dies when, either all
+ * of them have happened or none, and a process that sees one of them changed sees the others changed, too. While it works, for
+ * microseconds, readers of these variables wait as they do during a write lock. Returns STORE_OK; otherwise (no room)
+ * nothing has happened, and all changes are still open. */
 int store_begin_joint(store_var_t *var, int64_t deadline_ns);
 int store_commit_all(store_var_t *const *vars, size_t count);
 
@@ -278,15 +276,15 @@ bool store_is_open(const store_var_t *var);
 
 /* --- scalars -------------------------------------------------------------------- */
 
-/* All calls below: each is one change or one look, unless a change is open; waits as
- * store_begin() without limit, or, to read, while another process has the write lock;
+/* Each of the calls below is one change or one look, unless a change is open. To write, it waits
+ * like store_begin() without a limit; to read, while another process holds the write lock. It
  * returns a code. */
 int store_scalar_get(store_var_t *var, store_value_t *value, const store_buffer_t *buffer);
 int store_scalar_put(store_var_t *var, const store_value_t *value);
 
 /* --- hashes -------------------------------------------------------------------- */
 
-/* A key: bytes, or (is_text) characters in UTF-8 that bytes cannot say. */
+/* A key: bytes or, if is_text, UTF-8 with characters that bytes cannot express. */
 typedef struct {
     const char *bytes;
     uint32_t    length;
@@ -296,39 +294,39 @@ typedef struct {
 
 store_key_t store_key(const store_t *store, const char *bytes, uint32_t length, bool is_text);
 
-/* Reading: STORE_ABSENT where there is no such key. `buffer` NULL: only whether it is there. */
+/* STORE_ABSENT: there is no such key. `buffer` NULL: only find out whether there is one. */
 int store_hash_get(store_var_t *var, const store_key_t *key, store_value_t *value, const store_buffer_t *buffer);
 
-/* expires_ns: CLOCK_BOOTTIME from which on it is not there; 0: as store_hash_expire_after()
- * says, or never; STORE_NEVER: never, whatever that says. */
+/* expires_ns: the time (CLOCK_BOOTTIME) at which the element expires; 0: as store_hash_expire_after()
+ * has set, or never; STORE_NEVER: never, regardless of that setting. */
 #define STORE_NEVER UINT64_MAX
 int store_hash_put(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns);
 
-/* Add to an integer; what is absent or undefined counts as 0. *sum: what it is now. It vanishes when
- * it would have. STORE_E_ARGUMENT: it is no integer, or the sum is none of 64 bits; it stays. */
+/* Add to an integer; an absent or undefined value counts as 0. *sum: the new value. The expiry time
+ * stays. STORE_E_ARGUMENT: it is not an integer, or the sum needs more than 64 bits; nothing has changed. */
 int store_hash_add(store_var_t *var, const store_key_t *key, int64_t delta, int64_t *sum);
 
-/* STORE_ABSENT where there is none. Needs no room. */
+/* STORE_ABSENT: there is no such key. Needs no room. */
 int store_hash_delete(store_var_t *var, const store_key_t *key);
 
 int store_hash_clear(store_var_t *var);
 int store_hash_count(store_var_t *var, uint64_t *count);
 
-/* The key after this one (NULL: the first), in an order that stays while the hash grows;
- * the key's bytes go to `buffer`. STORE_ABSENT: that was the last. */
+/* The key after this one (NULL: the first), in an order that stays the same while the hash grows;
+ * the key's bytes go to `buffer`. STORE_ABSENT: there is no further key. */
 int store_hash_next(store_var_t *var, const store_key_t *key, store_key_t *next, const store_buffer_t *buffer);
 
-/* When an element vanishes (CLOCK_BOOTTIME; 0: never). STORE_ABSENT where there is none. */
+/* When an element expires (CLOCK_BOOTTIME; 0: never). STORE_ABSENT: there is no such key. */
 int store_hash_expiry(store_var_t *var, const store_key_t *key, uint64_t *expires_ns);
 
-/* Does anything in it vanish, or has ever? Cheap. */
+/* Has the hash ever had an element that expires? Cheap. */
 bool store_hash_is_timed(const store_var_t *var);
 
 /* Free what has expired. */
 int store_hash_sweep(store_var_t *var, uint64_t *freed);
 
-/* What an element gets that is stored without an expiry of its own (ns from then; 0:
- * none), and the most elements (0: no limit): the least recently used make room. */
+/* Set how long elements stay that are stored without an expiry time of their own (in ns; 0: for ever),
+ * and how many elements the hash may have (0: no limit): the least recently used ones make room. */
 int store_hash_expire_after(store_var_t *var, uint64_t ns);
 int store_hash_limit(store_var_t *var, uint64_t elements);
 
@@ -341,52 +339,52 @@ int store_array_size(store_var_t *var, uint64_t *size);
 int store_array_resize(store_var_t *var, uint64_t size);
 
 /* Remove `length` elements at `offset` and put `count` values there: push, pop, shift,
- * unshift and splice. What is removed is read before, in one change. Only to remove needs no
- * room, but in the middle, where the filesystem is full: it must be all that its change does,
- * and of an array that has all its places. */
+ * unshift and splice. To get the removed values, read them first, within one change. Merely removing
+ * elements needs no room. If the filesystem is full, removing from the middle must be all that its change does, and
+ * the array must have no missing places. */
 int store_array_splice(store_var_t *var, uint64_t offset, uint64_t length, const store_value_t *values, uint64_t count);
 
-/* One more at the end. *size: how many there are then. */
+/* Append an element. *size: the new number of elements. */
 int store_array_push(store_var_t *var, const store_value_t *value, uint64_t *size);
 
-/* Remove the first or the last one, and say what it was. STORE_ABSENT: there is none. Left where they
- * are: what does not fit the buffer (STORE_MORE), and references (STORE_E_ARGUMENT), which are read,
- * and what they lead to taken hold of, before they are removed by a splice in the same change. */
+/* Remove the first or the last element, and return its value. STORE_ABSENT: the array is empty. An element is not
+ * removed if its value does not fit the buffer (STORE_MORE) or is a reference (STORE_E_ARGUMENT). To take a reference, get it
+ * first, attach to the variable that it leads to, and then remove it with a splice, all in one change. */
 int store_array_take(store_var_t *var, bool last, store_value_t *value, const store_buffer_t *buffer);
 
-/* Make an element one that was never stored. */
+/* Make an element look as if it had never been stored. */
 int store_array_delete(store_var_t *var, uint64_t index);
 
 /* --- queues ----------------------------------------------------------------------- */
 
-/* An element of an array that somebody has taken and is not done with: it has left the array,
- * and is kept with it, under the name of who has it, by the same change. */
+/* An element of an array that a process has taken and is still working on: it has left the array,
+ * but is kept with it, under the owner word of that process; both happen in the same change. */
 typedef struct store_reservation {
-    uint64_t owner;    /* who: see store_me()                                           */
+    uint64_t owner;    /* the process: see store_me()                                    */
     uint64_t since_ns; /* CLOCK_REALTIME                                                 */
     uint64_t order;    /* of two, the one with the lower order was nearer to the head */
 } store_reservation_t;
 
-/* All four within an open change. store_queue_keep() sets `order` where it is 0. */
+/* Call these four within an open change. store_queue_keep() sets `order` if it is 0. */
 int store_queue_keep(store_var_t *var, store_reservation_t *reservation, const store_value_t *value);
 int store_queue_get(store_var_t *var, const store_reservation_t *reservation, store_value_t *value, const store_buffer_t *buffer);
-int store_queue_drop(store_var_t *var, const store_reservation_t *reservation); /* STORE_ABSENT: there is none */
+int store_queue_drop(store_var_t *var, const store_reservation_t *reservation); /* STORE_ABSENT: no such reservation */
 
 typedef void store_queue_fn(const store_reservation_t *reservation, void *context);
 int          store_queue_each(store_var_t *var, store_queue_fn *visit, void *context);
 
-/* Is anything reserved, as far as is known now? Cheap, in no change. */
+/* Is anything reserved at the moment? Cheap; needs no change. */
 bool store_queue_is_used(const store_var_t *var);
 
-/* The name of this process (thread), its PID, and whether it is dead for sure. */
+/* The owner word of this process (thread), the PID in an owner word, and whether its process is certainly dead. */
 uint64_t store_me(store_t *store);
 uint64_t store_owner_pid(uint64_t owner);
 bool     store_owner_is_dead(store_t *store, uint64_t owner);
 
 /* --- looks at all of it ------------------------------------------------------------ */
 
-/* The content of one moment, in memory of this process. `items` are keys and values
- * (hash: key, value; array and scalar: value; kind STORE_KINDS: no element). */
+/* The content at one moment, copied to this process's memory. `items` are keys and values
+ * (hash: key, value; array and scalar: value; kind STORE_KINDS: there is no element). */
 typedef struct {
     uint64_t       count; /* of elements                                       */
     uint64_t       serial;
@@ -396,14 +394,14 @@ typedef struct {
     void          *memory, *items;
 } store_look_t;
 
-/* with_values false: the keys alone. Free it by store_look_free(). */
+/* with_values false: only the keys. Free the result with store_look_free(). */
 int  store_look(store_var_t *var, bool with_values, store_look_t *look);
 void store_look_free(store_look_t *look);
 
 /* --- a look without a handle ---------------------------------------------------------- */
 
-/* Go from value to value ($h{k}{f}) without handles: a glance is good for reading calls
- * until store_glance_end(). STORE_E_REMOVED from any of them: start over. */
+/* To follow references from value to value ($h{k}{f}) without handles: the result may be used for calls that
+ * read. If one of them returns STORE_E_REMOVED, start over. */
 typedef struct {
     uint64_t reserved[20];
 } store_glance_t;
@@ -413,31 +411,31 @@ store_var_t *store_glance(store_t *store, const store_ref_t *ref, store_glance_t
 /* --- locks and waiting ---------------------------------------------------------------- */
 
 /* Take the write lock, or a read lock. STORE_OK; STORE_TIMEOUT; STORE_INTERRUPTED;
- * STORE_E_DEADLOCK: two processes would wait for each other. *had (may be NULL): the
- * handle had it already, and nothing was done. */
+ * STORE_E_DEADLOCK: two processes would wait for each other. `had` may be NULL; *had: the
+ * handle had the lock already, and nothing was done. */
 int store_lock_write(store_var_t *var, int64_t deadline_ns, bool *had);
 int store_lock_read(store_var_t *var, int64_t deadline_ns, bool *had);
 
-/* Release them. Whether there was something. */
+/* Release a lock. Returns whether there was one. */
 bool store_unlock_write(store_var_t *var);
 bool store_unlock_read(store_var_t *var);
 
 /* The PID of another process that holds a lock on the variable now; 0: none is found. For messages. */
 uint64_t store_blocker(const store_var_t *var);
 
-/* Sleep until another process has changed it since this handle looked last. */
+/* Sleep until another process has changed the variable since this handle was last used to look at it. */
 int store_wait_change(store_var_t *var, int64_t deadline_ns);
 
-/* The deadline so many ns from now; negative: STORE_FOREVER. */
+/* The deadline that is timeout_ns from now; STORE_FOREVER if that is negative. */
 int64_t store_deadline(int64_t timeout_ns);
 
-/* CLOCK_BOOTTIME, as expiry is told in. */
+/* CLOCK_BOOTTIME, the clock of expiry times. */
 uint64_t store_clock(void);
 
-/* The same a tick of the kernel's ago, ten milliseconds at most: six times as fast. */
+/* The same clock as of the kernel's last tick, at most ten milliseconds ago: six times as fast. */
 uint64_t store_clock_tick(void);
 
-/* So many ns from now, for store_hash_put(); from a second on, a tick less. */
+/* The time that is `ns` from now, for store_hash_put(); if that is a second or more, up to a tick less. */
 uint64_t store_expires(uint64_t ns);
 
 /* --- for tools ------------------------------------------------------------------------ */

@@ -127,7 +127,7 @@ void shm_fail(pTHX_ const shm_var_t *var, int code, const char *doing)
         croak("The shared %s was removed", shm_label(var));
     case STORE_E_DAMAGED: croak("The shared %s is damaged: what is stored of it makes no sense", shm_label(var));
     case STORE_E_DETACHED:
-        croak("The shared %s is no longer attached: there was no room for it when this process was forked, and it is gone", shm_label(var));
+        croak("The shared %s is gone: there was no room to attach this process to it when it was forked", shm_label(var));
     case STORE_E_DEADLOCK: shm_fail_deadlock(aTHX_ var);
     case STORE_E_NOSPC: croak("Cannot %s: no space left on the filesystem of %s", doing, store_path(var->store));
     case STORE_E_SYSTEM: croak("Cannot %s: out of memory", doing);
