@@ -25,22 +25,22 @@
  * word is the whole truth: 0 is a free slot, anything else names the process
  * that holds it. Allocating is one compare-and-swap of 0 to "me", freeing one
  * of "that owner" to 0. There is no second word to keep in step with it, so
- * there is no instant at which a slot is taken and nobody's: a process that
- * dies leaves its own name behind, and recovery looks for names of the dead.
- * Everything else (the index of full groups, the hint, the wake-ups) only makes
- * the search short, and is rebuilt or repaired when it is wrong.
+ * there is no instant at which a slot is taken but has no owner: a process that
+ * dies leaves its own name behind, and recovery looks for the names of dead
+ * processes. Everything else (the index of full groups, the hint, the wake-ups) only
+ * shortens the search, and is rebuilt or repaired when it is wrong.
  *
  * THE ORDER OF THIS FILE: constants and errors; the layout of the mapping; the
  * handle; identity; allocate; free; wait; own; data; then, under
  * POOL_IMPLEMENTATION, identity, index, search, waiting, recovery, status, and
- * last creating and attaching.
+ * finally creating and attaching.
  *
- * MEMORY ORDER. Atomics are the compiler's __atomic builtins. Each that is not
- * relaxed says which other it pairs with.
+ * MEMORY ORDER. Atomics are the compiler's __atomic builtins. A comment at each one
+ * that is not relaxed says which other one it pairs with.
  *
- * Unless its comment says otherwise a function does not block, is thread safe
- * (handles may be shared by threads) and async-signal safe. Names that begin
- * with pool_i_ are internal.
+ * Unless its comment says otherwise, a function does not block, is thread safe
+ * (threads may share handles) and async-signal safe. Names that begin with
+ * pool_i_ are internal.
  *
  * This is free software; you can redistribute it and/or modify it under the
  * same terms as Perl itself.
@@ -94,17 +94,17 @@ enum pool_variant {
 enum pool_code {
     POOL_OK = 0,
     POOL_FULL,        /* no (or not enough) free slots                  */
-    POOL_TIMEOUT,     /* the time was over first                        */
-    POOL_INTERRUPTED, /* a signal handler ran; call again to go on      */
+    POOL_TIMEOUT,     /* the time limit was reached                     */
+    POOL_INTERRUPTED, /* a signal handler ran; call again to continue   */
     POOL_E_ARGUMENT,  /* a size, index or option makes no sense         */
-    POOL_E_INVALID,   /* the file is no pool                            */
+    POOL_E_INVALID,   /* the file is not a pool                         */
     POOL_E_MISMATCH,  /* a pool, but of another kind, size or version   */
     POOL_E_TOO_SMALL, /* a pool that has lost its end                   */
     POOL_E_NOSPC,     /* the filesystem is full                         */
     POOL_E_SYSTEM     /* a system call failed: see sys_errno            */
 };
 
-/* What pool_try_alloc() returns when it has no slot: compare with < POOL_NOSPC. */
+/* What pool_try_alloc() returns instead of a slot; slots are < POOL_NOSPC. */
 #define POOL_NOSPC (UINT64_MAX - 1) /* sparse pool: the filesystem is full; errno */
 #define POOL_NONE  UINT64_MAX       /* no free slot                        */
 
@@ -118,8 +118,8 @@ enum pool_code {
 #define POOL_SPARSE   1u  /* reserve the data's disk blocks as slots are first used */
 #define POOL_POPULATE 2u  /* fault the whole mapping in now                         */
 #define POOL_MODE     4u  /* `mode` is given: apply it exactly                      */
-#define POOL_FIXED    8u  /* all slots are allocated, nobody's, from the first moment; none is ever freed */
-#define POOL_READONLY 16u /* attach where only reading is allowed: who writes dies of SIGSEGV */
+#define POOL_FIXED    8u  /* all slots are allocated from the first moment, without an owner; none is ever freed */
+#define POOL_READONLY 16u /* attach with read permission only: writing causes a SIGSEGV */
 
 /* What the caller wants. capacity 0 and elem_size 0 mean: attach to what
  * exists and take its geometry, and with POOL_ANY its variant, too. elem_size is given for POOL_RAW and POOL_STR
@@ -127,13 +127,12 @@ enum pool_code {
 typedef struct pool_spec {
     uint32_t variant;
     uint64_t capacity;  /* slots         */
-    uint64_t elem_size; /* bytes a slot  */
+    uint64_t elem_size; /* bytes per slot */
     uint32_t flags;     /* POOL_SPARSE … */
     uint32_t mode;      /* permission bits of a file that is created */
 } pool_spec_t;
 
-/* Why a call failed: a code, errno where a system call was at fault (else 0),
- * and a sentence for a person. */
+/* Why a call failed: a code, errno if a system call failed (else 0), and a message. */
 typedef struct pool_error {
     int  code;
     int  sys_errno;
@@ -144,11 +143,11 @@ typedef struct pool_error {
  * The layout of the mapping
  *
  *   header      immutable geometry, then the mutable lines, then two tables
- *   touched     one bit a group: some slot of it was used at least once
- *   full        the index: one bit a group, one bit a word of those, …
- *   extents     sparse pools: one bit an extent whose blocks are reserved
- *   records     owner and uses, 16 bytes a slot
- *   data        elem_size bytes a slot, from a 64-byte boundary on
+ *   touched     one bit per group: some slot of it was used at least once
+ *   full        the index: one bit per group, one bit per word of those, …
+ *   extents     sparse pools: one bit per extent whose blocks are reserved
+ *   records     owner and uses, 16 bytes per slot
+ *   data        elem_size bytes per slot, from a 64-byte boundary on
  *
  * Every offset follows from variant, capacity, elem_size and flags. They are
  * checked once, at attach, and read from the handle ever after: what a peer
@@ -159,7 +158,7 @@ typedef struct pool_error {
 #define POOL_MAGIC_CREATING UINT64_C(0x304c4f4f5044534c) /* "LSDPOOL0": not yet */
 #define POOL_VERSION        1u
 
-#define POOL_GROUP      16u   /* slots a group; one bit of the index stands for it */
+#define POOL_GROUP      16u   /* slots per group; one bit of the index stands for it */
 #define POOL_WAITERS    256u  /* entries of the table of waiters                   */
 #define POOL_NAMESPACES 1024u /* entries of the table of PID namespaces            */
 #define POOL_LEVELS     5     /* 64^5 groups: more than POOL_MAX_CAPACITY needs    */
@@ -178,9 +177,9 @@ typedef struct pool_header {
     uint8_t  pad0[16];
 
     /* Line 1: the eventcount. `waiting` says that somebody may wait for one slot
-     * (POOL_I_WAIT_ONE), for many (POOL_I_WAIT_MANY); the bits above count
-     * tickets, so that no value ever comes twice. Waiters set the two, a waker
-     * that found nobody clears them. A dead waiter leaves them set, which costs
+     * (POOL_I_WAIT_ONE), or for many (POOL_I_WAIT_MANY); the bits above count
+     * tickets, so that no value ever occurs twice. Waiters set the two bits; a waker
+     * that finds nobody clears them. A dead waiter leaves them set, which costs
      * wakers a system call until one of them clears them. */
     uint64_t waiting;
     uint32_t event;
@@ -190,11 +189,11 @@ typedef struct pool_header {
     uint64_t waits;
     uint64_t timeouts;
     uint64_t recoveries;
-    uint64_t frees; /* the largest number of them that pool_stats() ever gave */
+    uint64_t frees; /* the largest number of frees that pool_stats() has ever returned */
     uint8_t  pad2[32];
 
-    /* Owner words of those who wait (POOL_I_BUSY set: for many slots), so that
-     * the dead among them can be told and struck out. */
+    /* Owner words of the waiters (POOL_I_BUSY set: for many slots), so that
+     * dead ones can be recognised and removed. */
     uint64_t waiters[POOL_WAITERS];
 
     uint8_t pad3[4096 - 192 - 8 * POOL_WAITERS];
@@ -220,7 +219,7 @@ typedef struct pool_record {
  * The handle: this process's view of a pool. Its fields are for reading only.
  * --------------------------------------------------------------------- */
 
-/* What a file is, whatever number its descriptor has. `event` is 0 but for an
+/* Identifies a file, whatever number its descriptor has. `event` is 0 except for an
  * eventfd: see pool_i_event(). */
 typedef struct pool_file {
     uint64_t device, inode, event;
@@ -237,7 +236,7 @@ typedef struct pool {
     uint64_t      *full[POOL_LEVELS];
     pool_header_t *header;
     uint32_t       variant;
-    uint32_t       levels; /* of the index; 0: a small pool is searched without */
+    uint32_t       levels; /* of the index; 0: a small pool is searched without an index */
     bool           fixed;  /* no slot is ever free */
     bool           readonly;
 
@@ -248,11 +247,11 @@ typedef struct pool {
     uint64_t *extents;     /* sparse pools; NULL: all blocks are reserved */
     uint64_t  data_offset; /* bytes */
     uint64_t  total_size;  /* bytes of the mapping */
-    uint64_t  audit;       /* next slot to look at without believing the index */
+    uint64_t  audit;       /* next slot to check without relying on the index */
     int64_t   auto_recover_ns;
     int64_t   recovered_ns; /* when a blocked call last recovered (CLOCK_MONOTONIC) */
     void (*idle)(void);
-    int          event_fd; /* -1: none. The program may have closed this one and … */
+    int          event_fd; /* -1: none. The program may have closed this one, and … */
     int          fd;       /* … this, of a memfd or as given to pool_open_fd(); else -1: see pool_descriptor() */
     pool_file_t  event;    /* what event_fd was */
     pool_file_t  file;     /* what is mapped; zeros: anonymous memory */
@@ -273,9 +272,9 @@ typedef struct pool {
  * async-signal safe.
  * --------------------------------------------------------------------- */
 
-/* Create the pool `path`, or attach to it where it exists; NULL makes an
- * anonymous pool for this process and its children. The path is a whole pool
- * or none at any instant, whoever dies or races. Returns the handle, or NULL
+/* Create the pool `path`, or attach to it if it exists; NULL makes an
+ * anonymous pool for this process and its children. At any instant there is either a
+ * complete pool at the path or none, whatever processes die or race. Returns the handle, or NULL
  * with *err filled: POOL_E_* or, while waiting for another creator,
  * POOL_INTERRUPTED. */
 pool_t *pool_open(const char *path, const pool_spec_t *want, pool_error_t *err);
@@ -284,36 +283,36 @@ pool_t *pool_open(const char *path, const pool_spec_t *want, pool_error_t *err);
  * /proc shows; the geometry must be complete. Returns the handle or NULL. */
 pool_t *pool_open_memfd(const char *name, const pool_spec_t *want, pool_error_t *err);
 
-/* Attach to the pool behind an open descriptor, which stays the caller's. What
- * `want` leaves 0 is taken from the pool. Returns the handle or NULL. */
+/* Attach to the pool behind an open descriptor, which the caller keeps. Fields of
+ * `want` that are 0 are taken from the pool. Returns the handle or NULL. */
 pool_t *pool_open_fd(int fd, const pool_spec_t *want, pool_error_t *err);
 
 /* Make a pool in `size` bytes of the caller's shared memory, or attach to the one that
- * is there: from a page boundary on, zeros where there is none yet. The geometry must
- * be complete; any number of processes may do it at once, and who dies meanwhile
- * leaves what the next one completes. The memory must stay mapped until
- * pool_close(), which leaves it alone. Needs Linux 5.14 (blocks are reserved by
+ * is there. The memory must begin at a page boundary, and be all zeros if it has no pool yet. The
+ * geometry must be complete. Any number of processes may do this at once; what a process that
+ * dies meanwhile leaves unfinished, the next one completes. The memory must stay mapped until
+ * pool_close(), which does not unmap it. Needs Linux 5.14 (blocks are reserved by
  * MADV_POPULATE_WRITE). Does not block. Returns the handle, or NULL with *err filled. */
 pool_t *pool_open_at(void *memory, uint64_t size, const pool_spec_t *want, pool_error_t *err);
 
-/* The bytes that a pool of this (complete) geometry takes; 0: it makes no sense. */
+/* How many bytes a pool of this (complete) geometry takes; 0: the geometry makes no sense. */
 uint64_t pool_size(const pool_spec_t *want);
 
-/* Say that the memory of a pool_open_at() pool belongs to the mapping of `home`, by
- * whose file others then tell that this process's PID namespace lives (see
- * pool_i_hold()); else nobody outside that namespace can. Before the pool is used;
- * `home` is closed after it. */
+/* Say that the memory of a pool_open_at() pool belongs to the mapping of `home`. Through the
+ * file of `home`, others can then tell that this process's PID namespace has live processes (see
+ * pool_i_hold()); otherwise nobody outside that namespace can. Call it before the pool is used, and
+ * close `home` after the pool. */
 void pool_set_home(pool_t *pool, pool_t *home);
 
-/* Work out who this process is. Every call that needs it does so by itself; this
- * is for a program that will chroot, use up its descriptors or lose /proc before
- * its first pool. Returns false where there is no memory for it. */
+/* Work out the identity of this process. Every call that needs it does so by itself; this
+ * is for programs that will chroot, use up their descriptors or lose /proc before
+ * they open their first pool. Returns false if there is no memory for it. */
 bool pool_identify(void);
 
-/* One more user of this handle; each must pool_close() it. Returns its argument. */
+/* Add a user to this handle; each must call pool_close(). Returns its argument. */
 pool_t *pool_retain(pool_t *pool);
 
-/* One user less; the last unmaps the pool. Slots stay allocated. NULL is fine. */
+/* Remove a user; the last one unmaps the pool. Slots stay allocated. Does nothing for NULL. */
 void pool_close(pool_t *pool);
 
 /* Write the mapping to the file (msync). Blocks on the disk. POOL_OK or POOL_E_SYSTEM. */
@@ -323,17 +322,17 @@ int pool_sync(pool_t *pool);
 bool pool_is_at_path(const pool_t *pool);
 
 /* Remove the file. Attached processes keep the pool. Returns POOL_OK,
- * POOL_E_ARGUMENT (no path) or POOL_E_SYSTEM with errno set; ENOENT also where
- * the path is another file by now. */
+ * POOL_E_ARGUMENT (no path) or POOL_E_SYSTEM with errno set; ENOENT also if
+ * the path leads to another file by now. */
 int pool_unlink(pool_t *pool);
 
 /* The descriptor of a pool that was opened by one, or is a memfd. -1: there is
  * none, or the program has closed it. */
 int pool_descriptor(const pool_t *pool);
 
-/* A descriptor for event loops (an eventfd, non-blocking), created once a
- * handle, and anew where the program has closed it. It is signalled by
- * pool_notify() only. Returns it, or -1 with errno. */
+/* A descriptor for event loops (an eventfd, non-blocking), created once per
+ * handle, and again if the program has closed it. Only pool_notify() signals
+ * it. Returns it, or -1 with errno. */
 int pool_eventfd(pool_t *pool);
 
 /* That descriptor, if there is one and the program has not closed it; else -1. */
@@ -341,10 +340,10 @@ int pool_eventfd_get(const pool_t *pool);
 
 /* Use this eventfd instead. The pool takes it over: it makes it non-blocking,
  * closes it with the handle, and closes the one that it replaces. Returns
- * POOL_OK, POOL_E_ARGUMENT (no eventfd) or POOL_E_SYSTEM with errno. */
+ * POOL_OK, POOL_E_ARGUMENT (not an eventfd) or POOL_E_SYSTEM with errno. */
 int pool_eventfd_set(pool_t *pool, int fd);
 
-/* Signal the descriptor. Returns whether there is one and it took the signal. */
+/* Signal the descriptor. Returns whether there is one and it accepted the signal. */
 bool pool_notify(pool_t *pool);
 
 /* Take all signals from the descriptor. Returns how many there were. */
@@ -376,12 +375,12 @@ bool pool_free_generation(pool_t *pool, uint64_t slot, uint64_t uses);
  * Returns whether it is the owner now. Atomic. */
 bool pool_adopt(pool_t *pool, uint64_t slot);
 
-/* The same, but only from this owner: a process ID as pool_owner() gives it, 0: from
- * nobody. Of several that try one wins. */
+/* The same, but only from this owner: a process ID as pool_owner() returns it, or 0 for
+ * nobody. If several processes try, one of them succeeds. */
 bool pool_adopt_from(pool_t *pool, uint64_t slot, pid_t from);
 
-/* Make an allocated slot nobody's: no recovery frees it, its owner is 0.
- * Returns whether it is nobody's now. Atomic. */
+/* Leave an allocated slot without an owner: no recovery frees it, and pool_owner() returns 0.
+ * Returns whether it has no owner now. Atomic. */
 bool pool_disown(pool_t *pool, uint64_t slot);
 
 /* Called for a slot of a dead process (`owner` is its owner word), before it is
@@ -389,14 +388,14 @@ bool pool_disown(pool_t *pool, uint64_t slot);
  * returning false; then it is not freed and not counted. */
 typedef bool pool_stale_fn(pool_t *pool, uint64_t slot, uint64_t owner, void *context);
 
-/* Free every slot whose owner is dead (in a fixed pool: make it nobody's), strike
- * dead waiters out, repair the index, wake waiters. `stale` may be NULL. Returns
+/* Free every slot whose owner is dead (in a fixed pool: disown it), remove
+ * dead waiters, repair the index, wake waiters. `stale` may be NULL. Returns
  * the number of slots freed.
- * Reads /proc. Any number of processes may do it at once. */
+ * Reads /proc. Any number of processes may do this at once. */
 uint64_t pool_recover(pool_t *pool, pool_stale_fn *stale, void *context);
 
-/* The same, and also what processes held of which nobody here can tell whether they
- * live (POOL_UNKNOWN): for a person who knows that they do not. */
+/* The same, but also free the slots of processes that cannot be judged from here
+ * (POOL_UNKNOWN): on behalf of a person who knows that they are dead. */
 uint64_t pool_recover_unknown(pool_t *pool, pool_stale_fn *stale, void *context);
 
 /* Give a slot back to the dead owner that a pool_stale_fn took it from, for a
@@ -404,42 +403,42 @@ uint64_t pool_recover_unknown(pool_t *pool, pool_stale_fn *stale, void *context)
  * allocation number `uses` (see pool_generation()). Returns whether it did. */
 bool pool_unadopt(pool_t *pool, uint64_t slot, uint64_t uses, uint64_t owner);
 
-/* Free all slots, whoever holds them. For when no other process works on the
+/* Free all slots, whoever holds them. Only for use while no other process works on the
  * pool. Returns how many were allocated; does nothing in a fixed pool. */
 uint64_t pool_reset(pool_t *pool);
 
-/* Let blocked allocations of this handle recover stale slots, every so many
- * nanoseconds; 0: no (the default). */
+/* Let blocked allocations of this handle recover stale slots every `every_ns`
+ * nanoseconds; 0 (the default): never. */
 void pool_auto_recover(pool_t *pool, int64_t every_ns);
 
 /* Have blocked calls of this handle call `idle` at least every 0.1 s and after
- * each signal, and go on afterwards instead of returning POOL_INTERRUPTED. It
- * may leave by longjmp: a blocked call holds nothing while it calls. NULL: no. */
+ * each signal, and then continue instead of returning POOL_INTERRUPTED. `idle`
+ * may leave by longjmp: a blocked call holds nothing meanwhile. NULL: none. */
 void pool_on_idle(pool_t *pool, void (*idle)(void));
 
-/* What is known of the process that an owner word names. POOL_UNKNOWN is not dead
- * (only a person may say that it is): where it lives nobody here can see, nor
- * whether anybody does there. */
+/* What is known of the process that an owner word names. POOL_UNKNOWN is not dead (only a
+ * person may say that it is): it belongs to another PID namespace, and it cannot be seen
+ * from here whether that still has any process. */
 enum pool_life { POOL_ALIVE, POOL_DEAD, POOL_UNKNOWN };
 
-/* Does the process that an owner word names live? Reads /proc. */
+/* Is the process that an owner word names alive? Reads /proc. */
 enum pool_life pool_owner_life(pool_t *pool, uint64_t owner);
 
-/* Is it dead for certain? */
+/* Is it certainly dead? */
 bool pool_owner_is_dead(pool_t *pool, uint64_t owner);
 
-/* The seconds since that process was started (or, where it could not read its start
- * time, since it was first seen), be it dead or alive. Negative: unknown, for it
- * is of another PID namespace or boot, or nobody. */
+/* The seconds since that process, dead or alive, was started (or first seen, if it could not
+ * read its start time). Negative: unknown, because it belongs to another PID namespace
+ * or boot, or the word means nobody. */
 double pool_owner_age(pool_t *pool, uint64_t owner);
 
-/* The number of allocated slots. Costs a look at each group ever used. */
+/* The number of allocated slots. Looks at each group that was ever used. */
 uint64_t pool_used(const pool_t *pool);
 
 /* The first allocated slot at or after `from`, or POOL_NONE. */
 uint64_t pool_next_allocated(const pool_t *pool, uint64_t from);
 
-/* The same, but also slots that somebody is just taking or giving back, or was
+/* The same, but including slots that a process is just allocating or freeing, or was
  * when it died: all that pool_used() counts. */
 uint64_t pool_next_held(const pool_t *pool, uint64_t from);
 
@@ -447,18 +446,18 @@ typedef struct pool_counts {
     uint64_t used, waiters, allocs, frees, waits, timeouts, recoveries;
 } pool_counts_t;
 
-/* Fill *counts. Each number is right when nobody works on the pool; allocs and
- * frees never go back. */
+/* Fill *counts. The numbers are exact while nobody works on the pool; allocs and
+ * frees never decrease. */
 void pool_stats(pool_t *pool, pool_counts_t *counts);
 
 /* Give the blocks of free slots back to the filesystem, as far as they fill whole pages:
- * for a sparse pool of a file or of pool_open_at(). Others go on allocating: who takes a
- * trimmed slot reserves its blocks again. Costs a look at each slot ever used and a
- * system call a run of free ones. Returns how many bytes were given back. */
+ * for a sparse pool of a file or of pool_open_at(). Others go on allocating: a process that takes a
+ * trimmed slot reserves its blocks again. Looks at each slot that was ever used, and makes a
+ * system call for each run of free ones. Returns how many bytes were given back. */
 uint64_t pool_trim(pool_t *pool);
 
-/* Sleep while the POOL_I64 or POOL_I32 slot holds `old`. Returns POOL_OK when
- * it differs, POOL_TIMEOUT, POOL_INTERRUPTED. Blocks. */
+/* Sleep while the POOL_I64 or POOL_I32 slot holds `old`. Returns POOL_OK as soon as
+ * it does not, or POOL_TIMEOUT or POOL_INTERRUPTED. Blocks. */
 int pool_wait(pool_t *pool, uint64_t slot, int64_t old, int64_t timeout_ns);
 
 /* Wake up to n processes that wait for the slot's value. Returns how many. */
@@ -467,30 +466,30 @@ uint64_t pool_wake(pool_t *pool, uint64_t slot, uint64_t n);
 /* Add to a POOL_F64 slot atomically. Returns the sum. */
 double pool_f64_add(pool_t *pool, uint64_t slot, double delta);
 
-/* If the slot equals `old` (as numbers; a NaN equals the same NaN) make it
- * `value`. Returns what it held; *done (may be NULL) tells whether it did. Atomic. */
+/* If the slot equals `old` (as numbers; a NaN equals the same NaN), set it to
+ * `value`. Returns what it held; *done (may be NULL): was it set? Atomic. */
 double pool_f64_cas(pool_t *pool, uint64_t slot, double old, double value, bool *done);
 
-/* Store len bytes of text (at most elem_size - POOL_STR_HEAD: the caller cuts).
- * `utf8` is a mark that pool_str_get() gives back. Not atomic. */
+/* Store len bytes of text (at most elem_size - POOL_STR_HEAD: the caller has to cut it).
+ * pool_str_get() returns the mark `utf8` as well. Not atomic. */
 void pool_str_set(pool_t *pool, uint64_t slot, const char *text, uint32_t len, bool utf8);
 
-/* The text of a slot, in place: its address, with length (never more than
- * fits) and mark. Not atomic: a concurrent writer may change what is there. */
+/* The text of a slot, in place: its address, its length (never more than
+ * fits) and its mark. Not atomic: a concurrent writer may change what is there. */
 const char *pool_str_get(const pool_t *pool, uint64_t slot, uint32_t *len, bool *utf8);
 
 /* ------------------------------------------------------------------------
  * Identity: who holds a slot
  *
  *   bits  0..21  process ID (22 bits are the kernel's largest)
- *   bits 22..31  which entry of header->namespaces its PID belongs to (0: unknown)
+ *   bits 22..31  the PID's namespace: an entry of header->namespaces (0: unknown)
  *   bits 32..61  when it was started, in clock ticks since boot, modulo 2^30 (0: unknown)
  *   bit  62      POOL_I_SEEN: that is not when it was started, but when it was seen alive
  *   bit  63      POOL_I_BUSY: taken, but not (or no longer) allocated
  *
- * The time makes a reused PID another owner: whoever has the PID now is the owner
- * if it was started at that time, or no later than the owner was seen. So a
- * process that cannot read its start time is known as well as any. The namespace
+ * The time makes a reused PID another owner: the process that has the PID now is the owner
+ * if it was started at that time, or no later than the owner was seen. So even a
+ * process that cannot read its start time is identified reliably. The namespace
  * entry keeps processes of other PID namespaces and boots from being judged by a
  * PID that means something else here. What a process does not know is left out,
  * never guessed: see pool_owner_life().
@@ -515,10 +514,10 @@ const char *pool_str_get(const pool_t *pool, uint64_t slot, uint32_t *len, bool 
 #define POOL_I_BOOT_MASK (UINT64_MAX << POOL_I_BOOT_BIT)
 #define POOL_I_FIRST     UINT64_C(0xeffffffc) /* the name of the first PID namespace, which is never gone */
 
-/* Who this process is, on a page that the kernel clears in a child, so that no kind
- * of fork inherits an identity. 0: not worked out yet; the first thread that does
- * says what it is. A process keeps its name (the word, and in each pool
- * the tag) for its life, or it would not know its own slots. */
+/* The identity of this process, on a page that the kernel clears in a child, so that no kind
+ * of fork inherits it. 0: not worked out yet; the first thread that needs it does so.
+ * A process keeps its name (the word, and in each pool the tag) as long as
+ * it lives, because it must recognise its own slots. */
 typedef struct pool_i_process {
     uint64_t word;    /* owner word without tag; published last */
     uint64_t space;   /* this PID namespace and boot, as far as they are known */
@@ -565,9 +564,9 @@ static inline bool pool_i_claim(pool_t *pool, uint64_t slot, uint64_t me)
 #endif
 }
 
-/* Of what is built on pools, somebody may look without a lock at a slot that is freed and
- * allocated anew meanwhile, and learn of it afterwards. So that the thread sanitizer knows
- * that this is meant, it sees atomics; who reads plain bytes at the wrong time is still told. */
+/* Code that is built on pools may read a slot without a lock while it is freed and allocated
+ * again, and find that out afterwards. Atomics tell the thread sanitizer that this is
+ * intended; it still reports plain reads at the wrong time. */
 #if defined(__SANITIZE_THREAD__) /* gcc */
 #define POOL_I_TSAN 1
 #elif defined(__has_feature) /* clang */
@@ -606,8 +605,8 @@ static inline uint64_t pool_i_publish(pool_t *pool, uint64_t slot, uint64_t me)
     return slot;
 }
 
-/* pool_i_publish(), but in a sparse pool see first that the blocks of the slot
- * are reserved; if they cannot be, give the slot back and return POOL_NOSPC. */
+/* pool_i_publish(), but in a sparse pool make sure first that the blocks of the slot
+ * are reserved; if that is impossible, give the slot back and return POOL_NOSPC. */
 static inline uint64_t pool_i_finish(pool_t *pool, uint64_t slot, uint64_t me)
 {
     if (POOL_UNLIKELY(pool->extents != NULL)) return pool_i_finish_sparse(pool, slot, me);
@@ -652,7 +651,7 @@ static inline bool pool_i_release(pool_t *pool, uint64_t slot, uint64_t owner)
     return __atomic_compare_exchange_n(&pool->records[slot].owner, &owner, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
-/* pool_free() without a word to anybody. */
+/* pool_free() without waking anybody. */
 static inline bool pool_i_free_quietly(pool_t *pool, uint64_t slot)
 {
     uint64_t owner = __atomic_load_n(&pool->records[slot].owner, __ATOMIC_RELAXED);
@@ -666,13 +665,13 @@ static inline bool pool_i_free_quietly(pool_t *pool, uint64_t slot)
 #define POOL_I_WAIT_MANY 2u /* waits for many */
 #define POOL_I_WAITING   (POOL_I_WAIT_ONE | POOL_I_WAIT_MANY)
 #define POOL_I_TICKET    4u
-#define POOL_I_ALL       UINT64_MAX /* so many waiters to wake */
+#define POOL_I_ALL       UINT64_MAX /* instead of a number of waiters to wake */
 
 /* After a slot became free: tell the index, then those who wait. Both loads are
  * seq_cst, and so is the CAS before them. They pair with pool_i_mark_full()
  * (full bit, then owners) and pool_i_round() (waiting, then owners): of a freer
  * and a searcher at least one sees what the other did. A freer that dies here
- * leaves a full bit or a sleeper too many: audits and slices mend that. */
+ * leaves a full bit or a sleeper too many: audits and slices repair that. */
 static inline bool pool_i_marked_full(const pool_t *pool, uint64_t group)
 {
     return pool->levels != 0 && (__atomic_load_n(&pool->full[0][group / 64], __ATOMIC_SEQ_CST) >> (group % 64) & 1) != 0;
