@@ -1036,7 +1036,7 @@ static bool shm_assigns_two(const OP *op)
     if ((left->op_flags & OPf_KIDS) == 0) return false;
     for (kid = cLISTOPx(left)->op_first; kid != NULL; kid = OpSIBLING(kid)) {
         if (kid->op_type == OP_PUSHMARK || kid->op_type == OP_PADRANGE) continue;
-        if (kid->op_type != OP_PADSV && !!shm_is_global(kid)) return false;
+        if (kid->op_type != OP_PADSV && !shm_is_global(kid)) return false;
         count++;
     }
     return count == 2;
@@ -1050,6 +1050,43 @@ static SHM_APART void shm_choose(pTHX_ OP *op)
     if (op->op_ppaddr == PL_ppaddr[type] && shm_pp[type] != PL_ppaddr[type]) shm_pp[type] = PL_ppaddr[type];
     if (op->op_ppaddr != shm_pp[type]) return;
     shm_swap(op, type == OP_AASSIGN && shm_assigns_two(op) ? shm_change_two : shm_ours[type]);
+}
+
+/* These write to what they are given, and perl does not say so where the element is looked up. */
+static bool shm_writes_unsaid(size_t type)
+{
+    switch (type) {
+    case OP_FORMLINE: /* formats, too: ^<<< */
+    case OP_SSELECT:
+    case OP_FCNTL:
+    case OP_IOCTL:
+    case OP_SYSCALL:
+    case OP_SHMREAD:
+    case OP_SHMCTL:
+    case OP_MSGRCV:
+    case OP_MSGCTL:
+    case OP_SEMCTL: return true;
+    default: return false;
+    }
+}
+
+static OP *shm_perls_helem(pTHX)
+{
+    return shm_pp[OP_HELEM](aTHX);
+}
+static OP *shm_perls_multideref(pTHX)
+{
+    return shm_pp[OP_MULTIDEREF](aTHX);
+}
+
+/* Below those, elements are looked up in perl's way: not with its function, so none is met. */
+static SHM_APART void shm_leave_elements(OP *op)
+{
+    OP *kid;
+    if (op->op_type == OP_HELEM && op->op_ppaddr == shm_pp[OP_HELEM]) shm_swap(op, shm_perls_helem);
+    if (op->op_type == OP_MULTIDEREF && op->op_ppaddr == shm_pp[OP_MULTIDEREF]) shm_swap(op, shm_perls_multideref);
+    if ((op->op_flags & OPf_KIDS) == 0) return;
+    for (kid = cUNOPx(op)->op_first; kid != NULL; kid = OpSIBLING(kid)) shm_leave_elements(kid);
 }
 
 static void shm_choose_below(pTHX_ OP *op);
@@ -1072,6 +1109,8 @@ static void shm_choose_below(pTHX_ OP *op)
             shm_choose_pattern(aTHX_ op);
         else if (type < MAXO && shm_may[type] != NULL)
             shm_choose(aTHX_ op);
+        else if (SHM_UNLIKELY(shm_writes_unsaid(type)))
+            shm_leave_elements(op);
         if ((op->op_flags & OPf_KIDS) == 0) return;
         for (kid = cUNOPx(op)->op_first; kid != NULL && (next = OpSIBLING(kid)) != NULL; kid = next)
             if (kid->op_type != OP_NEXTSTATE && kid->op_type != OP_PUSHMARK) shm_choose_below(aTHX_ kid);

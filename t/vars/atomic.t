@@ -234,6 +234,20 @@ while_changing(
     $before = $t->serial;
     @h{ 1 .. 100 } = ();
     is $t->serial - $before, 1, 'assignment to a slice is one change';
+    {
+        my ($x, $y, @two) = (0, 0, 1, 2);
+        $before = $t->serial;
+        (@h{ 1 .. 3 }, ($x, $y)) = (1 .. 5);
+        is $t->serial - $before . "$x$y", '145', '… before others';
+        $before = $t->serial;
+        (@h{ 1 .. 3 }, @two[ 0, 1 ]) = (1 .. 5);
+        is $t->serial - $before . "@two", '14 5', '… before two elements of a plain array';
+        our ($p, $q);
+        $before = $t->serial;
+        ($p, $q) = (1, 2);
+        ($h{1}, $q) = (1, 3);
+        is $t->serial - $before . "$p$q", '113', '… beside a package variable';
+    }
     $before = (tied @a)->serial;
     @a      = (1 .. 500);
     is + (tied @a)->serial - $before, 1, '… of an array as well';

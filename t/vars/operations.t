@@ -935,3 +935,17 @@ for (1..3) { eval { push @a, sub {} ; 1 } or push @a, "died" if 0; push @a, \$_ 
 %h=(t=>"\x{263a}",b=>"abc",n=>5,r=>[1],u=>undef,l=>"x"x100000,d=>1.5); my @r; for my $k (qw(t b n r u l d t u b)) { my $x=$h{$k}; our $g; $g=$h{$k}; push @r,ref $x ? "r@$x$#$g" : defined $x ? length($x).utf8::is_utf8($x).substr($x,0,3).$g : "u"; $x.="c"; $g="" } (@r, $h{b})
 %%
 %h=(a=>1,b=>2); my ($x,$y); $x=$h{a}, $y=$h{b}; my $z=($x=$h{a})+($y=$h{b}); ($x=$h{b})++; (my $w=$h{a})=~s/1/9/; ($x,$y,$z,$w,@h{qw(a b)})
+%%
+$h{x}="a b c d"; my $k="x"; formline("^<~~\n",$h{x}); $h{x}="e f g"; formline("^<~~\n",$h{$k}); $h{x}="h i"; formline("^<~~\n",$h{lc $k}); my $r=$^A; $^A=""; ($r,$h{x})
+%%
+$h{l}{x}="words to be cut"; for (1..3) { formline("^<<<<|\n",$h{l}{x}) } my $r=$^A; $^A=""; ($r,$h{l}{x})
+%%
+@h{qw(x y)}=("line of text","other text"); for (1..3) { formline("^<<<<< ^<<<<|\n",@h{qw(x y)}) } my $r=$^A; $^A=""; ($r,@h{qw(x y)})
+%%
+our $picked=\%h; format PICKED =
+^<<<<~~
+$$picked{text}
+.
+$h{text}="one two three"; open my $out,">",\my $page; { no strict; local *PICKEDOUT=$out; } my $was=select $out; $~="PICKED"; select $was; write $out; close $out; ($page,$h{text})
+%%
+pipe(my $r,my $w); syswrite $w,"x"; for my $k (qw(x x)) { vec($h{$_},fileno $r,1)=vec($h{$_},fileno $w,1)=1 for $k,"y"; my $n=select($h{$k},undef,$h{y},0); push @a,$n,(map { unpack "%b*",$_ } @h{$k,"y"}) } @a
