@@ -18,19 +18,30 @@ static bool shm_is_integer(SV *sv)
     return memcmp(&number, &integer, sizeof(double)) == 0; /* NOLINT(bugprone-suspicious-memory-comparison): to the last bit */
 }
 
+/* Does the text say the number that is beside it? */
+static bool shm_says_number(pTHX_ SV *sv)
+{
+    UV  whole = 0;
+    int kind  = grok_number(SvPVX_const(sv), SvCUR(sv), &whole);
+    NV  said, number;
+    if (kind == IS_NUMBER_IN_UV && !SvNOK(sv) && SvUVX(sv) == whole && (SvIsUV(sv) || SvIVX(sv) >= 0)) return true;
+    number = SvNOK(sv) ? SvNVX(sv) : SvIsUV(sv) ? (NV)SvUVX(sv) : (NV)SvIVX(sv);
+    said   = Atof(SvPVX_const(sv));
+    return number == said || (Perl_isnan(number) && Perl_isnan(said));
+}
+
 /* A string that is also a number that it does not say itself, as $! is. */
 static bool shm_is_dual(pTHX_ SV *sv, store_value_t *value)
 {
-    NV said, number;
-    if (!(SvIOK(sv) || SvNOK(sv)) || SvUTF8(sv) || looks_like_number(sv)) return false;
-    number = SvNOK(sv) ? SvNVX(sv) : SvIsUV(sv) ? (NV)SvUVX(sv) : (NV)SvIVX(sv);
-    said   = Atof(SvPVX_const(sv));
-    if (number == said) return false;
-    value->kind = SvNOK(sv) && !shm_is_integer(sv) ? STORE_DUAL_DOUBLE : STORE_DUAL_INT;
-    if (value->kind == STORE_DUAL_INT)
+    if (!(SvIOK(sv) || SvNOK(sv)) || SvUTF8(sv) || shm_says_number(aTHX_ sv)) return false;
+    if (SvIOK(sv) && shm_is_integer(sv) && !(SvIsUV(sv) && SvUVX(sv) > (UV)IV_MAX)) {
+        value->kind     = STORE_DUAL_INT;
         value->number.i = SvIVX(sv);
-    else
-        value->number.d = (double)SvNVX(sv);
+    }
+    else {
+        value->kind     = STORE_DUAL_DOUBLE;
+        value->number.d = SvNOK(sv) ? (double)SvNVX(sv) : (double)SvUVX(sv);
+    }
     return true;
 }
 

@@ -245,7 +245,7 @@ in front. A C<my> variable with a name outlives its scope, as an C<our> variable
 
 C<undef>, numbers (integers to 64 bits, doubles to the last bit), strings of bytes
 and of characters, true and false: all come back equal. So do values that are a number and a different text at once,
-such as C<$!>. And references:
+such as C<$!> (but of a text with wide characters only the text is kept). And references:
 
 =over 4
 

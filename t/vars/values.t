@@ -3,7 +3,8 @@ use warnings;
 use lib 't/lib';
 use ShmTest;
 use Test::More;
-use B ();
+use B            ();
+use Scalar::Util ();
 use IPC::Shm;
 
 # What is stored comes back equal, in this process and in another.
@@ -83,6 +84,35 @@ for my $i (0 .. $#names) {
     my $nan = 9**9**9 / 9**9**9;
     $s = $nan;
     is in_child(sub { $s != $s ? 'not a number' : $s }), 'not a number', 'NaN';
+}
+SKIP: {
+    skip 'a server keeps the text of what is a number and another text', 9 if on_server();
+    no warnings 'numeric';
+    for my $dual (
+        [ 7,     'seven' ],
+        [ 7,     '12' ],
+        [ 7.5,   '12' ],
+        [ -3,    '4' ],
+        [ 0,     '5' ],
+        [ 5,     '' ],
+        [ 2**63, '1' ],
+        [ 2**63, 'x' ],
+        [ -1,    '18446744073709551615' ]
+        )
+    {
+        $h{dual} = Scalar::Util::dualvar($dual->[0], $dual->[1]);
+        my $got = in_child(sub { 0 + $h{dual} . " $h{dual}" });
+        is $got, "@$dual", "the number $dual->[0] with the text '$dual->[1]'";
+    }
+}
+for my $text ('12', '-5', '1e3', ' 5', '5abc', 'nan', '18446744073709551615', '-9007199254740993', '0 but true') {
+    no warnings 'numeric';
+    my $used   = $text;
+    my $number = 0 + $used;
+    $h{used} = $used;
+    is exact($h{used}), exact($text), "the text '$text', used as a number, is a text";
+    my $flags = B::svref_2object(\(my $back = $h{used}))->FLAGS;
+    ok !($flags & (B::SVf_IOK | B::SVf_NOK)), '… and nothing else';
 }
 ok utf8::is_utf8($h{characters}), 'characters are characters';
 ok !utf8::is_utf8($h{bytes}),     'bytes are bytes';
