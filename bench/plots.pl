@@ -206,8 +206,8 @@ sub readme {
         '',
         "$run{machine}, $run{date};",
         "all in one run of bench/many.pl, candidates taking turns, best of $run{turns}$quick.",
-        'Nanoseconds an operation; of several processes, time of all by operations of all.',
-        'Hash::SharedMem as a tied hash, and by its functions; Tie::StdHash shares nothing.',
+        'Nanoseconds per operation; for several processes, elapsed time divided by the operations of all.',
+        'Hash::SharedMem as a tied hash, and through its functions; Tie::StdHash shares nothing.',
         ''
     );
     push @lines, head_of('fetch', 'keys'), lines_of(fetch => 'fetch'), lines_of(store => 'store'), '    (bench/plots/keys.svg)', ''

@@ -27,6 +27,6 @@ sub reasons {
 File::Find::find({ no_chdir => 1, wanted => sub { look($_) if -f } }, $folder) if -d $folder;
 File::Path::remove_tree($folder);
 
-my @what = ((%files ? 'whole files: ' . reasons(%files) : ()), (%tests ? 'tests: ' . reasons(%tests) : ()));
-printf "As %s, %s.\n", $> == 0 ? 'root' : 'an ordinary user (some tests need root)',
-    @what ? 'skipped were ' . join('. And ', @what) : 'nothing was skipped';
+my @what = ((%files ? 'Files skipped: ' . reasons(%files) : ()), (%tests ? 'Tests skipped: ' . reasons(%tests) : ()));
+printf "The tests ran as %s. %s.\n", $> == 0 ? 'root' : 'an ordinary user (some need root)',
+    @what ? join('. ', @what) : 'None was skipped';
