@@ -28,5 +28,4 @@ File::Find::find({ no_chdir => 1, wanted => sub { look($_) if -f } }, $folder) i
 File::Path::remove_tree($folder);
 
 my @what = ((%files ? 'Files skipped: ' . reasons(%files) : ()), (%tests ? 'Tests skipped: ' . reasons(%tests) : ()));
-printf "The tests ran as %s. %s.\n", $> == 0 ? 'root' : 'an ordinary user (some need root)',
-    @what ? join('. ', @what) : 'None was skipped';
+printf "The tests ran as %s. %s.\n", $> == 0 ? 'root' : 'an ordinary user (some need root)', @what ? join('. ', @what) : 'None was skipped';
