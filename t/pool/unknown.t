@@ -1,6 +1,7 @@
 # Who cannot be judged is alive: a process that cannot find out who it is, or who others are.
 use strict;
 use warnings;
+use Config;
 use Test::More;
 
 # With few descriptors: a fork copies as many as are open.
@@ -86,6 +87,50 @@ subtest '500 children forked with no descriptor free' => sub {
     waitpid $_, 0 for @pids;
     is($pool->recover_stale, 250, 'until they are, too');
 };
+
+# A child that loses the processor while it compares two clocks with what its parent saw, and one that finds the
+# wall clock set: both are known as who they are. In a PID namespace whose number is all that a process can see of it
+# without a descriptor; and in a chroot without /proc, where only the clocks tell.
+my $forked = q{
+    my ($root) = @ARGV;
+    my $pool = Data::Pool::Shared::I64->new(undef, 64);
+    if (length $root) { chroot $root or die "chroot: $!"; chdir '/' }
+    $pool->alloc;
+    my (@files, @pids);
+    pipe my $ready, my $told or die "pipe: $!";
+    { no warnings 'io'; while (open my $file, '<', '/dev/null') { push @files, $file } }
+    for (1 .. 5) {
+        my $pid = fork // die "fork: $!";
+        if (!$pid) { $pool->alloc; syswrite $told, '.'; sleep 100 }
+        push @pids, $pid;
+    }
+    for (1 .. 5) { sysread $ready, my $dot, 1 or die 'they are gone' }
+    @files = ();
+    print $pool->recover_stale, ' ';
+    kill KILL => @pids;
+    waitpid $_, 0 for @pids;
+    print $pool->recover_stale;
+};
+my $late = temp_path('late.so');
+for my $case (
+    [ 'late', 'in a PID namespace',        '', '--pid', '--fork', '--kill-child', '--mount-proc' ],
+    [ 'set',  'in a PID namespace',        '', '--pid', '--fork', '--kill-child', '--mount-proc' ],
+    [ 'late', 'in a chroot without /proc', temp_path('empty'), '--mount' ],
+    )
+{
+    my ($what, $where, $root, @options) = @$case;
+    subtest "children whose clock is $what, $where" => sub {
+        plan skip_all => 'no working C compiler'
+            if !-e $late && system("$Config{cc} -shared -fPIC -O1 -o $late t/lib/late.c 2>/dev/null") != 0;
+        my @unshare = unshare_command(@options) or plan skip_all => 'namespaces cannot be made here';
+        mkdir $root if length $root;
+        local $ENV{LD_PRELOAD}  = join ' ', grep { defined && length } $ENV{LD_PRELOAD}, $late;
+        local $ENV{CHILD_CLOCK} = $what;
+        open my $output, '-|', @unshare, perl_command($forked, $root) or die "cannot run perl: $!";
+        is(readline($output), '0 5', 'none is taken for dead before it is, and all are then');
+        close $output;
+    };
+}
 
 subtest 'the first pool of a program that can open no file' => sub {
     my $printed = readline do {
