@@ -177,12 +177,15 @@ POOL_STATIC_ASSERT(sizeof(store_record_t) == 192, "a variable has three cache li
 /* "This process uses that variable": a slot of its own, so it is found when it is dead. */
 enum store_mark_state { STORE_MARK_NONE, STORE_MARK_COUNTED };
 
+#define STORE_MARK_GENERATIONS 0x1ffu
+#define STORE_MARK_COMES       0x80000000u /* the child takes the mark if it lives, whenever that is */
+
 typedef struct store_mark {
     uint32_t slot, generation; /* the variable */
     uint32_t state;            /* COUNTED: it is in record->count, for sure */
     uint32_t reading;          /* has a read lock */
-    uint64_t transit;          /* CLOCK_BOOTTIME of a fork whose child has not taken it yet; 0: none */
-    uint32_t child;            /* its PID, as soon as it is known */
+    uint64_t transit;          /* made for a child that has not taken it yet: CLOCK_BOOTTIME of when its time is over; 0: not so */
+    uint32_t child;            /* its PID as soon as that is known, 9 bits of the mark's own generation, COMES */
     uint32_t waiting;          /* waits for the write lock */
     uint64_t since;            /* CLOCK_MONOTONIC ns, of the waiting */
 } store_mark_t;

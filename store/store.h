@@ -171,12 +171,20 @@ bool store_is_unchanged(const store_var_t *var, uint64_t serial);
 /* Remove the variable: this name, if it is that of the variable, and its contents. Blocks like a change. */
 int store_remove(store_var_t *var, const char *name, size_t length);
 
+/* What a child that is about to be made will do. */
+enum store_fork {
+    STORE_FORK_COMMAND, /* only execute a program: it gets no handles */
+    STORE_FORK_GOES_ON, /* go on in this program */
+    STORE_FORK_PERHAPS  /* not known: it gets handles if it takes them over within ten seconds */
+};
+
 /* fork(): the child gets handles of its own for what the parent has. Call the first before
- * fork() (keep false: the child will only execute a program), the second in the parent, and
- * the third in the child. The fourth, called in the parent, passes on the PID of the child as soon as
- * it is known, so that its death is noticed even if it dies at once. The child takes over its handles in its
- * first call, or by calling the fifth. */
-void store_fork_prepare(bool keep);
+ * fork(), with one of enum store_fork, the second in the parent, and the third in the child. The
+ * fourth, called in the parent, passes on the PID of a child that goes on, as soon as it is known (-1: fork()
+ * failed); then what the parent had is kept for this child until it is dead, and no longer. The child takes
+ * over its handles in its first call, or by calling the fifth. A child that executes a program before that
+ * keeps the variables for as long as that program runs. */
+void store_fork_prepare(int keep);
 void store_fork_parent(void);
 void store_fork_child(void);
 void store_fork_parent_pid(int child);

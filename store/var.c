@@ -197,18 +197,21 @@ void record_unpin(store_t *space, const store_ref_t *ref)
 
 /* --- marks ---------------------------------------------------------------------------- */
 
-#define MARK_TRANSIT_NS UINT64_C(10000000000) /* how long a child has to take its marks */
+/* How long a mark waits for a child whose PID is not known: one that goes on in this program comes,
+ * when it gets the processor; one that may become another program perhaps not. */
+#define MARK_COMES_NS   UINT64_C(600000000000)
+#define MARK_PERHAPS_NS UINT64_C(10000000000)
 
 /* The variable, shade, count, then that it is counted: who dies in between leaves a count
  * that may be too large. */
-static store_link_t mark_make(store_t *space, const store_ref_t *ref, uint64_t transit, store_error_t *err)
+static store_link_t mark_make(store_t *space, const store_ref_t *ref, uint64_t until, store_error_t *err)
 {
     store_link_t   link   = row_alloc(space, STORE_ROW_MARKS, err);
     store_mark_t  *mark   = link != 0 ? (store_mark_t *)row_ptr(space, link) : NULL;
     store_doomed_t doomed = 0;
     bool           ok;
     if (mark == NULL) return 0;
-    STORE_STORE(mark->transit, transit);
+    STORE_STORE(mark->transit, until);
     STORE_STORE(mark->slot, ref->slot);
     __atomic_store_n(&mark->generation, ref->generation,
                      __ATOMIC_SEQ_CST); /* pairs with mark_lives(): seen by a search that misses what leads to it */
@@ -246,12 +249,32 @@ void mark_free(store_t *space, store_link_t link, store_doomed_t *doomed)
     row_free(space, link);
 }
 
-static bool mark_is_in_transit(store_t *space, store_link_t link, const store_mark_t *mark, uint64_t transit)
+/* What stands in mark->child. The generation, for a parent may say it late, when the child has let
+ * the mark go and somebody else has it: what is of another generation says nothing. */
+static uint32_t mark_child(store_t *space, store_link_t link, int child, uint32_t how)
 {
-    uint64_t index, child = STORE_LOAD(mark->child);
-    pool_t  *pool = row_pool(space, link, &index);
-    if (store_clock() - transit >= MARK_TRANSIT_NS) return false;
-    return child == 0 || !pool_owner_is_dead(pool, (pool_i_me(pool) & POOL_I_TAG_MASK) | child);
+    return (uint32_t)child | (uint32_t)(row_generation(space, link) & STORE_MARK_GENERATIONS) << POOL_I_PID_BITS | how;
+}
+
+/* The child is of the PID namespace of the mark's owner. That it takes the mark, if it lives, is
+ * as good as done if its parent has said that it goes on. */
+static bool mark_is_in_transit(store_t *space, store_link_t link, const store_mark_t *mark, uint64_t until)
+{
+    uint32_t said  = STORE_LOAD(mark->child);
+    uint64_t child = said & POOL_I_PID_MASK, index;
+    pool_t  *pool  = row_pool(space, link, &index);
+    if (child == 0 || mark_child(space, link, (int)child, said & STORE_MARK_COMES) != said) return store_clock() < until;
+    if (pool_owner_is_dead(pool, (pool_owner_word(pool, index) & POOL_I_TAG_MASK) | child)) return false;
+    return (said & STORE_MARK_COMES) != 0 || store_clock() < until;
+}
+
+/* It is not in transit any more, if it is the one that was until then. False: that was too late, and
+ * somebody has freed it. Seq_cst, then the look at the owner: pairs with mark_reap(). */
+static bool mark_arrive(store_t *space, store_link_t link, uint64_t until)
+{
+    store_mark_t *mark = (store_mark_t *)row_ptr(space, link);
+    return mark != NULL && __atomic_compare_exchange_n(&mark->transit, &until, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)
+           && row_is_mine(space, link);
 }
 
 bool mark_lives(store_t *space, store_link_t link, store_ref_t *ref)
@@ -268,13 +291,21 @@ bool mark_lives(store_t *space, store_link_t link, store_ref_t *ref)
     return owner != 0 && !pool_owner_is_dead(pool, owner);
 }
 
+/* Of a child that takes its mark late and who reaps it one sees the other: it is taken (seq_cst,
+ * as is the CAS in mark_arrive()), then looked at again. */
 static void mark_reap(store_t *space, store_link_t link, void *context)
 {
-    uint64_t      *freed  = (uint64_t *)context, owner;
-    store_doomed_t doomed = 0;
-    store_ref_t    ref;
-    owner = row_owner(space, link);
+    const store_mark_t *mark   = mark_at(space, link);
+    uint64_t           *freed  = (uint64_t *)context, owner, transit;
+    store_doomed_t      doomed = 0;
+    store_ref_t         ref;
+    transit = STORE_LOAD(mark->transit);
+    owner   = row_owner(space, link);
     if (owner == 0 || mark_lives(space, link, &ref) || !row_take(space, link, owner)) return;
+    if (__atomic_load_n(&mark->transit, __ATOMIC_SEQ_CST) != transit) {
+        row_give(space, link, owner);
+        return;
+    }
     mark_free(space, link, &doomed);
     ref_destroy(space, &doomed);
     ++*freed;
@@ -486,15 +517,16 @@ store_var_t *store_glance(store_t *space, const store_ref_t *ref, store_glance_t
 typedef struct store_transit {
     store_t     *space;
     store_link_t mark;
-    uint64_t     generation, when;
+    uint64_t     generation, when, until;
 } store_transit_t;
 
 static store_transit_t *transits;
 static size_t           transit_count, transit_room, transit_last; /* where those of the last fork begin */
+static uint64_t         transit_until;                             /* of those of the last fork, or of exec */
 
 static void transit_add(store_var_t *var, uint64_t now)
 {
-    store_transit_t one = { var->space, var->child_mark, row_generation(var->space, var->child_mark), now };
+    store_transit_t one = { var->space, var->child_mark, var->mark_generation, now, transit_until };
     if (transit_count == transit_room) {
         size_t           room = transit_room * 2 + 64;
         store_transit_t *more = (store_transit_t *)realloc(transits, room * sizeof *more);
@@ -505,16 +537,17 @@ static void transit_add(store_var_t *var, uint64_t now)
     transits[transit_count++] = one;
 }
 
-/* Let go what children did not take in time: they became other programs. What was taken
- * is not ours any more. */
+/* Let go what children did not take in time: they became other programs, or died at once. What was
+ * taken is not ours any more. */
 static void transit_expire(uint64_t now)
 {
     size_t         i, kept = 0;
     store_doomed_t doomed = 0;
     for (i = 0; i < transit_count; i++) {
-        store_transit_t *one  = &transits[i];
-        bool             ours = row_is_mine(one->space, one->mark) && row_generation(one->space, one->mark) == one->generation;
-        if (ours && now - one->when < MARK_TRANSIT_NS) {
+        store_transit_t    *one  = &transits[i];
+        const store_mark_t *mark = mark_at(one->space, one->mark);
+        bool ours = mark != NULL && row_is_mine(one->space, one->mark) && row_generation(one->space, one->mark) == one->generation;
+        if (ours && (now - one->when < MARK_PERHAPS_NS || mark_is_in_transit(one->space, one->mark, mark, one->until))) {
             transits[kept++] = *one;
             continue;
         }
@@ -538,7 +571,7 @@ void transits_forget(const store_t *space)
     transit_last  = before;
 }
 
-void store_fork_prepare(bool keep)
+void store_fork_prepare(int keep)
 {
     store_var_t  *var;
     uint64_t      now = store_clock();
@@ -546,10 +579,14 @@ void store_fork_prepare(bool keep)
     handles_adopt();
     handles_hold();
     transit_expire(now);
-    transit_last = transit_count;
+    transit_last  = transit_count;
+    transit_until = now + (keep == STORE_FORK_PERHAPS ? MARK_PERHAPS_NS : MARK_COMES_NS);
     for (var = handles; var != NULL; var = var->next) {
-        var->child_mark = keep && var->mark != 0 ? mark_make(var->space, &var->id, now, &err) : 0;
-        if (var->child_mark != 0) transit_add(var, now);
+        var->child_mark = keep != STORE_FORK_COMMAND && var->mark != 0 ? mark_make(var->space, &var->id, transit_until, &err) : 0;
+        if (var->child_mark == 0) continue;
+        var->mark_generation = row_generation(var->space, var->child_mark);
+        var->mark_owner      = row_owner(var->space, var->child_mark);
+        transit_add(var, now);
     }
 }
 
@@ -558,14 +595,23 @@ void store_fork_parent(void)
     handles_let_go();
 }
 
-/* If it dies before it takes its marks, they need not wait until they expire. */
+/* From now on the marks wait for this child, however long it does not get the processor, and not
+ * when it is dead. Where there is none they are let go. */
 void store_fork_parent_pid(int child)
 {
-    size_t at;
+    size_t         at;
+    store_doomed_t doomed = 0;
     handles_hold();
-    for (at = transit_last; child > 0 && at < transit_count; at++) {
-        store_mark_t *mark = (store_mark_t *)row_ptr(transits[at].space, transits[at].mark);
-        if (mark != NULL && row_is_mine(transits[at].space, transits[at].mark)) STORE_STORE(mark->child, (uint32_t)child);
+    for (at = transit_last; at < transit_count; at++) {
+        store_t      *space = transits[at].space;
+        store_link_t  link  = transits[at].mark;
+        store_mark_t *mark  = (store_mark_t *)row_ptr(space, link);
+        if (mark == NULL || !row_is_mine(space, link) || row_generation(space, link) != transits[at].generation) continue;
+        if (child > 0)
+            STORE_STORE(mark->child, mark_child(space, link, child, STORE_MARK_COMES));
+        else
+            mark_free(space, link, &doomed);
+        ref_destroy(space, &doomed);
     }
     transit_last = transit_count;
     handles_let_go();
@@ -578,14 +624,13 @@ void store_fork_child(void)
     store_var_t *var;
     for (var = handles; var != NULL; var = var->next) {
         store_mark_t *mark = (store_mark_t *)row_ptr(var->space, var->child_mark);
+        uint32_t      none = 0;
         var->mark          = var->child_mark;
         var->adopting      = true;
         var->write_held = var->read_held = var->open = var->is_joint = false;
-        if (mark != NULL) {
-            var->mark_generation = row_generation(var->space, var->mark);
-            var->mark_owner      = row_owner(var->space, var->mark);
-            STORE_STORE(mark->child, (uint32_t)getpid());
-        }
+        if (mark != NULL && row_generation(var->space, var->mark) == var->mark_generation)
+            __atomic_compare_exchange_n(&mark->child, &none, mark_child(var->space, var->mark, getpid(), 0), false, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED); /* what the parent says stays */
     }
     transit_count = 0; /* they are the parent's */
     __atomic_store_n(&handles_child, handles != NULL, __ATOMIC_RELAXED);
@@ -598,16 +643,13 @@ void store_fork_child(void)
  * if the parent has used the slot again, it gets it back. */
 static void handle_adopt(store_var_t *var)
 {
-    store_mark_t *mark = (store_mark_t *)row_ptr(var->space, var->mark);
     store_error_t err;
     var->adopting = false;
-    if (mark != NULL && row_take(var->space, var->mark, var->mark_owner)) {
-        if (row_generation(var->space, var->mark) == var->mark_generation) {
-            STORE_STORE(mark->transit, 0);
-            STORE_STORE(mark->child, 0);
+    if (var->mark != 0 && row_take(var->space, var->mark, var->mark_owner)) {
+        if (row_generation(var->space, var->mark) != var->mark_generation)
+            row_give(var->space, var->mark, var->mark_owner);
+        else if (mark_arrive(var->space, var->mark, transit_until))
             return;
-        }
-        row_give(var->space, var->mark, var->mark_owner);
     }
     var->mark = mark_new(var->space, &var->id, &err);
 }
@@ -633,17 +675,22 @@ void handles_adopt(void)
 /* This process is about to become another program, or, with false, that failed. */
 void store_exec_prepare(bool begins)
 {
-    store_var_t *var;
+    store_var_t  *var;
+    store_error_t err;
+    handles_adopt(); /* what is to be taken is of another `transit_until` */
     pthread_mutex_lock(&handles_lock);
+    if (begins) transit_until = store_clock() + MARK_PERHAPS_NS;
     for (var = handles; var != NULL; var = var->next) {
         store_mark_t *mark = (store_mark_t *)row_ptr(var->space, var->mark);
-        if (mark == NULL || var->adopting) continue;
-        if (begins) {
-            store_unlock_write(var);
-            store_unlock_read(var);
+        if (mark == NULL) continue;
+        if (!begins) {
+            if (!mark_arrive(var->space, var->mark, transit_until)) var->mark = mark_new(var->space, &var->id, &err);
+            continue;
         }
-        STORE_STORE(mark->child, begins ? (uint32_t)getpid() : 0u);
-        STORE_STORE(mark->transit, begins ? store_clock() : 0u);
+        store_unlock_write(var);
+        store_unlock_read(var);
+        STORE_STORE(mark->child, mark_child(var->space, var->mark, getpid(), 0));
+        __atomic_store_n(&mark->transit, transit_until, __ATOMIC_RELEASE);
     }
     pthread_mutex_unlock(&handles_lock);
 }

@@ -817,11 +817,11 @@ static OP *shm_tie_operator(pTHX)
     return next;
 }
 
-static OP *shm_fork_operator(pTHX)
+OP *shm_fork_operator(pTHX)
 {
     OP *next = shm_pp[OP_FORK](aTHX);
-    IV  pid  = SvOK(*PL_stack_sp) ? SvIV(*PL_stack_sp) : 0;
-    if (pid > 0) store_fork_parent_pid((int)pid);
+    IV  pid  = SvOK(*PL_stack_sp) ? SvIV(*PL_stack_sp) : -1;
+    if (pid != 0) store_fork_parent_pid((int)pid);
     return next;
 }
 

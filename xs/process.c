@@ -15,18 +15,20 @@ __thread OP *shm_command; /* the operator that is about to execute a command in 
 static bool  shm_prepared;
 static void (*shm_old_signalhook)(pTHX);
 
-/* Is this fork for the sake of a command, so that the child never runs Perl code? */
-static bool shm_forks_command(pTHX)
+/* Perl's fork goes on in Perl, and tells its parent the PID. A fork for the sake of a command never
+ * runs Perl code. */
+static int shm_what_forks(pTHX)
 {
-    if (!SHM_HAS_PERL || PL_op == NULL) return false;
-    return PL_op == shm_command || PL_op->op_type == OP_SYSTEM || PL_op->op_type == OP_BACKTICK;
+    if (!SHM_HAS_PERL || PL_op == NULL) return STORE_FORK_PERHAPS;
+    if (PL_op->op_ppaddr == shm_fork_operator) return STORE_FORK_GOES_ON;
+    return PL_op == shm_command || PL_op->op_type == OP_SYSTEM || PL_op->op_type == OP_BACKTICK ? STORE_FORK_COMMAND : STORE_FORK_PERHAPS;
 }
 
 static void shm_fork_prepare(void)
 {
     dTHX;
     shm_lock_table();
-    store_fork_prepare(!shm_forks_command(aTHX));
+    store_fork_prepare(shm_what_forks(aTHX));
     shm_prepared = true;
 }
 

@@ -361,6 +361,7 @@ void                shm_meet(pTHX); /* the operator that is at work has come to 
 void                shm_meet_operator(OP *op);
 void                shm_process_install(pTHX);
 extern __thread OP *shm_command;
+OP                 *shm_fork_operator(pTHX);
 void                shm_batch_forget(void);
 
 /* --- ends.c ------------------------------------------------------------------------------------- */

@@ -224,6 +224,12 @@ my @mutants = (
         '',      'process'
     ],
     [
+        'a child that gets the processor late has lost what its parent had',
+        'var.c',
+        'return (said & STORE_MARK_COMES) != 0 || store_clock() < until;',
+        'return store_clock() < until;', 'process'
+    ],
+    [
         'an heir does not settle',
         'lock.c',
         "    change_settle(space, record, doomed);\n    __atomic_store_n(&record->exclusive",

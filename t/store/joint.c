@@ -132,7 +132,7 @@ static pid_t start(void (*run)(void), uint32_t seed)
 {
     pid_t pid;
     fflush(stdout);
-    store_fork_prepare(true);
+    store_fork_prepare(STORE_FORK_GOES_ON);
     if ((pid = fork()) == 0) {
         store_fork_child();
         dice_seed(seed + 1);
@@ -219,7 +219,7 @@ static void circle(void)
     alarm(20); /* else they would wait for ever */
     MUST(store_begin_joint(hash, STORE_FOREVER));
     fflush(stdout);
-    store_fork_prepare(true);
+    store_fork_prepare(STORE_FORK_GOES_ON);
     if ((pid = fork()) == 0) {
         store_fork_child();
         MUST(store_begin_joint(scalar, STORE_FOREVER));

@@ -179,7 +179,7 @@ static pid_t worker(uint64_t seed)
 {
     pid_t pid;
     fflush(stdout);
-    store_fork_prepare(true);
+    store_fork_prepare(STORE_FORK_GOES_ON);
     if ((pid = fork()) == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         store_fork_child();

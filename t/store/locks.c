@@ -48,7 +48,7 @@ static peer_t peer_new(void)
     peer_t peer;
     if (pipe(to) != 0 || pipe(from) != 0) test_die("pipe", strerror(errno));
     fflush(stdout);
-    store_fork_prepare(true);
+    store_fork_prepare(STORE_FORK_GOES_ON);
     peer.pid = fork();
     if (peer.pid == 0) {
         store_fork_child();
@@ -250,7 +250,7 @@ static void fairness(void)
     int64_t worst = 0;
     for (i = 0; i < 3; i++) {
         fflush(stdout);
-        store_fork_prepare(true);
+        store_fork_prepare(STORE_FORK_GOES_ON);
         if ((pid[i] = fork()) == 0) {
             store_fork_child();
             prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -252,7 +252,7 @@ static bool o_fork(world_t *w)
     pid_t pid;
     (void)w;
     fflush(stdout);
-    store_fork_prepare(true);
+    store_fork_prepare(STORE_FORK_GOES_ON);
     if ((pid = fork()) == 0) {
         store_fork_child();
         store_fork_adopt();
@@ -288,7 +288,7 @@ static bool o_recover(world_t *w)
     store_release(a);
     store_release(b);
     fflush(stdout);
-    store_fork_prepare(true);
+    store_fork_prepare(STORE_FORK_GOES_ON);
     if ((pid = fork()) == 0) {
         store_fork_child();
         MUST(store_begin(w->hash, STORE_FOREVER));

@@ -2,9 +2,22 @@
  * another program, or dies on the way, holds nothing. */
 #include "store_test.h"
 
+#include <sys/syscall.h>
+#include <time.h>
+
 static store_t *store;
 
-static pid_t fork_with(bool keep)
+/* Time that goes by at once: for CLOCK_BOOTTIME, by which a mark waits for a child. */
+static time_t ahead;
+
+int clock_gettime(clockid_t id, struct timespec *now)
+{
+    int failed = (int)syscall(SYS_clock_gettime, id, now);
+    if (failed == 0 && id == CLOCK_BOOTTIME) now->tv_sec += ahead;
+    return failed;
+}
+
+static pid_t fork_with(int keep)
 {
     pid_t pid;
     fflush(stdout);
@@ -29,7 +42,7 @@ static void the_child_has_it(void)
     store_ref_t  ref = store_ref_of(one);
     if (pipe(go) != 0) test_die("pipe", strerror(errno));
     MUST(put_int(one, "k", 5));
-    if ((pid = fork_with(true)) == 0) {
+    if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
         if (read(go[0], &byte, 1) != 1) _exit(1);
         if (get_int(one, "k", -1) != 5) _exit(2); /* its parent has let go meanwhile */
         if (put_int(one, "k", 6) != STORE_OK) _exit(3);
@@ -50,7 +63,7 @@ static void many_generations(void)
     int           depth = 0, status;
     MUST(put_int(one, "k", 1));
     before = space_stats(store);
-    while (depth < 5 && (pid = fork_with(true)) == 0) depth++;
+    while (depth < 5 && (pid = fork_with(STORE_FORK_GOES_ON)) == 0) depth++;
     if (depth == 5) _exit(get_int(one, "k", -1) == 1 ? 0 : 1);
     status = reap(pid);
     if (depth > 0) {
@@ -72,7 +85,7 @@ static void locks_stay_with_the_parent(void)
     MUST(store_lock_write(one, STORE_FOREVER, NULL));
     MUST(store_begin(one, STORE_FOREVER));
     MUST(put_int(one, "k", 1));
-    if ((pid = fork_with(true)) == 0) {
+    if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
         if (store_is_open(one) || store_unlock_write(one)) _exit(1);
         _exit(AGAIN(store_lock_write(one, store_deadline(50 * MS), NULL)) == STORE_TIMEOUT ? 0 : 2);
     }
@@ -88,30 +101,79 @@ static void the_child_dies_at_once(void)
     store_var_t  *one    = var_new(store, STORE_HASH);
     store_stats_t before = space_stats(store), after;
     pid_t         pid;
-    if ((pid = fork_with(true)) == 0) _exit(0);
+    if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) _exit(0);
     reap(pid);
     store_recover(store);
     after = space_stats(store);
     ok(same_use(&before, &after), "a child that died at once leaves nothing");
-    if ((pid = fork_with(false)) == 0) _exit(store_is_open(one) ? 1 : 0);
+    if ((pid = fork_with(STORE_FORK_COMMAND)) == 0) _exit(store_is_open(one) ? 1 : 0);
     after = space_stats(store);
     ok(same_use(&before, &after), "one that is to become another program is given nothing");
     reap(pid);
     store_release(one);
 }
 
+/* A child that does not get the processor, of a parent that dies as soon as it has forked, before or after it can
+ * say the child's PID. Returns what the child finds in the end. */
+static int late_child(int how, bool told, time_t seconds)
+{
+    int     go[2], done[2];
+    char    byte = 0, found = 0;
+    pid_t   parent;
+    ssize_t got;
+    if (pipe(go) != 0 || pipe(done) != 0) test_die("pipe", strerror(errno));
+    if ((parent = fork_with(STORE_FORK_GOES_ON)) == 0) {
+        store_var_t *its = var_new(store, STORE_HASH);
+        pid_t        child;
+        MUST(put_int(its, "k", 5));
+        store_fork_prepare(how);
+        if ((child = fork()) == 0) {
+            close(go[1]);
+            if (read(go[0], &byte, 1) != 1) _exit(1);
+            store_fork_child();
+            store_fork_adopt();
+            found = (char)get_int(its, "k", 0);
+            _exit(write(done[1], &found, 1) == 1 ? 0 : 1);
+        }
+        store_fork_parent();
+        if (told) store_fork_parent_pid(child);
+        kill(getpid(), SIGKILL);
+    }
+    reap(parent);
+    close(done[1]);
+    ahead = seconds;
+    store_recover(store);
+    ahead = 0;
+    if (write(go[1], "", 1) != 1) test_die("write", "child");
+    got = read(done[0], &found, 1);
+    close(go[0]);
+    close(go[1]);
+    close(done[0]);
+    return got == 1 ? found : -1;
+}
+
+static void late_children(void)
+{
+    ok(late_child(STORE_FORK_GOES_ON, true, 11) == 5, "a child that does not get the processor for long has what its dead parent had");
+    ok(late_child(STORE_FORK_GOES_ON, true, 100000) == 5, "… however long");
+    ok(late_child(STORE_FORK_GOES_ON, false, 11) == 5, "… also if that could not say its PID any more");
+    ok(late_child(STORE_FORK_GOES_ON, false, 601) == 0, "… but not for ever then");
+    ok(late_child(STORE_FORK_PERHAPS, false, 9) == 5 && late_child(STORE_FORK_PERHAPS, false, 11) == 0,
+       "for one that may be another program by now it is kept ten seconds");
+}
+
 static void failed_fork(void)
 {
     store_var_t  *one    = var_new(store, STORE_HASH);
     store_stats_t before = space_stats(store), after;
-    store_fork_prepare(true);
+    store_fork_prepare(STORE_FORK_GOES_ON);
     store_fork_parent();
     store_fork_parent_pid(-1);
     ok(get_int(one, "k", -1) == -1 && put_int(one, "k", 1) == STORE_OK && get_int(one, "k", -1) == 1,
        "after a fork that failed all goes on");
     MUST(store_hash_clear(one));
     after = space_stats(store);
-    ok(after.attachments <= before.attachments + 20, "marks for children that never came are there for a while");
+    ok(same_use(&before, &after), "nothing is kept for a child that there is not");
     store_release(one);
 }
 
@@ -122,7 +184,7 @@ static void becomes_another_program(void)
     int          out[2];
     char         byte;
     if (pipe(out) != 0) test_die("pipe", strerror(errno));
-    if ((pid = fork_with(true)) == 0) {
+    if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
         MUST(store_lock_write(one, STORE_FOREVER, NULL));
         store_exec_prepare(true);
         if (write(out[1], "x", 1) != 1) _exit(1);
@@ -135,7 +197,7 @@ static void becomes_another_program(void)
     store_unlock_write(one);
     kill(pid, SIGKILL);
     reap(pid);
-    if ((pid = fork_with(true)) == 0) {
+    if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
         store_exec_prepare(true);
         execl("/nowhere/at/all", "x", (char *)NULL);
         store_exec_prepare(false);
@@ -153,7 +215,7 @@ static void becomes_another_program(void)
 static void without_files(void)
 {
     pid_t pid;
-    if ((pid = fork_with(true)) == 0) {
+    if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
         store_t     *mine = space_new("gone");
         store_var_t *one  = var_new(mine, STORE_HASH);
         char         command[500];
@@ -185,6 +247,7 @@ int main(void)
     many_generations();
     locks_stay_with_the_parent();
     the_child_dies_at_once();
+    late_children();
     becomes_another_program();
     without_files();
     store_recover(store);

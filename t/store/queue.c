@@ -112,7 +112,7 @@ static pid_t start(uint32_t seed)
 {
     pid_t pid;
     fflush(stdout);
-    store_fork_prepare(true);
+    store_fork_prepare(STORE_FORK_GOES_ON);
     if ((pid = fork()) == 0) {
         store_fork_child();
         dice_seed(seed + 1);
