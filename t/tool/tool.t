@@ -139,10 +139,10 @@ subtest 'slots: who holds them' => sub {
     is $age{disowned}, undef, 'nobody has no age';
 
     my @lines = split /\n/, succeeds('slots', "$folder/who");
-    like $lines[0], qr/^ *SLOT +PID +STATE +AGE +COMMAND +VALUE$/,                       'heading';
-    like $lines[1], qr/^ *$mine +$$ +alive +\d[\d.]*[smh][\dm]* +\Q$name_of_test\E +5$/, 'a line a slot';
-    like $lines[2], qr/^ *$kept +- +disowned +- +- +6$/,                                 'of nobody';
-    like $lines[3], qr/^ *\d+ +$dead +stale +\d[\d.]*[smh][\dm]* +- +0$/,                'of the dead';
+    like $lines[0], qr/^ *SLOT +PID +STATE +AGE +COMMAND +VALUE$/,                'heading';
+    like $lines[1], qr/^ *$mine +$$ +alive +\d[\d.dhms]* +\Q$name_of_test\E +5$/, 'a line a slot';
+    like $lines[2], qr/^ *$kept +- +disowned +- +- +6$/,                          'of nobody';
+    like $lines[3], qr/^ *\d+ +$dead +stale +\d[\d.dhms]* +- +0$/,                'of the dead';
     is @lines, 4, 'and no more';
 
     my $empty = Data::Pool::Shared::I64->new("$folder/empty", 3);
