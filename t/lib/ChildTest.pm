@@ -6,9 +6,12 @@ use IO::Handle;
 use POSIX       ();
 use Time::HiRes ();
 
-# Child processes of tests, and waiting for what others do.
+# Child processes of tests, and waiting for what others do. No wait is for ever: a test that hangs says where.
 
-our @EXPORT = qw(child finish in_child until_true);
+our @EXPORT    = qw(child finish in_child until_true);
+our @EXPORT_OK = qw(read_line ended);
+
+use constant LIMIT => 300;    # seconds, for a slow machine with sanitizers
 
 # A child that runs the code and exits; returns its PID.
 sub child {
@@ -20,11 +23,54 @@ sub child {
     POSIX::_exit($ok ? 0 : 1);
 }
 
-# Wait for children; true if all of them ended well.
+# Wait for children; true if all of them ended well. One that does not end is killed.
 sub finish {
     my $ok = 1;
-    for my $pid (@_) { waitpid $pid, 0; $ok = 0 if $? != 0 }
+    for my $pid (@_) {
+        if (!ended($pid, LIMIT)) {
+            print STDERR '# child ', $pid, ' has not ended within ', LIMIT, " seconds: it is killed\n";
+            kill 'KILL', $pid;
+            waitpid $pid, 0;
+        }
+        $ok = 0 if $? != 0;
+    }
     return $ok;
+}
+
+# Has the child ended, or does it within that time? Its status is in $?, -1 if there is no such child.
+sub ended {
+    my ($pid, $seconds) = @_;
+    my $end = Time::HiRes::time() + $seconds;
+    my $nap = 0.0005;
+    while (!waitpid $pid, POSIX::WNOHANG()) {
+        return 0 if Time::HiRes::time() > $end;
+        Time::HiRes::sleep($nap);
+        $nap *= 1.3 if $nap < 0.02;
+    }
+    return 1;
+}
+
+# Something to read there, within the time; else it dies.
+sub _readable {
+    my ($handle, $what) = @_;
+    my $end = Time::HiRes::time() + LIMIT;
+    while ((my $left = $end - Time::HiRes::time()) > 0) {
+        my $bits = '';
+        vec($bits, fileno $handle, 1) = 1;
+        return if 0 < select $bits, undef, undef, $left;
+    }
+    die "$what within ", LIMIT, " seconds\n";
+}
+
+# A line that another process writes; undef where that has closed it. (Not to be mixed with perl's own reading.)
+sub read_line {
+    my ($handle) = @_;
+    my $line = '';
+    while ($line !~ /\n\z/) {
+        _readable($handle, 'no line came');
+        last if !sysread $handle, $line, 1, length $line;
+    }
+    return length $line ? $line : undef;
 }
 
 # What the code returns when it is run in a child, as a string.
@@ -42,9 +88,13 @@ sub in_child {
         }
     );
     close $out;
-    local $/ = undef;
-    my $text = <$in>;
-    waitpid $pid, 0;
+    my $text = '';
+    eval {
+        do { _readable($in, 'a child has said nothing') }
+            while sysread $in, $text, 65536, length $text;
+        1;
+    } or $text .= "died: $@";
+    finish($pid);
     return $text;
 }
 

@@ -32,9 +32,16 @@ require IPC::Shm;
 IPC::Shm->import;
 require IPC::Shm::Engine::Redis;
 
+# A port that nobody has, outside of those that the system gives to clients: none of those takes it while a server
+# is stopped.
 sub _free_port {
-    my $socket = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die "no free port: $@";
-    return $socket->sockport;
+    my ($first) = do { open my $range, '<', '/proc/sys/net/ipv4/ip_local_port_range'; $range ? split ' ', readline $range : 32768 };
+    for (1 .. 200) {
+        my $port   = 10_240 + int rand($first > 12_000 ? $first - 10_240 : 22_000);
+        my $socket = IO::Socket::INET->new(Listen => 1, LocalPort => $port, ReuseAddr => 1) or next;
+        return $port;
+    }
+    die "no free port: $@";
 }
 
 # A new server; arguments are lines of its configuration. An object with port, socket, dir, pid.
@@ -64,13 +71,25 @@ sub start {
         "logfile $self->{dir}/log",
         'bind * -::*', 'protected-mode no', @{ $self->{lines} };
     close $conf;
-    defined($self->{pid} = fork) or die $!;
-    if (!$self->{pid}) {
-        my @words = @{ $self->{words} || [$binary] };
-        exec { $words[0] } @words, "$self->{dir}/conf" or POSIX::_exit(127);
+    my @words = @{ $self->{words} || [$binary] };
+    my $ended = 1;
+    for (1 .. 100) {    # another test may have taken the port a moment before
+        if ($ended) {
+            defined($self->{pid} = fork) or die $!;
+            if (!$self->{pid}) { exec { $words[0] } @words, "$self->{dir}/conf" or POSIX::_exit(127) }
+        }
+        return $self if until_true(sub { ($ended = ChildTest::ended($self->{pid}, 0)) || $self->is_up }, 60) && !$ended;
+        last         if !$ended;
+        Time::HiRes::sleep(0.1);
     }
-    until_true(sub { $self->is_up }) or die "redis-server does not start\n";
-    return $self;
+    die "@words does not start: ", $self->log_end;
+}
+
+sub log_end {
+    my ($self) = @_;
+    open my $log, '<', "$self->{dir}/log" or return 'it has no log';
+    my @lines = readline $log;
+    return join '', map {"# $_"} @lines > 5 ? @lines[ -5 .. -1 ] : @lines;
 }
 
 sub is_up {
@@ -81,7 +100,8 @@ sub is_up {
 # A command by the way, on a connection of its own.
 sub ask {
     my ($self, @words) = @_;
-    my $redis = Redis::Fast->new(sock => "$self->{dir}/socket", reconnect => 0);
+    my $redis =
+        Redis::Fast->new(sock => "$self->{dir}/socket", reconnect => 0, map { $_ => 60 } qw(cnx_timeout read_timeout write_timeout));
     $redis->__std_cmd('AUTH', $self->{password}) if defined $self->{password};
     my ($reply, $error) = $redis->__std_cmd(@words);
     return defined $error ? $error : $reply;
@@ -95,6 +115,8 @@ sub stop {
     my $pid = delete $self->{pid} or return;
     kill $signal // 'TERM', $pid;
     kill 'CONT',            $pid;
+    return if ChildTest::ended($pid, 60);
+    kill 'KILL', $pid;
     waitpid $pid, 0;
     return;
 }

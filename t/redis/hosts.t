@@ -60,7 +60,7 @@ sub on_host {
     die "cannot run: $!" if !$pid;
     return { pid => $pid, out => $out };
 }
-sub says { my ($host) = @_; my $line = readline $host->{out}; chomp $line if defined $line; return $line // 'nothing' }
+sub says { my ($host) = @_; my $line = ChildTest::read_line($host->{out}); chomp $line if defined $line; return $line // 'nothing' }
 
 my $engine = engine($server->unix);
 my $h      = hash($engine, '%main::h');
@@ -74,7 +74,7 @@ push @$q, 1 .. 200;
         'for (1 .. 200) { $t->add("n", 1); $t->lock("write"); my $n = $h->{lock}; $h->{lock} = $n + 1; $t->unlock } my $n = 0; while (defined(my $job = shift @$q)) { $n += $job } print "$n\n";';
     my @hosts = (on_host('a', 1, $code), on_host('b', 2, $code));
     my @sums  = map { says($_) } @hosts;
-    close $_->{out} for @hosts;
+    for (@hosts) { finish($_->{pid}); close $_->{out} }
     is $h->{n},             400,   'two hosts share a counter';
     is $h->{lock},          400,   '… a lock';
     is $sums[0] + $sums[1], 20100, '… and a queue: each job once';
@@ -106,7 +106,7 @@ push @$q, 1 .. 200;
     is says($one),  'back', '… then it works';
     is $h->{owner}, 'b',    'B was the last';
     isnt $h->{n},   'by a', '… and nothing of A was stored without the lock';
-    close $_->{out} for $one, $two;
+    for ($one, $two) { finish($_->{pid}); close $_->{out} }
 }
 $server->stop;
 done_testing;

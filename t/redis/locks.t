@@ -19,10 +19,10 @@ sub holder {
     my ($code, $after) = @_;
     pipe my $say_r, my $say_w or die $!;
     pipe my $go_r,  my $go_w  or die $!;
-    my $pid = child(sub { close $go_w; $code->(); syswrite $say_w, 'x'; sysread $go_r, my $x, 1; $after->() if $after });
+    my $pid = child(sub { close $go_w; $code->(); syswrite $say_w, "\n"; sysread $go_r, my $x, 1; $after->() if $after });
     close $say_w;
     close $go_r;
-    sysread $say_r, my $x, 1;
+    ChildTest::read_line($say_r);
     return { pid => $pid, go => $go_w };
 }
 sub let_go { my ($holder) = @_; close $holder->{go}; return finish($holder->{pid}) }

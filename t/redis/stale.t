@@ -19,7 +19,7 @@ pipe my $say_r, my $say_w or die $!;
 my $other = child(
     sub {
         close $_ for $ask_w, $say_r;
-        while (sysread $ask_r, my $x, 1) { tied(%$h)->add('n', 1); syswrite $say_w, 'x' }
+        while (sysread $ask_r, my $x, 1) { tied(%$h)->add('n', 1); syswrite $say_w, "\n" }
     }
 );
 close $_ for $ask_r, $say_w;
@@ -27,7 +27,7 @@ $h->{n} = 0;
 my ($stale, $n, $got) = (0, 0);
 for (1 .. 10_000) {
     syswrite $ask_w, 'x';
-    sysread $say_r, my $x, 1;
+    ChildTest::read_line($say_r);
     $n++;
     $got = $h->{n};
     $stale++ if $got != $n;
@@ -36,7 +36,7 @@ is $stale, 0, 'stale strict reads: none in 10,000';
 
 my $add = sub {
     syswrite $ask_w, 'x';
-    sysread $say_r, my $x, 1;
+    ChildTest::read_line($say_r);
     return ++$n;
 };
 
