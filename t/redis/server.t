@@ -54,7 +54,7 @@ sub under_load {
     sleep $seconds / 3;
     $trouble->();
     my %result;
-    for my $r (@pipes) { my ($me, @rest) = split ' ', readline $r; $result{$me} = \@rest }
+    for my $r (@pipes) { my ($me, @rest) = split ' ', ChildTest::read_line($r); $result{$me} = \@rest }
     return ($engine, $h, \%result, finish(@pids));
 }
 
@@ -300,8 +300,8 @@ dies_with { engine(server('maxmemory 5mb', 'maxmemory-policy allkeys-lru')->url)
     my $restored = sub { $server->ask(qw(INFO commandstats)) =~ /cmdstat_restore:calls=([0-9]+)/ ? $1 : 0 };
     my $large    = hash($engine, '%main::large');
     %$large = map { $_ => $_ } 1 .. 1000;
-    is join(' ', scalar keys %$large, $restored->()),      '1000 1', '… for the fast way of a long list';
-    is $server->ask(qw(ACL SETUSER app -restore -rename)), 'OK',     '… without two of them';
+    is join(' ', scalar keys %$large, $restored->()),               '1000 1', '… for the fast way of a long list';
+    is $server->ask(qw(ACL SETUSER app -restore -rename -persist)), 'OK',     '… without three of them';
     %$large = map { $_ => 2 } 1 .. 1000;
     is join(' ', scalar keys %$large, $large->{1000}, $restored->()), '1000 2 1', '… the same is done in the other way';
     tied(%$large)->remove;

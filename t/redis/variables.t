@@ -208,7 +208,7 @@ sub with_crc {
 
 # They go as dumps, if the server takes them; else as texts. There is no difference but in the time.
 {
-    my $times = sub { $server->ask(qw(INFO commandstats)) =~ /cmdstat_restore:calls=([0-9]+)/ ? $1 : 0 };
+    my $times = sub { $server->ask(qw(INFO commandstats)) =~ /cmdstat_rename:calls=([0-9]+)/ ? $1 / 2 : 0 };    # two for each that is taken
     my @pairs = map { ("$_" . ($_ % 5 ? '' : "\x{263a}") => $_ % 3 ? $_ : 'x' x ($_ * 10)) } 1 .. 2000;
     my $began = $times->();
     my $done  = sub { $times->() - $began };
@@ -255,9 +255,17 @@ sub with_crc {
     is $sent->(@pairs, last => 1), 2, 'a new connection tries again';
     is_deeply $w, { @pairs, last => 1 }, '… without the right to RENAME: texts';
     is $done->(), 3, '… all of them';
-    $server->ask(qw(ACL SETUSER weak +rename));
+    $server->ask(qw(ACL SETUSER weak +rename -persist));
     $weak->{conn}{redis} = undef;
-    is join(' ', $sent->(@pairs), $done->()), '1 4', '… with both: a dump';
+    is join(' ', $sent->(@pairs), $done->()), '2 3', '… or to PERSIST';
+    $server->ask(qw(ACL SETUSER weak +persist));
+    $weak->{conn}{redis} = undef;
+    is join(' ', $sent->(@pairs), $done->()), '1 4', '… with all three: a dump';
+
+    $server->ask(qw(CLIENT KILL USER weak));
+    dies_with { %$w = (1 .. 1000) } qr/Lost the connection to the Redis server at .*: the operation may have happened/, 'a cut connection';
+    is_deeply $w, {@pairs}, '… had not stored';
+    is join(' ', $sent->(@pairs), $done->()), '1 5', '… and a new one does';
 
     # One that the server does not take: the type is one that there is not.
     my $real = \&IPC::Shm::Engine::Redis::Value::_dump;

@@ -404,7 +404,7 @@ sub cleanup {
 sub acl {
     my ($user, $prefix, $password) = @_;
     my @commands = qw(auth select info eval evalsha exists get set del unlink hget hset hmget hdel hlen hkeys hvals hgetall hexists hincrby
-        sadd srem smembers sismember scard srandmember zadd zrem zrange zrank zscore zmscore zcount rpush lrange ltrim llen time restore rename publish subscribe pubsub|numsub memory|usage);
+        sadd srem smembers sismember scard srandmember zadd zrem zrange zrank zscore zmscore zcount rpush lrange ltrim llen time restore rename persist publish subscribe pubsub|numsub memory|usage);
     return join ' ', 'user', $user, 'on', ">$password", 'resetkeys', "~{$prefix}:*", 'resetchannels', "&{$prefix}:p:*", '-@all',
         map {"+$_"} @commands;
 }
@@ -478,9 +478,10 @@ The fewest rights, for the prefix C<app> (one line; C<IPC::Shm::Engine::Redis::a
     user app on >secret resetkeys ~{app}:* resetchannels &{app}:p:* -@all +auth +select +info +eval +evalsha
       +exists +get +set +del +unlink +hget +hset +hmget +hdel +hlen +hkeys +hvals +hgetall +hexists +hincrby
       +sadd +srem +smembers +sismember +scard +srandmember +zadd +zrem +zrange +zrank +zscore +zmscore +zcount +rpush
-      +lrange +ltrim +llen +time +restore +rename +publish +subscribe +pubsub|numsub +memory|usage
+      +lrange +ltrim +llen +time +restore +rename +persist +publish +subscribe
+      +pubsub|numsub +memory|usage
 
-C<+restore +rename> are for speed alone: a list assignment of more than 100 pairs or 200 elements is sent in the format of C<DUMP>, which takes the server two thirds of the
+C<+restore +rename +persist> are for speed alone: a list assignment of more than 100 pairs or 200 elements is sent in the format of C<DUMP>, which takes the server two thirds of the
 time. Without them it is sent as texts, as it is where there are references, elements that may vanish or keys that come twice; the result is the same. Leave them out
 where you do not trust the clients: servers have had bugs in C<RESTORE>. A connection that was refused once does not try again; where the server refuses for
 another reason than rights or its version, it does after ten seconds.

@@ -215,6 +215,30 @@ sub script {
     return $self->_failed($error, 'the operation may have happened');
 }
 
+# Likewise, and a command before it in the same exchange. Returns what the script does, and the command's error.
+sub script_after {
+    my ($self, $command, $name, $key, @arguments) = @_;
+    $self->_refuse_clone if $self->{self} != Scalar::Util::refaddr($self);
+    my $redis = $self->{redis} || $self->_connect;
+    my @words = (1, $key, $self->{prefix}, $self->{me}, @arguments);
+    my ($refused, $reply, $error);
+    {
+        local ($@, $!);
+        _hold_signals(1);
+        $error = 'no answer';
+        eval {
+            $redis->__std_cmd(@$command, sub { $refused = $_[1] });
+            $redis->__std_cmd('EVALSHA', $sha{$name}, @words, sub { ($reply, $error) = @_ });
+            $redis->wait_all_responses;
+            ($reply, $error) = $redis->__std_cmd('EVAL', $text{$name}, @words) if defined $error && $error =~ /\ANOSCRIPT/;
+            1;
+        } or $error = $@;
+        _hold_signals(0);
+    }
+    return ($reply, $refused) if !defined $error;
+    return $self->_failed($error, 'the operation may have happened');
+}
+
 # A command that changes nothing: once more on a new connection if the old one is gone.
 sub command {
     my ($self, @words) = @_;
@@ -416,9 +440,9 @@ IPC::Shm::Engine::Redis::Connection - the way to a Redis server
 
 The connections of one namespace, the scripts, and what happens to both at fork, in threads and at the end.
 
-=head2 new, script, command, pause, identify, finish
+=head2 new, script, script_after, command, pause, identify, finish
 
-C<script> runs a script, C<command> a command that changes nothing, C<pause> sleeps until something comes for this process, C<identify> makes a
+C<script_after> runs a command and then a script, C<script> runs a script, C<command> a command that changes nothing, C<pause> sleeps until something comes for this process, C<identify> makes a
 new identity, C<finish> lets go of everything.
 
 =head2 is_clone

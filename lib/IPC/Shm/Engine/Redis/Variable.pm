@@ -63,7 +63,6 @@ sub _alter {
     my $reply = $self->{conn}->script($script, $self->{key}, $held, @arguments);
     $reply = $self->_after_turn('w', sub { $self->{conn}->script($script, $self->{key}, $held, @arguments) })
         if !ref $reply && $reply eq 'BUSY';
-    return                  if !ref $reply && $reply =~ /\ANODUMP ?(.*)/s && $self->_no_dump($1);
     $self->_refused($reply) if !ref $reply;
     $self->_has_changed($reply->[0]);
     return $reply;
@@ -524,16 +523,25 @@ sub _assign_packed {
 # Likewise by RESTORE, which is for the server half the work. False: it is not allowed to, or does not take it.
 sub _assign_dump {
     my ($self, $n, $packed) = @_;
-    return 0 if $n <= 200 || $self->{vanishing} || !$self->{conn}->takes_dumps;
+    my $conn = $self->{conn};
+    return 0 if $n <= 200 || $self->{vanishing} || $self->{removed} || $self->{lost} || !$conn->takes_dumps;
     my $dump = IPC::Shm::Engine::Redis::Value::_dump($packed, $self->{type} == 3) // return 0;
-    return $self->_alter('assign', $self->{type} == 3 ? $n / 2 : $n, '', 0, $dump, '', 'dump') ? 1 : 0;
-}
-
-# Why a dump was refused; nothing: elements of the variable may vanish.
-sub _no_dump {
-    my ($self, $why) = @_;
-    if   (length $why) { $self->{conn}->dump_refused($why) }
-    else               { $self->{vanishing} = 1 }
+    $n /= 2 if $self->{type} == 3;
+    my $refused;
+    my $ask = sub {
+        my @restore = ('RESTORE', "$self->{key}:d:$conn->{me}", 60_000, $dump, 'REPLACE');
+        (my $reply, $refused) = $conn->script_after(\@restore, 'assign', $self->{key}, $self->_held_kind, $n, '', 0, '', '', 'dump');
+        return $reply;
+    };
+    my $reply = $ask->();
+    $reply = $self->_after_turn('w', $ask) if !ref $reply && $reply eq 'BUSY';
+    if (!ref $reply && $reply =~ /\ANODUMP ?(.*)/s) {
+        if (length $1) { $conn->dump_refused($refused // $1) }
+        else           { $self->{vanishing} = 1 }
+        return 0;
+    }
+    $self->_refused($reply) if !ref $reply;
+    $self->_has_changed($reply->[0]);
     return 1;
 }
 

@@ -2,8 +2,9 @@
 -- The whole content anew: ARGV[4]: how many texts ARGV[7] has, a MessagePack array; those of a hash are
 -- fields and values, those of an array values, nil where there is none. ARGV[5]: '' or the serial that it must
 -- still have, ARGV[6]: 1 if there are references, and perhaps the ticket of a job that is done. ARGV[8]: '', or
--- when the elements vanish (V.stored has the words), such an array. ARGV[9]: ARGV[7] is a dump of ARGV[4]
--- elements instead (xs/dump.c), of plain values; NODUMP and why: nothing has happened, it is to be sent as texts.
+-- when the elements vanish (V.stored has the words), such an array. ARGV[9]: instead of
+-- ARGV[7] there is a key, which was restored from a dump of ARGV[4] elements (xs/dump.c), of plain values, and vanishes
+-- by itself (a script would copy a long text twice); NODUMP and why: nothing has happened, it is to be sent as texts.
 local m = call('HMGET', key, '!s', '!w', '!R', '!k', '!W', '!t', '!n', '!a', '!N', '!u', '!h', '!H', '!E')
 if not m[1] then return 'REMOVED' end
 local L = library()
@@ -11,7 +12,11 @@ local why = L.blocked(m)
 if why then return why end
 if ARGV[5] ~= '' and ARGV[5] ~= m[1] then return 'CHANGED' end
 local n, dump = tonumber(ARGV[4]), ARGV[9]
-if dump and m[13] then return 'NODUMP' end
+local new = key .. ':d:' .. me
+if dump and m[13] then
+    call('UNLINK', new)
+    return 'NODUMP'
+end
 local texts = dump and {} or cmsgpack.unpack(ARGV[7])
 local step = m[6] == '2' and 1 or 2
 local gone, come = m[4] and L.references(key) or {}, 0
@@ -59,13 +64,15 @@ if come > 0 then kept('!k', come) end
 kept('!E', m[13])
 if dump then
     -- Each of the two may be forbidden, or not understood: then all is as it was.
+    local stays = redis.pcall('PERSIST', new)
+    if type(stays) == 'table' then return 'NODUMP ' .. stays.err end
+    if stays == 0 then return 'NODUMP RESTORE has made nothing' end
     local refused = redis.pcall('RENAME', key, key .. ':d').err
-    if refused then return 'NODUMP ' .. refused end
-    refused = redis.pcall('RESTORE', key, 0, ARGV[7]).err
     if refused then
-        call('RENAME', key .. ':d', key)
+        call('UNLINK', new)
         return 'NODUMP ' .. refused
     end
+    call('RENAME', new, key)
     keep[#keep + 1] = '!l'
     keep[#keep + 1] = n
     call('HSET', key, unpack(keep))
