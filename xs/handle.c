@@ -101,6 +101,29 @@ shm_var_t *shm_find(pTHX_ store_t *store, const store_ref_t *ref)
     return var;
 }
 
+/* Takes the references that this interpreter's scalars have fetched: a mortal list, so what they
+ * lead to goes when nobody holds the lock. */
+void shm_drop_fetched(pTHX)
+{
+    AV        *list = (AV *)sv_2mortal((SV *)newAV());
+    shm_var_t *var;
+    size_t     i;
+    pthread_mutex_lock(&table_lock);
+    for (i = 0; i < table_size; i++)
+        for (var = table[i]; var != NULL; var = var->next) {
+            if (var->perl != SHM_PERL || var->type != STORE_SCALAR) continue;
+            if (var->container != NULL && SvROK(var->container)) {
+                av_push(list, newRV_inc(SvRV(var->container)));
+                sv_unref(var->container);
+            }
+            if (var->value != NULL && SvROK(var->value)) {
+                av_push(list, var->value);
+                var->value = NULL;
+            }
+        }
+    pthread_mutex_unlock(&table_lock);
+}
+
 /* --- exceptions ------------------------------------------------------------------------ */
 
 static const char *shm_label(const shm_var_t *var)

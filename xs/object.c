@@ -6,7 +6,7 @@
  * that only stands for what is stored goes with the statement, and perl would call
  * DESTROY; so those of classes that have one are kept, in @IPC::Shm::Tied::KEPT, for as
  * long as references are stored. What is not kept is found out at the next use of a shared
- * variable, some of them each time; at the end of the program perl destroys the rest.
+ * variable, some of them each time; the rest at the end of the program.
  */
 #include "shm.h"
 
@@ -62,6 +62,20 @@ void shm_tend_kept(pTHX)
             shm_next++;
     }
     if (AvFILLp(list) < 0) shm_kept = 0;
+}
+
+/* At the end of the program, before perl takes apart what destructors need: it destroys the objects
+ * behind variables in no order. */
+void shm_drop_all_kept(pTHX)
+{
+    AV     *list = shm_kept_list(aTHX);
+    SSize_t left;
+    ENTER;
+    SAVETMPS;
+    if (AvFILLp(list) >= 0) shm_drop_fetched(aTHX);
+    for (left = AvFILLp(list) + 1; left > 0 && AvFILLp(list) >= 0; left--) shm_drop_kept(aTHX_ list, AvFILLp(list));
+    FREETMPS;
+    LEAVE;
 }
 
 /* --- hashes that are gone through ------------------------------------------------- */

@@ -114,6 +114,7 @@ void     shm_tie(pTHX_ shm_var_t *var, SV *container);
 void     shm_untie(pTHX_ shm_var_t *var, SV *container);
 void     shm_know_container(pTHX_ shm_var_t *var, SV *container);
 void     shm_let_go(pTHX_ shm_var_t *var);
+void     shm_drop_fetched(pTHX);
 
 /* For the clone of an interpreter. */
 void shm_lock_table(void);
@@ -185,6 +186,7 @@ void shm_drop_iterated(pTHX_ shm_var_t *var);
 /* Let go of those that no stored reference leads to any more. */
 extern __thread UV shm_kept;
 void               shm_tend_kept(pTHX);
+void               shm_drop_all_kept(pTHX);
 static inline void shm_tend(pTHX)
 {
     if (SHM_UNLIKELY(shm_kept != 0)) shm_tend_kept(aTHX);

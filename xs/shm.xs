@@ -93,6 +93,11 @@ _has_operators()
   OUTPUT:
     RETVAL
 
+void
+_drop_all_kept()
+  CODE:
+    shm_drop_all_kept(aTHX);
+
  # What Scalar::Util has: loading that would be a tenth of loading this.
 
 SV *

@@ -161,6 +161,9 @@ sub list {
     return @variables;
 }
 
+# Objects that are only stored end before perl destroys, in no order, what their destructors need.
+END { local $?; _drop_all_kept() }
+
 1;
 
 __END__

@@ -138,6 +138,22 @@ is in_child(sub { (ref($h{inner}[0]) eq "W\x{ef}de\x{263a}" ? 'wide' : 'no') . r
     is scalar(@Mortal::gone), 5, '… or of what it was in';
 }
 
+# … and at the end of the program, while the variables are still there.
+for my $place (
+    'our %x : shm; $x{o} = $object',
+    'our @x : shm; push @x, $object',
+    'our $x : shm; $x = $object',
+    'our %x : shm; $x{in}[0]{o} = $object'
+    )
+{
+    my $end = program(
+        'use IPC::Shm; package Last; sub DESTROY { my ($self) = @_; $self->{n}++; print "gone $self->{n} ${^GLOBAL_PHASE}"; $? = 9; return }
+        package main; my $object = bless { n => 1 }, "Last"; ' . $place . '; undef $object; END { print "end " } $? = 3; '
+    );
+    delete $IPC::Shm::NAMEVARS{"${_}main::x"} for '$', '@', '%';
+    like $end, on_server() ? qr/\Aend gone 2 / : qr/\Aend gone 2 END\z/, "the end of the program destroys: $place";
+}
+
 # To bless a shared variable changes no value.
 {
     our $bless : shm = 5;
