@@ -139,11 +139,12 @@ is in_child(sub { (ref($h{inner}[0]) eq "W\x{ef}de\x{263a}" ? 'wide' : 'no') . r
 }
 
 # … and at the end of the program, while the variables are still there.
+# (A scalar on a server holds what it leads to until perl takes all apart.)
 for my $place (
     'our %x : shm; $x{o} = $object',
     'our @x : shm; push @x, $object',
-    'our $x : shm; $x = $object',
-    'our %x : shm; $x{in}[0]{o} = $object'
+    'our %x : shm; $x{in}[0]{o} = $object',
+    on_server() ? () : 'our $x : shm; $x = $object'
     )
 {
     my $end = program(
@@ -151,7 +152,7 @@ for my $place (
         package main; my $object = bless { n => 1 }, "Last"; ' . $place . '; undef $object; END { print "end " } $? = 3; '
     );
     delete $IPC::Shm::NAMEVARS{"${_}main::x"} for '$', '@', '%';
-    like $end, on_server() ? qr/\Aend gone 2 / : qr/\Aend gone 2 END\z/, "the end of the program destroys: $place";
+    is $end, 'end gone 2 END', "the end of the program destroys: $place";
 }
 
 # To bless a shared variable changes no value.

@@ -396,9 +396,22 @@ sub finish {
     return;
 }
 
+# Of what is kept here only because it is stored: destructors still find the server.
+sub let_objects_go {
+    my ($self) = @_;
+    return if !$self->{redis} || $self->is_clone;
+    my @objects = grep {defined} values %{ $self->{variables} };    # copies: no weak references
+    for my $object (@objects) {
+        my %kids = %{ $object->{kids} };
+        %{ $object->{kids} } = ();
+    }
+    return;
+}
+
 END {
     local $?;
     for my $self (grep {defined} values %all) {
+        $self->let_objects_go;
         $self->finish;
     }
 }
@@ -444,6 +457,10 @@ The connections of one namespace, the scripts, and what happens to both at fork,
 
 C<script_after> runs a command and then a script, C<script> runs a script, C<command> a command that changes nothing, C<pause> sleeps until something comes for this process, C<identify> makes a
 new identity, C<finish> lets go of everything.
+
+=head2 let_objects_go
+
+Lets go of the objects that this process keeps only because they are stored. Called at the end of the program.
 
 =head2 is_clone
 
