@@ -1,6 +1,6 @@
 /*
  * pool_grow.h - a pool without a fixed capacity: a row of pools, each twice as
- * large as the one before, made as they are needed.
+ * large as the one before, created as they are needed.
  *
  * Slots have one number across all parts: part k begins at slot
  * POOL_GROW_FIRST * (2^k - 1). Parts are sparse files PATH.0, PATH.1, …; none is
@@ -65,7 +65,7 @@ static inline void pool_grow_init(pool_grow_t *row, const char *path, uint64_t e
 static inline pool_t *pool_grow_open(pool_grow_t *row, uint32_t k, bool create, pool_error_t *err);
 
 /* Do the row's paths still lead to the files that it has open? If not (removed,
- * made anew by others, a chroot), a part that is opened now is of another row. */
+ * created again by others, a chroot), a part that is opened now belongs to another row. */
 static inline bool pool_grow_is_at_path(pool_grow_t *row, pool_error_t *err)
 {
     pool_t *first = pool_grow_open(row, 0, false, err);
@@ -79,14 +79,14 @@ static inline bool pool_grow_is_at_path(pool_grow_t *row, pool_error_t *err)
 
 /* Open part k; if it does not exist, create it or return NULL with err->code
  * POOL_FULL. Two threads may open it at once: one handle stays. Acquire and
- * release pair with each other and with pool_grow_have(). That the first part is
- * where it was is seen before and after: what was opened between belongs to it. */
+ * release pair with each other and with pool_grow_have(). We check before and after that the first part is
+ * still where it was: then what was opened in between belongs to it. */
 static inline pool_t *pool_grow_open(pool_grow_t *row, uint32_t k, bool create, pool_error_t *err)
 {
     char        path[POOL_GROW_PATH + 16];
     pool_spec_t spec = row->spec;
     pool_t     *pool, *none = NULL;
-    int         saved = errno; /* of the caller's program, who did not ask for a system call */
+    int         saved = errno; /* the caller's: it did not ask for a system call */
 
     err->code = POOL_FULL;
     if (k >= POOL_GROW_PARTS) return NULL;
@@ -114,8 +114,8 @@ static inline pool_t *pool_grow_open(pool_grow_t *row, uint32_t k, bool create, 
     return pool;
 }
 
-/* Open all parts that there are. False with *err filled: one cannot be opened, so
- * what is in it would be overlooked. */
+/* Open all existing parts. False with *err filled: one cannot be opened, so
+ * its contents would be overlooked. */
 static inline bool pool_grow_open_all(pool_grow_t *row, pool_error_t *err)
 {
     uint32_t k = 0;
@@ -171,7 +171,7 @@ static inline uint64_t pool_grow_alloc_reserved(pool_t *pool)
 
 /* Allocate a slot: from the first part that may have one, then from all, then from
  * a new part. Returns POOL_NONE with *err filled (POOL_E_NOSPC: the filesystem is
- * full). Making a part blocks on whoever is making the same. */
+ * full). Blocks while another process is creating the part that is needed. */
 static inline uint64_t pool_grow_alloc(pool_grow_t *row, pool_error_t *err)
 {
     uint32_t hint = __atomic_load_n(&row->hint, __ATOMIC_RELAXED), k;

@@ -1,8 +1,8 @@
 /*
- * pool_lock.h - a lock in shared memory that its dead holder does not keep, and
- * a place to wait for it or for a change.
+ * pool_lock.h - a lock in shared memory that does not outlive its holder, and
+ * a way to wait for it or for a change.
  *
- * The lock is 16 bytes of shared memory; zeros are a free lock. It holds the
+ * The lock is 16 bytes of shared memory; if they are zeros, the lock is free. It holds the
  * owner word of its holder (see pool.h), so a waiter can tell that the holder
  * died and take the lock over. Taking and releasing a lock that nobody waits for
  * costs two atomic instructions and no system call.
@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-/* `holder`: 0, or an owner word. Who waits sets a bit in `waiting`, looks once
+/* `holder`: 0, or an owner word. A waiter sets a bit in `waiting`, looks once
  * more, and sleeps on the value of `event` that it read before that. */
 typedef struct pool_lock {
     uint64_t holder;
@@ -51,7 +51,7 @@ typedef struct pool_lock {
 /* The clock of deadlines (CLOCK_MONOTONIC), in nanoseconds. */
 int64_t pool_lock_now(void);
 
-/* When a timeout ends, for the calls below. POOL_FOREVER stays what it is. */
+/* The deadline for a timeout, for the calls below. POOL_FOREVER stays POOL_FOREVER. */
 int64_t pool_lock_deadline(int64_t timeout_ns);
 
 static inline void pool_lock_pause(void)
@@ -64,14 +64,14 @@ static inline void pool_lock_pause(void)
 }
 
 /* Take a free lock. Acquire: pairs with pool_lock_release(). It is seq_cst for
- * the sake of users who then look for others that announced themselves first. */
+ * callers that then check for others that announced themselves earlier. */
 static inline bool pool_lock_try(pool_lock_t *lock, uint64_t me)
 {
     uint64_t nobody = 0;
     return __atomic_compare_exchange_n(&lock->holder, &nobody, me, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
-/* Wake those who wait; for whoever changed what they wait for. */
+/* Wake the waiters; to be called by a process that changed what they wait for. */
 void pool_lock_wake(pool_lock_t *lock);
 
 /* Look for a free lock for a moment, at growing distances, before sleeping. Each look takes
@@ -87,7 +87,7 @@ static inline bool pool_lock_spin(pool_lock_t *lock, uint64_t me)
     return false;
 }
 
-/* Give the lock up; only for its holder. The exchange is seq_cst and so is the
+/* Release the lock; only for its holder. The exchange is seq_cst and so is the
  * load after it: of a releaser and a waiter (pool_lock_announce(), then a look
  * at the holder) one sees what the other did. */
 static inline void pool_lock_release(pool_lock_t *lock)
@@ -96,7 +96,7 @@ static inline void pool_lock_release(pool_lock_t *lock)
     if (POOL_UNLIKELY(__atomic_load_n(&lock->waiting, __ATOMIC_SEQ_CST) != 0)) pool_lock_wake(lock);
 }
 
-/* Step one of sleeping: say what is waited for. Returns what to hand to
+/* Step one of sleeping: announce what is waited for. Returns the value to pass to
  * pool_lock_sleep(). Between the two the caller looks once more. Acquire pairs
  * with pool_lock_wake(). */
 static inline uint32_t pool_lock_announce(pool_lock_t *lock, uint32_t what)
@@ -106,13 +106,13 @@ static inline uint32_t pool_lock_announce(pool_lock_t *lock, uint32_t what)
     return seen;
 }
 
-/* Step two: sleep until somebody is woken who waits for `what`, for a slice at
- * most, not past the deadline. POOL_FULL (woken: look again), POOL_TIMEOUT, or
- * POOL_INTERRUPTED: a signal came, or the slice is over (one may have come just
- * before the sleep), so that the caller can run his handlers. */
+/* Step two: sleep until waiters for `what` are woken, for a slice at
+ * most, and not past the deadline. POOL_FULL (woken: look again), POOL_TIMEOUT, or
+ * POOL_INTERRUPTED: a signal arrived, or the slice is over (a signal may have arrived just
+ * before the sleep), so that the caller can run its handlers. */
 int pool_lock_sleep(pool_lock_t *lock, uint32_t seen, int64_t deadline_ns, uint32_t what);
 
-/* Take over from a dead holder: dead -> me. One of the many who try wins. The
+/* Take over from a dead holder: dead -> me. If several processes try, one of them succeeds. The
  * orders are those of pool_lock_try(). */
 bool pool_lock_take_over(pool_t *pool, pool_lock_t *lock, uint64_t me);
 
@@ -120,8 +120,8 @@ int pool_i_lock_wait(pool_t *pool, pool_lock_t *lock, int64_t deadline_ns, bool 
 
 /* Take the lock, waiting until deadline_ns (see pool_lock_deadline()). Returns
  * POOL_OK, POOL_TIMEOUT or POOL_INTERRUPTED (see pool_lock_sleep(); call again).
- * *died: the last holder died holding it. Blocks. A process that holds the lock
- * waits for itself. */
+ * *died: the last holder died holding it. Blocks. A process that already holds the lock
+ * would wait for itself. */
 static inline int pool_lock_acquire(pool_t *pool, pool_lock_t *lock, int64_t deadline_ns, bool *died)
 {
     *died = false;

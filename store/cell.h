@@ -1,10 +1,10 @@
 /*
  * cell.h - cells: a value, with its key in a hash, written once. Internal to store/.
  *
- * A reader may look at a cell that is freed and used again meanwhile, and the shared
- * memory may hold anything: every length and link is checked before use, so what is
- * read is some bytes of the namespace. Whether they were the right ones the caller
- * learns from `retired` (layout.h).
+ * A cell may be freed and used again while a reader looks at it, and the shared
+ * memory may contain anything. So every length and link is checked before use, which ensures that
+ * only bytes of the namespace are read. `retired` (layout.h) tells the caller whether they were
+ * the right ones.
  *
  * This is free software; you can redistribute it and/or modify it under the same
  * terms as Perl itself.
@@ -19,9 +19,9 @@ extern "C" {
 #endif
 
 /* Copy to and from shared memory that another process may be writing or reading, and
- * compare with it. The bytes may be torn, which is found out afterwards; under the thread
- * sanitizer they are read and written one by one as atomics, so that it knows that this is
- * meant. */
+ * compare with it. The bytes may be torn, which is found out afterwards. Under the thread
+ * sanitizer they are read and written one by one, as atomics, to tell it that this is
+ * intended. */
 #ifdef POOL_I_TSAN
 static inline void store_copy_out(void *to, const void *from, size_t length)
 {
@@ -65,8 +65,8 @@ static inline store_cell_t *cell_at(store_t *space, store_link_t link)
     return row_of(link) >= STORE_ROW_CELLS ? (store_cell_t *)row_ptr(space, link) : NULL;
 }
 
-/* A walk along links, which lead round where the memory is damaged. The link at each power of two
- * of steps is kept: who comes to it again goes round (and 0, which leads nowhere, ends any walk). */
+/* A walk along links, which may lead in a circle if the memory is damaged. The link at each power of two
+ * of steps is kept: a walk that comes to it again goes in a circle (and 0, which leads nowhere, ends any walk). */
 typedef struct store_walk {
     uint64_t     steps;
     store_link_t kept;
@@ -87,14 +87,14 @@ static inline bool cell_exists(const store_cell_t *cell, uint64_t serial)
     return STORE_LOAD(cell->from) <= serial && (until == 0 || until > serial);
 }
 
-/* When it vanishes; 0: never. */
+/* When it expires; 0: never. */
 uint64_t cell_expires(store_t *space, store_link_t link, const store_cell_t *cell);
 
-/* A new cell of this process, linked nowhere; key may be NULL. A reference in it is not
+/* Make a new cell that is owned by this process and not linked; key may be NULL. A reference in it is not
  * counted yet. 0 with *err. */
 store_link_t cell_make(store_t *space, const store_key_t *key, const store_value_t *value, uint64_t expires_ns, store_error_t *err);
 
-/* Its value. STORE_OK, STORE_MORE, or STORE_E_DAMAGED where its bytes make no sense. */
+/* Its value. STORE_OK, STORE_MORE, or STORE_E_DAMAGED if its bytes make no sense. */
 int cell_value(store_t *space, store_link_t link, const store_cell_t *cell, store_value_t *value, const store_buffer_t *buffer);
 
 /* Its key: the bytes go to the buffer. As cell_value(); STORE_MORE: key->length says how much. */
@@ -106,13 +106,13 @@ int cell_compare(store_t *space, store_link_t link, const store_cell_t *cell, co
 /* The reference in it. False: it has none. */
 bool cell_ref(store_t *space, store_link_t link, const store_cell_t *cell, store_ref_t *ref);
 
-/* Make a new cell and its blocks nobody's; an old one's this process's; free what is this
- * process's (nothing leads to it). */
+/* Disown a new cell and its blocks; make this process the owner of an old cell and its blocks; free
+ * a cell that this process owns, and that nothing leads to. */
 void cell_disown(store_t *space, store_link_t link);
 void cell_adopt(store_t *space, store_link_t link);
 void cell_free(store_t *space, store_link_t link);
 
-/* The pieces of memory that it is in, and the bytes that it takes. */
+/* The number of pieces of memory that it consists of, and the bytes that it takes. */
 uint64_t cell_pieces(store_t *space, store_link_t link, const store_cell_t *cell);
 uint64_t cell_bytes(store_t *space, store_link_t link, const store_cell_t *cell);
 

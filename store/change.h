@@ -1,6 +1,6 @@
 /*
- * change.h - changes of one variable: begun, published, undone, and finished by the heir
- * of a writer that died; and looks, which are of one serial. The protocol is in layout.h.
+ * change.h - changes of one variable: how they are begun, published, undone, and finished by
+ * the heir of a dead writer; and looks, which are of one serial. layout.h describes the protocol.
  * Internal to store/.
  *
  * This is free software; you can redistribute it and/or modify it under the same
@@ -24,7 +24,7 @@ static inline store_state_t *change_draft(store_var_t *var)
     return &var->record->state[(var->record->serial + 1) & 1];
 }
 
-/* Word by word, for readers may be at it. */
+/* Word by word, because others may be reading it. */
 void change_copy_state(store_state_t *to, const store_state_t *from);
 
 /* The serial that it will have. */
@@ -33,13 +33,13 @@ static inline uint64_t change_serial(const store_var_t *var)
     return var->record->serial + 1;
 }
 
-/* One call that is a change of its own, or part of the open one: change_enter(), then the work,
- * then change_leave() with its code: not STORE_OK undoes (unless a change was open
- * already, which its opener has to abort). Returns the code. */
+/* A call that is a change of its own, or part of the open one: change_enter(), then the work,
+ * then change_leave() with the resulting code. A code other than STORE_OK undoes the change (unless
+ * it was open before, in which case its opener has to abort it). Returns the code. */
 int change_enter(store_var_t *var, bool *own);
 int change_leave(store_var_t *var, bool own, int code);
 
-/* The same for a call whose code may say why it did nothing, which undoes nothing. */
+/* The same for a call whose code may be a reason for doing nothing; such a code undoes nothing. */
 static inline int change_leave_as(store_var_t *var, bool own, int code)
 {
     bool idle = code == STORE_ABSENT || code == STORE_MORE || code == STORE_E_ARGUMENT;
@@ -47,31 +47,31 @@ static inline int change_leave_as(store_var_t *var, bool own, int code)
     return left == STORE_OK ? code : left;
 }
 
-/* Put a new cell (which is not linked yet) onto the list of the change; the same for one
- * that goes, unless it came by this change. */
+/* Put a new cell (which is not linked yet) onto the list of the change; do the same for a cell
+ * that goes, unless this change made it. */
 void change_add(store_var_t *var, store_link_t link, store_cell_t *cell);
 void change_end(store_var_t *var, store_link_t link, store_cell_t *cell);
 
-/* A cell for this change: made, its reference counted. 0 with *code. */
+/* Make a cell for this change, and count the reference in it. 0 with *code. */
 store_link_t change_make(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns, int *code);
 
 /* Free a cell that nothing leads to and that is not on the list. */
 void change_discard(store_t *space, store_link_t link, store_doomed_t *doomed);
 
-/* Before something is freed that a reader may be at: it will look again. Release: the count
- * is up before the memory is used again; pairs with look_holds(). */
+/* Call this before freeing something that others may be reading: they will start over. Release: the count
+ * has risen before the memory is used again; pairs with look_holds(). */
 static inline void change_retire(store_record_t *record)
 {
     __atomic_store_n(&record->retired, STORE_LOAD(record->retired) + 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_RELEASE);
 }
 
-/* Along the list: what is published is finished, the rest undone. For the writer after
- * it has published or given up, and for its heir. */
+/* Go along the list: finish what is published, undo the rest. Called by the writer after
+ * it has published or given up, and by its heir. */
 void change_settle(store_t *space, store_record_t *record, store_doomed_t *doomed);
 
-/* Say what is being done to a page, before it is done, and that it is done. Release:
- * an heir that sees the intent sees what it is about. */
+/* Note what is going to be done to a page, and then that it is done. Release:
+ * an heir that sees the intent also sees what it refers to. */
 static inline void change_intend(store_record_t *record, uint32_t intent, store_link_t page, uint64_t place)
 {
     STORE_STORE(record->intent_page, page);
@@ -85,17 +85,17 @@ static inline void change_intended(store_record_t *record)
 
 /* --- looks ---------------------------------------------------------------------- */
 
-/* What a look goes by. */
+/* What a look relies on. */
 typedef struct store_sight {
     uint64_t      serial, retired;
     store_state_t state;
 } store_sight_t;
 
-/* Begin a look: STORE_OK, or why not. Waits while another process has the write lock by name. */
+/* Begin a look. STORE_OK, or the reason for failure. Waits while another process has the write lock by name. */
 int look_begin(store_var_t *var, store_sight_t *sight);
 
-/* Was nothing freed that it may have gone through? Else it is begun again. Acquire fence:
- * what was read is read before the count; pairs with change_retire(). */
+/* Is the look still valid, because nothing was freed that it may have passed through? Otherwise it has to
+ * be begun again. Acquire fence: the data is read before the count; pairs with change_retire(). */
 static inline bool look_holds(const store_var_t *var, const store_sight_t *sight)
 {
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
@@ -103,15 +103,15 @@ static inline bool look_holds(const store_var_t *var, const store_sight_t *sight
            && (!var->is_glance || STORE_LOAD(var->record->generation) == var->id.generation);
 }
 
-/* The same for a look at all: is the serial still the same, too? */
+/* The same for a look at the whole variable: is the serial unchanged, too? */
 static inline bool look_is_current(const store_var_t *var, const store_sight_t *sight)
 {
     return look_holds(var, sight) && (var->open || STORE_LOAD(var->record->serial) == sight->serial);
 }
 
-/* A look that was disturbed so often takes the lock; a glance, which has no handle to lock
- * by, lets others go first, and gives up in the end: then it is not being disturbed, but
- * mistaken. */
+/* A look that was disturbed LOOK_TRIES times takes the lock. A glance has no handle to lock
+ * through, so it lets others run first, and gives up after LOOK_GLANCES attempts: then the cause is not
+ * disturbance but damage. */
 #define LOOK_TRIES   20
 #define LOOK_GLANCES 100000
 
@@ -123,7 +123,7 @@ static inline bool look_again(const store_var_t *var, int tries)
     return true;
 }
 
-/* The lock for such a look, as change_enter(). */
+/* Take the lock for such a look; otherwise like change_enter(). */
 int look_lock(store_var_t *var, bool *own);
 
 #ifdef __cplusplus

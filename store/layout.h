@@ -2,17 +2,17 @@
  * layout.h - what lies in the shared memory of a namespace, and who may write which
  * word of it when. Internal to store/.
  *
- * ONE FILE, mapped whole once and for all, sparse: a header, then pools (pool.h) one
- * behind the other as they are needed. No path and no descriptor is needed after the
- * file was opened: what a process has attached to goes on after chroot(), setuid(),
- * close() of everything and the removal of the file.
+ * ONE FILE, sparse, mapped completely and only once: a header, then pools (pool.h) one
+ * behind the other, as they are needed. Neither path nor descriptor is needed after the
+ * file was opened: what a process has attached to remains usable after chroot(), setuid(),
+ * the closing of all descriptors, and the removal of the file.
  *
  * ROWS. Things of one size are slots of a row: pools of 64, 128, 256, … slots. A LINK
- * is 32 bits: (slot + 1) << 5 | row; 0 leads nowhere. Links that are read are data:
- * row_ptr() checks them.
+ * is 32 bits: (slot + 1) << 5 | row; 0 leads nowhere. Links that are read are treated as
+ * data: row_ptr() checks them.
  *
  * OWNERS. A slot that is being made belongs to its maker (the owner word of pool.h), a
- * published one to nobody. So what the dead made and did not publish is found by name.
+ * published one to nobody. So what a dead process made and did not publish is found by its name.
  *
  * A CELL is a value, with its key in a hash. It is written once, by its owner, and
  * never changed while it is published. It exists for the serials from <= s < until
@@ -21,16 +21,16 @@
  * A CHANGE of a variable, by the holder of its lock, at serial s:
  *
  *   1. cells are made (owner: me), nothing leads to them          dies: recovery frees them
- *   2. each new cell gets from = s + 1, each that goes until = s + 1,
- *      goes onto the list `todo`, and is linked                     dies: undone
+ *   2. each new cell gets from = s + 1, goes onto the list `todo`, and is
+ *      linked; each cell that goes is put onto it and gets until = s + 1   dies: undone
  *   3. serial = s + 1                                              THE CHANGE HAS HAPPENED
  *   4. along `todo`: new cells become nobody's; old ones are unlinked,
  *      become mine, leave the list, and are freed                  dies: finished
  *
- * Undone and finished by whoever takes the lock over from the dead, by the same routine
- * as by the living (change.c): a cell whose from or until is beyond the serial is undone.
+ * The process that takes the lock over from the dead one undoes or finishes the change, by the same
+ * routine that live writers use (change.c): a cell whose from or until is beyond the serial is undone.
  *
- * ONE CHANGE OF SEVERAL VARIABLES, by who holds all their locks: 1 and 2 for each, then
+ * ONE CHANGE OF SEVERAL VARIABLES, by a process that holds all their locks: 1 and 2 for each, then
  *
  *   a. a cell of its own, the JOINT, is made (owner: me), with from = 0
  *   b. each draft gets `joint`, a link to it                       dies: each is undone
@@ -38,15 +38,15 @@
  *   d. 3 for each; 4 and unlocking for each                        dies: the heir of each does 3, for the joint says so
  *   e. the joint is freed
  *
- * `joint` goes with the serial: 3 makes another place the draft, whose `joint` is 0, so 3 is
- * not done twice. 4 begins by setting it back. The joint needs no count of those who lead to it:
- * as other cells of the dead it is freed by a recovery, when all changes of the dead are
+ * `joint` becomes void with the serial: 3 makes the other state the draft, whose `joint` is 0, so 3 is
+ * not done twice. 4 begins by clearing it. The links to the joint need not be counted:
+ * like other cells of a dead process, it is freed by a recovery when all changes of that process are
  * settled. From a. to 4 the variables are `exclusive`, so that nobody sees one changed and another not.
  *
  * A READER reads `retired`, then the serial, follows links to the cells that exist at
  * that serial, copies, and reads `retired` again. Before a cell is unlinked, and before it (or
- * a page) is freed, `retired` is counted up: unmoved, nothing that the reader looked for was
- * taken away meanwhile; moved, it starts over. It never waits for a writer, be it stopped or dead.
+ * a page) is freed, `retired` is incremented. If it is unchanged, nothing that the reader looked for was
+ * taken away meanwhile; otherwise the reader starts over. It never waits for a writer that is stopped or dead.
  *
  * This is free software; you can redistribute it and/or modify it under the same
  * terms as Perl itself.
@@ -86,18 +86,18 @@ enum store_row { STORE_ROW_VARIABLES, STORE_ROW_MARKS, STORE_ROW_CELLS };
 #define STORE_MAGIC   UINT64_C(0x32454c424d485349) /* "ISHMBLE2" */
 #define STORE_VERSION 3u
 
-/* Written by the creator before the file has its name; then only what is marked. */
+/* Written by the creator before the file has its name; afterwards only as the comments say. */
 typedef struct store_header {
     uint64_t    magic;
     uint32_t    version;
     uint32_t    block_size; /* bytes of the largest cells */
     uint64_t    seed;       /* of the hash function       */
     uint64_t    size;       /* of the mapping             */
-    uint64_t    closed;     /* once 1 for ever: removed   */
-    uint64_t    next;       /* where the next pool begins: fetch_add, so a death wastes addresses, no memory */
-    uint64_t    epoch;      /* of the search for garbage; only its holder counts it up */
+    uint64_t    closed;     /* 1: removed, for ever       */
+    uint64_t    next;       /* where the next pool begins: fetch_add, so a death wastes addresses, not memory */
+    uint64_t    epoch;      /* number of the search for garbage; incremented by the holder of `recovery` */
     uint64_t    names;      /* the variable of the names: generation << 32 | slot + 1; by CAS, once */
-    pool_lock_t recovery;   /* one process at a time recovers */
+    pool_lock_t recovery;   /* held by the process that recovers */
     uint8_t     pad2[48];
     /* Where the parts of the rows are: 0, or an offset, by CAS, for ever. */
     uint64_t    parts[STORE_ROWS][STORE_PARTS];
@@ -110,14 +110,14 @@ POOL_STATIC_ASSERT(offsetof(store_header_t, parts) == 128, "the table of parts b
 #define STORE_FLAG_TYPE    3u
 #define STORE_FLAG_REMOVED 4u
 
-/* What a serial publishes, beside cells: state[s & 1] is that of serial s; the other one
- * is the writer's draft of s + 1. Readers that find the serial two further look again. */
+/* What a serial publishes, in addition to cells: state[s & 1] belongs to serial s; the other one
+ * is the writer's draft of s + 1. Readers that find that the serial has advanced by two start over. */
 typedef struct store_state {
     store_link_t root;   /* scalars: the cell; arrays: the page of links        */
     uint32_t     tier;   /* scalars without a cell: kind and length; arrays: of `root` */
     uint64_t     first;  /* scalars without a cell: 8 bytes; arrays: position of element 0 */
     uint64_t     length; /* scalars without a cell: 8 bytes more; else: elements */
-    store_link_t joint;  /* of a draft: the cell that says whether it has happened; else 0 */
+    store_link_t joint;  /* of a draft: the cell that says whether the change has happened; else 0 */
     uint32_t     flags;  /* STORE_FLAG_REMOVED                                  */
 } store_state_t;
 
@@ -127,12 +127,12 @@ enum store_intent {
     STORE_INTENT_SPLIT,  /* bucket `place` is new: the chain it came from is to be cut   */
     STORE_INTENT_ROOT,   /* the new directory `page` replaces the page `place`          */
     STORE_INTENT_PAGE,   /* the new page `page` is linked at `place`                     */
-    STORE_INTENT_UNPAGE, /* the page `page` at `place` goes                            */
+    STORE_INTENT_UNPAGE, /* the page `page` at `place` is removed                      */
     STORE_INTENT_TREE,   /* arrays: state[s + 1] has a tree of its own                   */
     STORE_INTENT_MOVE    /* arrays: `page` links were moved over a gap, in the change `hand` to the serial */
 };
 
-/* In `exclusive`: the holder of the lock, whoever it is, moves links where readers would look. */
+/* In `exclusive`: the holder of the lock, whatever process it is, moves links where readers would look. */
 #define STORE_MOVING UINT64_MAX
 
 /* Where the chains of a hash begin, in one word: with tier 0 `root` is the head of the one
@@ -149,27 +149,27 @@ typedef struct store_record {
     /* Read by every look. */
     uint64_t      serial;    /* the holder of the lock; release */
     uint64_t      retired;   /* the same, or who destroys it    */
-    uint64_t      exclusive; /* owner word of who has the write lock by name, or STORE_MOVING, else 0: others do not read */
+    uint64_t      exclusive; /* others may not read: owner word of the holder of a write lock by name, or STORE_MOVING; else 0 */
     store_table_t table;     /* hashes, and what is reserved of arrays: the holder of the lock; release */
     store_state_t state[2];
-    /* Written by writers and those who come and go. */
+    /* Written by writers, and by processes that attach and detach. */
     pool_lock_t   lock;
     uint64_t      count;    /* stored references << 32 | handles; 0: being destroyed, for ever */
     uint32_t      readers;  /* not 0: there may be read locks */
-    uint32_t      settling; /* not 0: the holder may be settling what a dead one left: see lock_inherit() */
+    uint32_t      settling; /* not 0: the holder may be settling what a dead holder left: see lock_inherit() */
     store_link_t  todo;     /* of an open change             */
     uint32_t      generation;
     uint32_t      type;
     uint32_t      intent;
     uint64_t      intent_place;
     store_link_t  intent_page;
-    uint32_t      hand;      /* hashes: where the last look for what has expired was; arrays: see STORE_INTENT_MOVE */
-    uint64_t      epoch;     /* of the last search for garbage that must not take it */
+    uint32_t      hand;      /* hashes: where the last search for expired elements ended; arrays: see STORE_INTENT_MOVE */
+    uint64_t      epoch;     /* of the last search for garbage that must not free it */
     uint64_t      expire_ns; /* hashes: default */
     uint32_t      limit;     /* hashes: the most elements, or 0 */
-    uint32_t      soonest;   /* hashes: 0: nothing has ever expired; else when the first one will, or before */
-    uint32_t      coming;    /* hashes: the same of what the hand has passed, and of what was stored since it began */
-    store_link_t  doomed;    /* the next one that who destroys this one is to destroy */
+    uint32_t      soonest;   /* hashes: 0: no element ever expires; else no element expires before this time */
+    uint32_t      coming;    /* hashes: the same for elements that the hand has passed, and those stored since it began */
+    store_link_t  doomed;    /* the next variable that the destroyer of this one has to destroy */
 } store_record_t;
 
 POOL_STATIC_ASSERT(sizeof(store_record_t) == 192, "a variable has three cache lines");
@@ -182,7 +182,7 @@ enum store_mark_state { STORE_MARK_NONE, STORE_MARK_COUNTED };
 
 typedef struct store_mark {
     uint32_t slot, generation; /* the variable */
-    uint32_t state;            /* COUNTED: it is in record->count, for sure */
+    uint32_t state;            /* COUNTED: record->count certainly includes it */
     uint32_t reading;          /* has a read lock */
     uint64_t transit;          /* made for a child that has not taken it yet: CLOCK_BOOTTIME of when its time is over; 0: not so */
     uint32_t child;            /* its PID as soon as that is known, 9 bits of the mark's own generation, COMES */
@@ -198,15 +198,15 @@ typedef struct store_mark {
 #define STORE_CELL_COUNTED  8u /* the reference in it is in its variable's count      */
 
 typedef struct store_cell {
-    store_link_t next; /* in its chain: hashes by (hash, key), of one key the newest first; arrays: the older version */
-    store_link_t todo; /* on the list of a change: the next; the cell itself: on none, and it has a counted reference */
+    store_link_t next; /* hashes: the next in the chain, by (hash, key), the newest version of a key first; arrays: the older version */
+    store_link_t todo; /* the next on the list of a change; the cell itself: it is on no list, and has a counted reference */
     uint64_t     from, until;
     uint32_t     hash; /* bits reversed; arrays: low bits of the position */
     uint32_t     key_length;
     uint32_t     value_length; /* bytes behind the key */
     uint8_t      kind;         /* enum store_kind      */
     uint8_t      flags;
-    uint8_t      used; /* looked at or stored since the hand of the limit came by */
+    uint8_t      used; /* read or stored since the hand of the limit last passed */
     uint8_t      pad;
     /* payload: [expires 8] key value; of a LONG cell the last 4 bytes are a link to the next block */
 } store_cell_t;

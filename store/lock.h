@@ -1,24 +1,24 @@
 /*
  * lock.h - who may write a variable, and who may look at it. Internal to store/.
  *
- * The writer is the holder of record->lock. Read locks are marks, which belong to their
- * processes, so that any number of readers can be told from the dead; record->readers
- * says whether it is worth looking for them.
+ * The writer is the holder of record->lock. Read locks are flags in marks, which belong to their
+ * processes, so that among any number of readers the dead can be told from the living; record->readers
+ * says whether it is worth checking the marks.
  *
- *   reader:  mark->reading = 1; readers = 1; look at the holder: somebody? back, wait
- *   writer:  holder = me; readers? look at the marks: some? PENDING, wait
+ *   reader:  mark->reading = 1; readers = 1; check the holder: if there is one, go back and wait
+ *   writer:  holder = me; if readers is set, check the marks: if there are readers, set PENDING and wait
  *
  * All of these are seq_cst, so of a reader and a writer at least one sees the other. A
  * writer that waits for readers has POOL_I_BUSY set (PENDING), which keeps new readers
- * out. A reader that wants to write may take its place, or both would wait for ever; if
- * that writer reads as well, there is no way out. `readers` is set back to 0 only by a
- * holder that is not PENDING: whose place was taken must not hide the readers from others.
+ * out. A reader that wants to write may take its place, because otherwise both would wait for ever; if
+ * that writer holds a read lock as well, it is a deadlock. `readers` is set back to 0 only by a
+ * holder that is not PENDING: a writer whose place was taken must not hide the readers from others.
  *
- * A dead reader's mark does not count. A dead writer is replaced by the next, who
- * finishes or undoes its change, and sets readers = 1, because the dead may have been
- * about to.
+ * A dead reader's mark does not count. A dead writer is replaced by the next one, which
+ * finishes or undoes its change, and sets readers = 1, because the dead one may have been
+ * about to do so.
  *
- * A write lock by name (store_lock_write) also has `exclusive`: others do not look.
+ * A write lock by name (store_lock_write) also sets `exclusive`: others may not look.
  *
  * This is free software; you can redistribute it and/or modify it under the same
  * terms as Perl itself.
@@ -32,16 +32,16 @@
 extern "C" {
 #endif
 
-/* Become the writer, and stop being it. A code as of store_begin(). */
+/* Become the writer, and stop being it. Returns a code like store_begin(). */
 int  lock_enter(store_var_t *var, int64_t deadline_ns);
 void lock_leave(store_var_t *var);
 
-/* Become the writer if nobody is and nobody reads; dead writers are replaced. */
+/* Become the writer if there is none, and nobody has a read lock; dead writers are replaced. */
 bool lock_try(store_var_t *var);
 
-/* `exclusive` says `owner`: are others kept from reading? What it says of another than the holder is
- * left from a dead one: an heir that is stopped before it sets it back keeps nobody from reading, but
- * while it is not settled whether a joint change has happened, or links that were moved are not back. */
+/* `exclusive` is `owner`: are others kept from reading? If that is not the holder, a dead writer has left
+ * it: an heir that is stopped before it clears it keeps nobody from reading, except
+ * while it is not settled whether a joint change has happened, or links that were moved have not been moved back. */
 static inline bool lock_excludes(const store_record_t *record, uint64_t owner)
 {
     uint64_t holder = __atomic_load_n(&record->lock.holder, __ATOMIC_SEQ_CST); /* pairs with lock_inherit() */
@@ -50,7 +50,7 @@ static inline bool lock_excludes(const store_record_t *record, uint64_t owner)
     return (STORE_LOAD(record->state[0].joint) | STORE_LOAD(record->state[1].joint)) != 0; /* then the serial is looked at again */
 }
 
-/* Has somebody the write lock by name, or is publishing a joint change? */
+/* Does somebody hold the write lock by name, or publish a joint change? */
 static inline bool lock_is_exclusive(const store_record_t *record)
 {
     uint64_t owner = __atomic_load_n(&record->exclusive, __ATOMIC_SEQ_CST); /* pairs with store_lock_write(), array_keep_out() */
@@ -66,19 +66,19 @@ static inline bool lock_is_held(store_t *space, const store_record_t *record)
     return __atomic_load_n(&record->lock.holder, __ATOMIC_RELAXED) == space_me(space);
 }
 
-/* Take the place of a dead writer, its change finished or undone. False: it lives, or there is none. */
+/* Take the place of a dead writer, and finish or undo its change. False: it is alive, or there is none. */
 bool lock_inherit(store_t *space, store_record_t *record, store_doomed_t *doomed);
 
-/* `settling` is set: is there nobody who inherits, for sure? */
+/* `settling` is set: is it certain that nobody inherits at the moment? */
 bool lock_is_settled(store_t *space, store_record_t *record);
 
-/* Does anybody wait to write? (Not: for a change.) */
+/* Does anybody wait to write? (Waiting for a change does not count.) */
 static inline bool lock_is_waited_for(const store_record_t *record)
 {
     return (__atomic_load_n(&record->lock.waiting, __ATOMIC_RELAXED) & POOL_LOCK_WAIT_HOLD) != 0;
 }
 
-/* This process holds one lock more (1) or less (-1) while it waits for others. A child holds none. */
+/* This process holds one more lock (1) or one less (-1) while it waits for others. A child holds none. */
 void lock_count_held(int by);
 void lock_forget_held(void);
 
@@ -92,7 +92,7 @@ uint64_t lock_writer(store_t *space, const store_record_t *record);
 #define store_assert_locked(space, record) ((void)0)
 #endif
 
-/* What store_clock_tick() said last in this process: a time that has passed. */
+/* What store_clock_tick() last returned in this process: a time that has passed. */
 uint64_t store_clock_seen(void);
 
 #ifdef __cplusplus

@@ -16,9 +16,9 @@ extern "C" {
 
 /* This process's view of one row. */
 typedef struct store_row_view {
-    uint8_t *data[STORE_PARTS]; /* of each part; NULL: not looked at yet */
+    uint8_t *data[STORE_PARTS]; /* of each part; NULL: not opened yet */
     pool_t  *part[STORE_PARTS];
-    uint32_t size; /* bytes a slot */
+    uint32_t size; /* bytes per slot */
     uint32_t hint; /* the first part that may have a free slot */
 } store_row_view_t;
 
@@ -31,17 +31,17 @@ struct store {
     uint32_t         block_row; /* of the largest cells */
     uint32_t         rows;
     store_row_view_t row[STORE_ROWS];
-    pool_t          *home;     /* tells which PID namespaces live */
-    pool_t          *identity; /* owner words in records are this pool's */
+    pool_t          *home;     /* tells which PID namespaces have live processes */
+    pool_t          *identity; /* owner words in records refer to this pool */
     char            *path;
     uint64_t         device, inode; /* of the file */
     uint32_t         users;
-    uint32_t         frees;   /* by this process since it last looked for blocks to give back */
+    uint32_t         frees;   /* by this process since it last tried to give blocks back */
     uint64_t         trimmed; /* CLOCK_BOOTTIME of that */
     struct store    *next;
 };
 
-/* Open the file in the directory, or make it. NULL with *err. */
+/* Open the file in the directory, or create it. NULL with *err. */
 store_t *space_open(const char *path, const store_options_t *options, store_error_t *err);
 void     space_unmap(store_t *space);
 
@@ -55,13 +55,13 @@ bool space_fail(store_error_t *err, int code, int sys_errno, const char *path, c
 pool_t *row_open(store_t *space, uint32_t row, uint32_t part, bool create, store_error_t *err);
 
 #ifdef STORE_ASSERT
-extern bool space_seems_full; /* for tests: no page is to be had */
+extern bool space_seems_full; /* for tests: no page is available */
 #endif
 
-/* A slot of zeros that belongs to this process; 0 with *err. Never blocks. */
+/* Allocate a slot, filled with zeros and owned by this process; 0 with *err. Never blocks. */
 store_link_t row_alloc(store_t *space, uint32_t row, store_error_t *err);
 
-/* The row for cells of so many bytes; block_row if they are too many for any. */
+/* The row for cells of this many bytes; block_row if no row has room for them. */
 uint32_t row_for(const store_t *space, uint64_t bytes);
 
 static inline store_link_t row_link(uint32_t row, uint64_t slot)
@@ -89,7 +89,7 @@ static inline uint32_t row_size(const store_t *space, store_link_t link)
     return space->row[row_of(link)].size;
 }
 
-/* The address of a slot, or NULL: a link that leads nowhere. Acquire pairs with row_open(). */
+/* The address of a slot, or NULL if the link leads nowhere. Acquire pairs with row_open(). */
 static inline void *row_ptr(store_t *space, store_link_t link)
 {
     store_row_view_t *row  = &space->row[row_of(link)];
@@ -104,7 +104,7 @@ static inline void *row_ptr(store_t *space, store_link_t link)
     return data + (uint64_t)(slot - row_base(part)) * row->size;
 }
 
-/* The pool and the index in it of a link, or NULL. */
+/* The pool of a link, and the index in it; or NULL. */
 static inline pool_t *row_pool(store_t *space, store_link_t link, uint64_t *index)
 {
     uint32_t slot = row_slot(link), part = row_part(slot);
@@ -113,13 +113,13 @@ static inline pool_t *row_pool(store_t *space, store_link_t link, uint64_t *inde
     return __atomic_load_n(&space->row[row_of(link)].part[part], __ATOMIC_RELAXED); /* row_ptr() has seen `data` */
 }
 
-/* As in pool.h; of a link that leads nowhere: false. */
+/* As in pool.h; false for a link that leads nowhere. */
 bool row_free(store_t *space, store_link_t link);
 
-/* Whose a slot is that nobody else may claim: one that is mine becomes nobody's, or one that
- * is nobody's (or a dead writer's) and that I have the right to, by the lock of its
- * variable or as its destroyer, becomes mine. So a store does. Release: who finds the
- * new owner finds what the slot holds. */
+/* Change the owner of a slot that no other process may claim: disown one that this process owns, or
+ * own one that has no owner (or belonged to a dead writer) and to which this process is entitled, because it
+ * holds the lock of its variable or destroys that. So a plain store is sufficient. Release: a process that sees the
+ * new owner sees the contents of the slot. */
 static inline bool row_set_owner(store_t *space, store_link_t link, bool mine)
 {
     uint64_t index;
@@ -139,12 +139,12 @@ static inline bool row_disown(store_t *space, store_link_t link)
 uint64_t row_owner(store_t *space, store_link_t link);
 bool     row_is_mine(store_t *space, store_link_t link);
 
-/* From that owner (0: nobody) to me. Of many who try one wins. */
+/* Take ownership from that owner (0: nobody). If several processes try, one of them succeeds. */
 bool     row_take(store_t *space, store_link_t link, uint64_t from);
-void     row_give(store_t *space, store_link_t link, uint64_t to); /* from me, if it is mine */
+void     row_give(store_t *space, store_link_t link, uint64_t to); /* if this process owns it */
 uint64_t row_generation(store_t *space, store_link_t link);
 
-/* Free it if it is mine and still that allocation of the slot. */
+/* Free it if this process owns it and it is still the same allocation of the slot. */
 bool row_free_generation(store_t *space, store_link_t link, uint64_t generation);
 
 /* Call `visit` for each slot of a row that is allocated, in parts that exist. */
@@ -154,8 +154,8 @@ void         row_each(store_t *space, uint32_t row, row_visit_fn *visit, void *c
 /* How many slots a row has, in parts that exist. */
 uint64_t row_capacity(store_t *space, uint32_t row);
 
-/* Free the slots of owners that are dead, if `is_listed` says so of the owner; `prepare` (may be
- * NULL) is called with the slot in this process's hands. Returns how many. */
+/* Free the slots of dead owners for which `is_listed` is true; `prepare` (may be
+ * NULL) is called while this process owns the slot. Returns how many were freed. */
 typedef struct row_dead {
     bool (*is_listed)(pool_t *pool, uint64_t owner, void *context);
     void (*prepare)(store_t *space, store_link_t link, void *context);
@@ -163,7 +163,7 @@ typedef struct row_dead {
 } row_dead_t;
 uint64_t row_free_dead(store_t *space, uint32_t row, const row_dead_t *dead);
 
-/* Free the slots that the dead had claimed, and not yet allocated. Returns how many. */
+/* Free the slots that dead processes had claimed but not yet allocated. Returns how many were freed. */
 uint64_t row_free_claimed(store_t *space, uint32_t row);
 
 /* Owner words in records. */

@@ -2,9 +2,9 @@
  * tree.h - rows of links in pages: the directory of a hash, the elements of an array.
  * Internal to store/.
  *
- * A tier says how many links there is place for. The small ones are one page; then pages
- * of 1,024 links below a page, or below two. Pages are slots of the rows of cells. Pages
- * that a reader goes through may be freed meanwhile: as with cells, `retired` tells.
+ * A tier says how many links there is room for. Small trees are a single page; larger ones are pages
+ * of 1,024 links below one or two levels of pages. Pages are slots of the rows of cells. A page
+ * may be freed while a reader goes through it: as with cells, `retired` tells.
  *
  * This is free software; you can redistribute it and/or modify it under the same
  * terms as Perl itself.
@@ -31,7 +31,7 @@ static inline uint64_t tree_capacity(uint32_t tier)
     return tier == 0 || tier >= TREE_TIERS ? 0 : UINT64_C(1) << bits[tier];
 }
 
-/* The least tier with so much place; TREE_TIERS: none has. */
+/* The smallest tier with room for this many links; TREE_TIERS: none has. */
 uint32_t tree_tier_for(uint64_t links);
 
 #define TREE_BITS 10u /* of a page below others */
@@ -55,8 +55,8 @@ static inline store_link_t *tree_page(store_t *space, store_link_t page, uint32_
     return (store_link_t *)row_ptr(space, page);
 }
 
-/* The place of what leads to `index` (< capacity) in the page of that level (0: of the
- * link itself), or NULL: the page is not there (or damaged). */
+/* The place, in the page of that level, of the link on the way to `index` (< capacity); level 0: the place of the
+ * link itself. NULL: there is no such page (or it is damaged). */
 static inline store_link_t *tree_slot(store_t *space, const store_tree_t *tree, uint64_t index, uint32_t level)
 {
     uint32_t      depth = tree_depth(tree->tier), bytes = tree_page_bytes(tree->tier);
@@ -72,8 +72,8 @@ static inline store_link_t *tree_at(store_t *space, const store_tree_t *tree, ui
     return tree_slot(space, tree, index, 0);
 }
 
-/* The same for a reader, whom pages may be freed under: what a page says is believed only if
- * the word `guard` still has that value (NULL: it is believed). NULL: look again. */
+/* The same for a reader, while pages may be freed: what a page says is believed only if
+ * the word in `guard` still has that value (guard NULL: always). NULL: look again. */
 typedef struct tree_guard {
     const uint64_t *word;
     uint64_t        value;
@@ -87,14 +87,14 @@ static inline store_link_t tree_get(store_t *space, const store_tree_t *tree, ui
     return at != NULL ? __atomic_load_n(at, __ATOMIC_ACQUIRE) : 0; /* pairs with the release of who links */
 }
 
-/* A root page for a tier, of this process; 0 with *err. */
+/* Make a root page for a tier, owned by this process; 0 with *err. */
 store_link_t tree_new(store_t *space, uint32_t tier, store_error_t *err);
 
-/* The place of a link, with the pages that are missing made: they are this process's.
- * NULL with *err. For trees that nobody else sees. */
+/* The place of a link. Missing pages are made, and are owned by this process.
+ * NULL with *err. For trees that no other process sees. */
 store_link_t *tree_make(store_t *space, const store_tree_t *tree, uint64_t index, store_error_t *err);
 
-/* Call `act` for each page, those below before those above. The links stay. */
+/* Call `act` for each page, lower levels before higher ones. The links stay. */
 void tree_each_page(store_t *space, const store_tree_t *tree, bool (*act)(store_t *, store_link_t));
 
 uint64_t tree_count_pages(store_t *space, const store_tree_t *tree);

@@ -1,6 +1,6 @@
 /*
- * types.h - what each type of variable does in the course of a change that is common to
- * all of them (change.c, var.c, recover.c). Internal to store/.
+ * types.h - what each type of variable contributes to the code that is common to
+ * all types (change.c, var.c, recover.c). Internal to store/.
  *
  * This is free software; you can redistribute it and/or modify it under the same
  * terms as Perl itself.
@@ -15,39 +15,39 @@
 extern "C" {
 #endif
 
-/* Take a cell out of its chain; it may not be in it any more. `before` (or NULL): a cell that is
- * in a chain, perhaps the one that leads to it. */
+/* Take a cell out of its chain, if it is still in it. `before` (or NULL): a cell in a chain, perhaps the
+ * one that leads to this cell. */
 void hash_unlink(store_t *space, store_record_t *record, store_link_t link, const store_cell_t *cell, store_cell_t *before);
 
-/* What the hand of expiry had ended is not: it comes round again. */
+/* What the hand of expiry had ended was undone: let the hand come round again. */
 static inline void hash_expect_again(store_record_t *record)
 {
     STORE_STORE(record->coming, 1);
     STORE_STORE(record->soonest, 1);
 }
 
-/* Shared memory may say anything: is the window of an array in its ring? */
+/* Shared memory may contain anything: does the window of an array fit into its ring? */
 static inline bool array_is_sound(const store_state_t *state)
 {
     return state->length <= tree_capacity(state->tier);
 }
 
-/* Where an element is at the position that the cell knows: what it had replaced, or
+/* Take the cell out of the ring, at the position that it knows: what it had replaced, or
  * nothing, takes its place. */
 void array_unlink(store_t *space, store_record_t *record, store_link_t link, const store_cell_t *cell);
 
-/* What the writer was doing to pages when it died is finished, or was not begun. */
+/* Finish what the writer was doing to pages when it died, if it had begun. */
 void hash_finish_page(store_t *space, store_record_t *record);
 void array_finish_page(store_t *space, store_record_t *record);
 
-/* An array whose draft has a tree of its own: that is given up (by its writer). */
+/* If the draft of an array has a tree of its own, give that up (as its writer). */
 void array_drop_draft(store_t *space, store_record_t *record);
 
-/* Free all that a variable holds that nobody uses and that is this process's. */
+/* Free all that a variable holds; nobody uses it any more, and this process owns it. */
 void hash_destroy(store_t *space, store_record_t *record, store_doomed_t *doomed);
 void array_destroy(store_t *space, store_record_t *record, store_doomed_t *doomed);
 
-/* Free one cell of such a variable, which `*head` leads to: owned first, then unlinked. */
+/* Free one cell of such a variable, which `*head` leads to: own it first, then unlink it. */
 void cell_destroy(store_t *space, store_record_t *record, store_link_t *head, store_doomed_t *doomed);
 
 /* Mark all elements as ended by the open change. */
@@ -59,7 +59,7 @@ typedef void type_visit_fn(store_t *space, store_link_t link, const store_cell_t
 bool         hash_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *visit, void *context);
 bool         array_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *visit, void *context);
 
-/* The pages that it has: of the directory, or of the links. */
+/* The number of pages: of the directory of a hash, or of the links of an array. */
 uint64_t hash_pages(store_t *space, const store_record_t *record);
 uint64_t array_pages(store_t *space, const store_state_t *state);
 
