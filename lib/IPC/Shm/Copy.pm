@@ -99,7 +99,7 @@ See L<IPC::Shm/copy>.
 
 =head2 STORABLE_freeze
 
-Dies, and names C<copy>: L<Storable> would store the object behind the variable, not its content.
+Dies with a message that mentions C<copy>: L<Storable> would store the object behind the variable, not its content.
 
 =head1 SEE ALSO
 

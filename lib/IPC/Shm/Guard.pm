@@ -45,12 +45,12 @@ IPC::Shm::Guard - a lock on a shared variable that ends with its scope
 
 =head1 DESCRIPTION
 
-What C<lock_guard> of L<IPC::Shm> returns. The lock is released when the last reference to the
+The class of the objects that C<lock_guard> of L<IPC::Shm> returns. The lock is released when the last reference to the
 guard goes away.
 
 =head2 release
 
-Release it now. Returns true if there was something to release.
+Releases the lock now. Returns true if there was one to release.
 
 =head1 SEE ALSO
 

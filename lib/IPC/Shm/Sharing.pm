@@ -191,14 +191,14 @@ IPC::Shm::Sharing - what becomes shared when a reference is stored
 
 =head1 DESCRIPTION
 
-Where a reference is stored in a variable of L<IPC::Shm>, what it leads to becomes a shared variable itself. This module does it
-for engines written in Perl (that of shared memory does the same in F<xs/share.c>). It makes all that is new through C<< $engine->variable >>, fills it in one change each, ties the original to it, and tells the
-engine by C<< $engine->contained($object, $container) >>. What cannot be shared is refused before anything is made.
+When a reference is stored in a variable of L<IPC::Shm>, what it leads to becomes a shared variable itself. This module does this
+for engines written in Perl (for shared memory, F<xs/share.c> does the same). It creates new variables through C<< $engine->variable >>, fills each in one change, ties the original to it, and tells the
+engine by calling C<< $engine->contained($object, $container) >>. Anything that cannot be shared is refused before anything is created.
 
 =head2 object_of, refuse, coming
 
-C<object_of> returns the object of the variable that a reference (given by reference) leads to, or C<undef> for a constant, which an engine stores by its
-value and class. C<coming> is the object that a container is about to be tied to, while those before it are filled. C<refuse> dies.
+C<object_of> takes a reference to a reference, and returns the object of the variable that the latter leads to, or C<undef> for a constant, which an engine stores by its
+value and class. C<coming> returns the object that a container is about to be tied to, while earlier ones are being filled. C<refuse> dies.
 
 =head1 SEE ALSO
 

@@ -24,8 +24,8 @@ Data::Pool::Shared::I32 - a pool of signed integers of 32 bits in shared memory
 
 =head1 DESCRIPTION
 
-L<Data::Pool::Shared> describes this class with the others, and C<use>ing it is enough to have
-all of them. This module is for those who name the class that they use.
+This class is described in L<Data::Pool::Shared>, and C<use Data::Pool::Shared> is enough to load it. This
+module allows programs to name the class that they use.
 
 =head1 LICENSE
 

@@ -127,7 +127,7 @@ Data::Pool::Shared::Tool - the program shmpool
 
 Reads the command line of L<shmpool>, calls the function that does the work, and turns
 exceptions into one line on standard error. The work is done in the modules below this
-one, one subject each: C<Pools> (info, slots, recover), C<Watch> (the live view, of a
+one, one subject each: C<Pools> (pools, info, slots, recover), C<Watch> (the live view, of a
 C<Sample> drawn as a C<Map> on a C<Screen>), C<Owners> (what is known of a process),
 C<Variables> (those of L<IPC::Shm>, as C<Plain> data), and C<Text> (how numbers, times and
 values look).

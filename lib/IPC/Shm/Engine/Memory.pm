@@ -46,7 +46,7 @@ L<IPC::Shm::Engine>.
 
 =head2 is_current
 
-Whether the directory still holds the namespace that was opened.
+Returns true if the directory still contains the namespace that was opened.
 
 =head2 open, namespace, variable, names, list, stats, recover, cleanup
 

@@ -98,21 +98,21 @@ Data::Pool::Shared::Tool::Map - a pool as a map of characters
 
 =head2 new
 
-A map of so many characters. Each cell stands for the same number of slots.
+A map of the given size in characters. Each cell stands for the same number of slots.
 
 =head2 per_cell, rows
 
-Slots a cell, and how many rows the map really has.
+The number of slots per cell, and the number of rows that the map really has.
 
 =head2 cells
 
-Look at the pool: a hash for each cell with how many slots it stands for (C<slots>), how many
-are C<used> and C<stale>, and the C<owner> of most of them.
+Looks at the pool, and returns a hash for each cell: how many slots it stands for (C<slots>), how many
+of them are C<used> and C<stale>, and the C<owner> of most of them.
 
 =head2 draw
 
-The rows of the map. C<$glyphs> has the characters: C<free>, C<stale>, and C<levels> from
-nearly empty to full. The code returns the style of an owner. A row is an array of text and
+Returns the rows of the map. C<$glyphs> has the characters: C<free>, C<stale>, and C<levels> from
+nearly empty to full. The sub returns the style of an owner. A row is an array of text and
 style in turn, as L<Data::Pool::Shared::Tool::Screen> draws them.
 
 =head1 LICENSE

@@ -95,14 +95,14 @@ An empty table. Make a new one for each look at the pool: processes come and go.
 
 A hash: C<pid>; C<age> in seconds or C<undef>; C<command>, the process's name or C<undef>;
 and C<state>, one of C<alive>, C<stale> (dead: recovery frees its slots), C<disowned>
-(nobody's on purpose), C<elsewhere> (of another PID namespace, in which somebody lives), C<unknown> (of one of which
-nothing can be told).
+(without an owner, on purpose), C<elsewhere> (in another PID namespace, which has live processes), C<unknown> (in another
+PID namespace, about which nothing can be found out).
 
 =head2 command_of
 
     my $name = Data::Pool::Shared::Tool::Owners::command_of($pid);
 
-What a process is called, which of one that perl runs is its program; C<undef> if there is no such process.
+The name of a process or, if it is a Perl program, the name of the script; C<undef> if there is no such process.
 
 =head1 LICENSE
 

@@ -87,17 +87,17 @@ Data::Pool::Shared::Tool::Plain - shared data as plain data, for JSON and for Pe
 
 =head2 copy
 
-A copy of the same shape, and with what refers to itself. Objects in it keep their class; the
-outermost does not. Doubles are strings of as many digits as they need.
+A copy of the same structure, cycles included. Objects in it keep their class, except for the
+outermost. Doubles become strings of as many digits as they need.
 
 =head2 for_json
 
-A copy that JSON can say: without classes, with the value in place of a reference to a
-scalar. Dies where the data refer to themselves.
+A copy that JSON can express: without classes, with the value in place of a reference to a
+scalar. Dies if the data refers to itself.
 
 =head2 from_json
 
-Decoded JSON with 1 and 0 for true and false.
+The decoded JSON with 1 and 0 in place of true and false.
 
 =head1 LICENSE
 

@@ -247,8 +247,8 @@ The commands of the same name of L<shmpool>, with its options.
     my $slots = stale_count($pool);
     my $slots = stale_count($pool, 1);
 
-How many slots a recovery would free, or, with 1, one that takes owners about whom nothing can be
-told for dead.
+How many slots a recovery would free; with 1, how many C<recover_unknown> would free, which also assumes that owners
+about which nothing can be found out are dead.
 
 =head1 LICENSE
 

@@ -59,10 +59,10 @@ Data::Pool::Shared::Tool::Sample - one look at a pool, and its rates since anoth
 
 =head2 take
 
-A hash: C<at> (time), C<counts> (as the pool's C<stats>), C<holders> (those with most
-slots first; with all that L<Data::Pool::Shared::Tool::Owners> knows of them, which is
-C<owners>), C<stale> (slots) and C<rates> per second of C<alloc>, C<free>, C<wait>, C<timeout>
-and C<recovery>; these are undefined where there is no sample before.
+Returns a hash: C<at> (time), C<counts> (as returned by the pool's C<stats>), C<holders> (those with most
+slots first, with all that C<owners>, a L<Data::Pool::Shared::Tool::Owners>, knows about
+them), C<stale> (slots) and C<rates> per second of C<alloc>, C<free>, C<wait>, C<timeout>
+and C<recovery>; the rates are undefined if there is no earlier sample.
 
 =head1 LICENSE
 

@@ -138,8 +138,8 @@ Data::Pool::Shared::Tool::Screen - the terminal while a live view has it
 
 =head2 new, start, stop
 
-Make one; take the terminal on standard input and output; give it back as it was. C<stop> is
-called when the object goes away, too.
+C<start> takes over the terminal on standard input and output, and C<stop> gives it back as it was. C<stop> is
+also called when the object is destroyed.
 
 =head2 size
 
@@ -160,7 +160,7 @@ How many styles there are for owners.
 
     my $key = $screen->key($seconds);
 
-Waits that long for a key. Returns it; C<undef> if there was none, or a signal came; the empty
+Waits that long for a key, and returns it; C<undef> if there was none, or a signal arrived; the empty
 string if the terminal is gone.
 
 =head1 LICENSE

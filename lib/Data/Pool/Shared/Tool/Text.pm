@@ -172,8 +172,8 @@ Data::Pool::Shared::Tool::Text - how shmpool writes numbers, times, values and e
 
 =head2 use_locale, is_utf8_locale
 
-Look at the user's locale, and make standard output UTF-8; whether UTF-8 is the encoding of the
-locale. Where it is not, only ASCII is to be printed.
+C<use_locale> sets up the user's locale, and makes standard output UTF-8. C<is_utf8_locale> tells whether UTF-8 is the encoding of the
+locale; if it is not, only ASCII should be printed.
 
 =head2 one_line
 
@@ -185,8 +185,8 @@ The bytes of a path as characters, if they are UTF-8.
 
 =head2 json_line, json_text, print_json_list
 
-Data as JSON on one line, or indented for reading; in ASCII, keys sorted. The last one prints a list,
-an element a line; it calls a sub for each element until that returns C<undef>.
+Data as JSON, on one line or indented; in ASCII, with sorted keys. C<print_json_list> prints a list with
+one element per line; it calls a sub for each element until that returns C<undef>.
 
 =head2 bytes, counted, duration
 
@@ -194,8 +194,8 @@ A number of bytes with its unit; a number of things, as "1 slot" and "2 slots"; 
 
 =head2 exact_number, json_number
 
-A double with all the digits it needs; the same as a value for JSON, where what is no
-number becomes one of the strings "NaN", "Infinity", "-Infinity".
+A double with all the digits that it needs; C<json_number> returns it as a value for JSON, in which NaN and infinities
+become the strings "NaN", "Infinity", "-Infinity".
 
 =head2 printable
 

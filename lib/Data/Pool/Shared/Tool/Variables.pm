@@ -343,7 +343,7 @@ Data::Pool::Shared::Tool::Variables - shmpool's commands for the variables of IP
 
 =head1 FUNCTIONS
 
-Each prints to standard output or dies. None makes a namespace.
+Each prints to standard output or dies. None creates a namespace.
 
 =head2 vars, dump, set, rm, gc, cleanup
 

@@ -164,8 +164,8 @@ A view of that pool. It remembers which owner has which colour.
 
 =head2 lines
 
-The lines that fill a screen of that size, as L<Data::Pool::Shared::Tool::Screen> draws them: title, usage,
-rates, map, those with most slots, legend; on a small screen fewer of these. C<$note> stands in
+Returns the lines that fill a screen of the given size, as L<Data::Pool::Shared::Tool::Screen> draws them: title, usage,
+rates, map, the processes with most slots, legend; fewer of these on a small screen. C<$note> appears in
 the title.
 
 =head1 LICENSE

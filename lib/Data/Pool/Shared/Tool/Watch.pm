@@ -148,7 +148,7 @@ Data::Pool::Shared::Tool::Watch - shmpool's command that goes on looking at a po
     watch(\%options, $path);
 
 The command of the same name of L<shmpool>, with its options. On a terminal it is a live
-view, else lines; see L<Data::Pool::Shared::Tool::View>.
+view, otherwise it prints lines; see L<Data::Pool::Shared::Tool::View>.
 
 =head1 LICENSE
 
