@@ -325,7 +325,7 @@ void
 FETCH(self)
     SV *self
   PPCODE:
-    ST(0) = shm_scalar_fetch(aTHX_ shm_self(aTHX_ self, STORE_SCALAR));
+    ST(0) = sv_mortalcopy(shm_scalar_fetch(aTHX_ shm_self(aTHX_ self, STORE_SCALAR))); /* the other is kept */
     XSRETURN(1);
 
 void

@@ -42,6 +42,9 @@ sub same { my ($x) = @_; return $x }
 {
     my @before = ($h{a}, ($h{a} = 5), $h{a});
     is "@before", '1 5 5', 'a later store does not reach what was read before';
+    our $read : shm = 'read';
+    $_ .= ' and changed' for (tied $read)->FETCH, (tied %h)->FETCH('a');
+    is "$read $h{a}", 'read 5', 'what FETCH returns is the caller\'s';
     $h{a} = 1;
     our $same;
     for my $x ($h{a}) { $x++ }
