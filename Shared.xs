@@ -781,7 +781,7 @@ static uint64_t size_of(pTHX_ SV *given, const char *what, uint64_t most)
 static void option_of(pTHX_ pool_spec_t *spec, const char *name, SV *value)
 {
     if (strEQ(name, "mode")) {
-        IV mode = SvOK(value) ? SvIV(value) : -1;
+        IV mode = !SvROK(value) && looks_like_number(value) ? SvIV(value) : -1;
         if (mode < 0 || mode > 0777) croak("option mode must be permission bits from 0 to 0777");
         spec->flags |= POOL_MODE;
         spec->mode = (uint32_t)mode;
@@ -795,7 +795,7 @@ static void option_of(pTHX_ pool_spec_t *spec, const char *name, SV *value)
     else if (strEQ(name, "readonly"))
         spec->flags |= SvTRUE(value) ? POOL_READONLY : 0;
     else
-        croak("unknown option %s: there are mode, sparse, populate, fixed and readonly", shown(aTHX_ sv_2mortal(newSVpv(name, 0))));
+        croak("unknown option %s: the options are mode, sparse, populate, fixed and readonly", shown(aTHX_ sv_2mortal(newSVpv(name, 0))));
 }
 
 static void options_of(pTHX_ pool_spec_t *spec, HV *options)

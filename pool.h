@@ -2793,7 +2793,7 @@ static bool pool_i_check_header(const pool_header_t *header, uint64_t size, pool
         return false;
     }
     if (spec->variant != POOL_ANY && spec->variant != found.variant) {
-        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its variant is %s, wanted is %s", name,
+        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its variant is %s, not %s", name,
                     pool_variant_name(found.variant), pool_variant_name(spec->variant));
         return false;
     }
@@ -2802,7 +2802,7 @@ static bool pool_i_check_header(const pool_header_t *header, uint64_t size, pool
         return false;
     }
     if (spec->capacity != 0 && spec->capacity != found.capacity) {
-        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its capacity is %llu slots, wanted are %llu", name,
+        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its capacity is %llu slots, not %llu", name,
                     (unsigned long long)found.capacity, (unsigned long long)spec->capacity);
         return false;
     }
@@ -2811,7 +2811,7 @@ static bool pool_i_check_header(const pool_header_t *header, uint64_t size, pool
         return false;
     }
     if (spec->elem_size != 0 && spec->elem_size != found.elem_size) {
-        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its element size is %llu bytes, wanted are %llu", name,
+        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its element size is %llu bytes, not %llu", name,
                     (unsigned long long)found.elem_size, (unsigned long long)spec->elem_size);
         return false;
     }

@@ -120,10 +120,10 @@ static void mismatch(void)
     uint32_t    version = 99, variant = 77;
     pool_t     *pool = open_as(path, POOL_RAW, 100, 16);
 
-    ok(refused(open_as(path, POOL_RAW, 101, 16), POOL_E_MISMATCH, "capacity is 100 slots, wanted are 101"), "another capacity: says both");
-    ok(refused(open_as(path, POOL_RAW, 100, 17), POOL_E_MISMATCH, "element size is 16 bytes, wanted are 17"),
+    ok(refused(open_as(path, POOL_RAW, 101, 16), POOL_E_MISMATCH, "capacity is 100 slots, not 101"), "another capacity: says both");
+    ok(refused(open_as(path, POOL_RAW, 100, 17), POOL_E_MISMATCH, "element size is 16 bytes, not 17"),
        "another element size: says both");
-    ok(refused(open_as(path, POOL_I64, 100, 8), POOL_E_MISMATCH, "variant is raw, wanted is I64"), "another variant: says both");
+    ok(refused(open_as(path, POOL_I64, 100, 8), POOL_E_MISMATCH, "variant is raw, not I64"), "another variant: says both");
     ok(strstr(err.text, "incompatible") != NULL && strstr(err.text, path) != NULL, "… and which file is incompatible");
     write_file(path, &version, sizeof version, offsetof(pool_header_t, version));
     ok(refused(open_as(path, POOL_RAW, 100, 16), POOL_E_MISMATCH, "format version is 99, this library's 1"), "another format version");
@@ -273,7 +273,7 @@ static void memfds(void)
     ok(pool_i32_get(two, 7) == 5, "… one pool");
     ok(ftruncate(fd, 4096) != 0 && errno == EPERM, "a memfd cannot be shrunk");
     ok(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW) != 0 && errno == EPERM, "nor sealed further");
-    ok(refused(pool_open_fd(fd, &spec, &err), POOL_E_MISMATCH, "capacity is 1000 slots, wanted are 1001"), "another capacity is refused");
+    ok(refused(pool_open_fd(fd, &spec, &err), POOL_E_MISMATCH, "capacity is 1000 slots, not 1001"), "another capacity is refused");
     ok((fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0 && (fcntl(two->fd, F_GETFD) & FD_CLOEXEC) != 0, "descriptors are closed on exec");
     pool_close(pool);
     ok(fcntl(fd, F_GETFD) < 0 && pool_i32_get(two, 7) == 5, "closing one handle closes its descriptor, and no other");

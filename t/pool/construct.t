@@ -57,7 +57,7 @@ for my $kind (classes()) {
 
     for my $other (grep { $_->{name} ne $name } classes()) {
         my @wanted = (10, map {16} @{ $other->{size} });
-        dies_with { $other->{class}->new($path, @wanted) } qr/incompatible/, qr/variant is \Q$name\E/i, qr/wanted is \Q$other->{name}\E/i,
+        dies_with { $other->{class}->new($path, @wanted) } qr/incompatible/, qr/variant is \Q$name\E/i, qr/not \Q$other->{name}\E/i,
             "$name is no $other->{name}: says both variants";
     }
     dies_with { $class->new($path, 11, @size) } qr/incompatible/, qr/\b10\b/, qr/\b11\b/,
@@ -154,7 +154,7 @@ subtest 'options' => sub {
     }
     "${RAW}::I64"->new(temp_path('plain-0'), 10, { mode => 0644 });
     is($mode->(temp_path('plain-0')), '0600', 'attaching leaves the mode of an existing pool');
-    for my $bad (-1, 01000, undef) {
+    for my $bad (-1, 01000, undef, 'rw', []) {
         dies_with { "${RAW}::I64"->new(temp_path('bad'), 10, { mode => $bad }) } qr/mode must be permission bits/,
             'mode ' . ($bad // 'undef');
     }

@@ -25,7 +25,7 @@ $output = qx{./a.out 2>&1};
 is($?, 0, 'the program ends well') or diag($output);
 like($output, qr/^ok +\S/m, '... having said what it did');
 unlike($output, qr/^NOT/m, '... and that all of it was right');
-like($output, qr/capacity is 4 slots, wanted are 8/, '... an error has its text');
+like($output, qr/capacity is 4 slots, not 8/, '... an error has its text');
 is(() = $output =~ /was held by process \d+, which is dead/g, 3, '... three slots were recovered from the dead');
 
 chdir $here or die "cannot go back to $here: $!";
