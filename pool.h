@@ -453,8 +453,13 @@ void pool_stats(pool_t *pool, pool_counts_t *counts);
 /* Give the blocks of free slots back to the filesystem, as far as they fill whole pages:
  * for a sparse pool of a file or of pool_open_at(). Others go on allocating: a process that takes a
  * trimmed slot reserves its blocks again. Looks at each slot that was ever used, and makes a
- * system call for each run of free ones. Returns how many bytes were given back. */
-uint64_t pool_trim(pool_t *pool);
+ * system call for each run of free ones. Returns how many bytes were given back.
+ *
+ * If other processes may still be reading what a free slot held, they need `may` (else NULL): it is called
+ * after slots were found free, and before their blocks are given back. A slot that was used meanwhile keeps
+ * its blocks. If it returns false, no more blocks are given back. */
+typedef bool pool_trim_fn(void *context);
+uint64_t     pool_trim(pool_t *pool, pool_trim_fn *may, void *context);
 
 /* Sleep while the POOL_I64 or POOL_I32 slot holds `old`. Returns POOL_OK as soon as
  * it does not, or POOL_TIMEOUT or POOL_INTERRUPTED. Blocks. */
@@ -1858,42 +1863,80 @@ uint64_t pool_i_finish_sparse(pool_t *pool, uint64_t slot, uint64_t me)
     return POOL_NOSPC;
 }
 
-/* Slots [from, to) are claimed by us: nobody is in their bytes. The marks come before the
- * pages go; who dies in between leaves marks that cost a system call. Who claims a slot next
- * sees its mark, by the store in pool_i_unclaim() that pairs with pool_i_claim(). */
-static uint64_t pool_i_trim_run(pool_t *pool, uint64_t from, uint64_t to)
+/* Slots that were free, and how often they had been used by then, all together: if that is
+ * the same later, and they are free, they were so all the time. */
+typedef struct pool_i_run {
+    uint64_t from, to, uses;
+} pool_i_run_t;
+
+/* The whole pages of a run. */
+static uint64_t pool_i_run_pages(const pool_t *pool, const pool_i_run_t *run, uintptr_t *start)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), data = (uintptr_t)pool->data;
-    uintptr_t start = (data + from * pool->elem_size + page - 1) & ~(page - 1), end = (data + to * pool->elem_size) & ~(page - 1);
-    uint64_t  slot;
-    if (start >= end) return 0;
-    for (slot = from; slot < to; slot++) __atomic_fetch_or(&pool->records[slot].uses, POOL_I_TRIMMED, __ATOMIC_RELAXED);
-    return madvise((void *)start, end - start, MADV_REMOVE) == 0 ? end - start : 0;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), data = (uintptr_t)pool->data, end;
+    *start = (data + run->from * pool->elem_size + page - 1) & ~(page - 1);
+    end    = (data + run->to * pool->elem_size) & ~(page - 1);
+    return *start < end ? end - *start : 0;
 }
 
+/* Acquire: pairs with pool_i_release(), which comes after whatever led to the slot was cut. */
 static bool pool_i_is_trimmable(const pool_t *pool, uint64_t slot)
 {
     const pool_record_t *record = &pool->records[slot];
-    return __atomic_load_n(&record->owner, __ATOMIC_RELAXED) == 0 && __atomic_load_n(&record->uses, __ATOMIC_RELAXED) != 0
+    return __atomic_load_n(&record->owner, __ATOMIC_ACQUIRE) == 0 && __atomic_load_n(&record->uses, __ATOMIC_RELAXED) != 0
            && (__atomic_load_n(&record->uses, __ATOMIC_RELAXED) & POOL_I_TRIMMED) == 0;
 }
 
-/* Claimed slots keep others out only while this runs: a run is not long. */
-uint64_t pool_trim(pool_t *pool)
+/* The next run of free slots from a slot on, of a megabyte or so. Returns where to go on. */
+static uint64_t pool_i_find_run(const pool_t *pool, uint64_t slot, pool_i_run_t *run)
 {
-    uint64_t me = pool_i_me(pool), most = ((uint64_t)1 << 20) / pool->elem_size + 8, slot = 0, freed = 0, first;
-    int      saved = errno;
+    uint64_t most = ((uint64_t)1 << 20) / pool->elem_size + 8;
+    while (slot < pool->capacity && !pool_i_is_trimmable(pool, slot)) slot++;
+    run->from = slot;
+    run->uses = 0;
+    for (; slot < pool->capacity && slot - run->from < most && pool_i_is_trimmable(pool, slot); slot++)
+        run->uses += __atomic_load_n(&pool->records[slot].uses, __ATOMIC_RELAXED);
+    run->to = slot;
+    return slot;
+}
+
+/* The marks come before the pages go; who dies in between leaves marks that cost a system
+ * call. Who claims a slot next sees its mark, by the store in pool_i_unclaim() that pairs
+ * with pool_i_claim(). */
+static uint64_t pool_i_give_back(pool_t *pool, const pool_i_run_t *run)
+{
+    uintptr_t start;
+    uint64_t  bytes = pool_i_run_pages(pool, run, &start), slot;
+    for (slot = run->from; slot < run->to; slot++) __atomic_fetch_or(&pool->records[slot].uses, POOL_I_TRIMMED, __ATOMIC_RELAXED);
+    return madvise((void *)start, bytes, MADV_REMOVE) == 0 ? bytes : 0;
+}
+
+/* Claimed slots keep others out only while this works: a run is not long. */
+static uint64_t pool_i_trim_run(pool_t *pool, const pool_i_run_t *run, uint64_t me)
+{
+    uint64_t slot = run->from, uses = 0, freed = 0;
+    for (; slot < run->to && pool_i_is_trimmable(pool, slot) && pool_i_claim(pool, slot, me); slot++)
+        uses += __atomic_load_n(&pool->records[slot].uses, __ATOMIC_RELAXED);
+    if (slot == run->to && uses == run->uses) freed = pool_i_give_back(pool, run);
+    while (slot > run->from) pool_i_unclaim(pool, --slot);
+    return freed;
+}
+
+#define POOL_I_RUNS 64 /* between two questions */
+
+uint64_t pool_trim(pool_t *pool, pool_trim_fn *may, void *context)
+{
+    pool_i_run_t run[POOL_I_RUNS];
+    uint64_t     me = pool_i_me(pool), slot = 0, freed = 0;
+    uintptr_t    start;
+    int          saved = errno, count, i;
     if (pool->extents == NULL || pool->readonly) return 0;
     while (slot < pool->capacity) {
-        while (slot < pool->capacity && !pool_i_is_trimmable(pool, slot)) slot++;
-        for (first = slot; slot < pool->capacity && slot - first < most && pool_i_is_trimmable(pool, slot) && pool_i_claim(pool, slot, me);)
-            slot++;
-        if (slot == first) {
-            slot++; /* somebody has just taken it */
-            continue;
+        for (count = 0; count < POOL_I_RUNS && slot < pool->capacity;) {
+            slot = pool_i_find_run(pool, slot, &run[count]);
+            if (pool_i_run_pages(pool, &run[count], &start) > 0) count++;
         }
-        freed += pool_i_trim_run(pool, first, slot);
-        for (; first < slot; first++) pool_i_unclaim(pool, first);
+        if (count > 0 && may != NULL && !may(context)) break;
+        for (i = 0; i < count; i++) freed += pool_i_trim_run(pool, &run[i], me);
     }
     errno = saved;
     return freed;

@@ -76,13 +76,19 @@ static inline void array_link(store_link_t *place, store_link_t link)
 
 /* --- reading ------------------------------------------------------------------------ */
 
+/* As array_at(), for readers. */
+static const store_link_t *array_find(const store_var_t *var, const store_sight_t *sight, uint64_t position)
+{
+    store_tree_t tree  = array_tree(&sight->state);
+    tree_guard_t guard = look_guard(var, sight);
+    return tree_find(var->space, &tree, array_place(&sight->state, position), var->open ? NULL : &guard);
+}
+
 /* Pages that a reader goes through may be freed meanwhile, and hold anything: what they
  * say is a link if nothing was retired since. */
 static store_link_t array_version(store_var_t *var, const store_sight_t *sight, uint64_t position)
 {
-    store_tree_t        tree   = array_tree(&sight->state);
-    tree_guard_t        guard  = { &var->record->retired, sight->retired };
-    const store_link_t *place  = tree_find(var->space, &tree, array_place(&sight->state, position), var->open ? NULL : &guard);
+    const store_link_t *place  = array_find(var, sight, position);
     store_link_t        newest = place != NULL ? __atomic_load_n(place, __ATOMIC_ACQUIRE) : 0; /* pairs with array_link() */
     if (newest == 0 || (!var->open && !look_holds(var, sight))) return 0;
     return version_at(var->space, newest, sight->serial);
@@ -91,7 +97,9 @@ static store_link_t array_version(store_var_t *var, const store_sight_t *sight, 
 static int array_look(store_var_t *var, store_sight_t *sight)
 {
     int code = look_begin(var, sight);
-    return code == STORE_OK && !array_is_sound(&sight->state) ? (int)STORE_E_DAMAGED : code;
+    if (POOL_LIKELY(code != STORE_OK || array_is_sound(&sight->state))) return code;
+    look_end(sight);
+    return STORE_E_DAMAGED;
 }
 
 static int array_look_up(store_var_t *var, const store_sight_t *sight, uint64_t index, store_value_t *value, const store_buffer_t *buffer)
@@ -109,6 +117,7 @@ int store_array_get(store_var_t *var, uint64_t index, store_value_t *value, cons
     for (tries = 0; look_again(var, tries); tries++) {
         if ((code = array_look(var, &sight)) != STORE_OK) return code;
         result = array_look_up(var, &sight, index, value, buffer);
+        look_end(&sight);
         if (look_holds(var, &sight)) return result;
     }
     if ((code = look_lock(var, &own)) != STORE_OK) return code;
@@ -122,6 +131,7 @@ int store_array_size(store_var_t *var, uint64_t *size)
     store_sight_t sight;
     int           code = array_look(var, &sight);
     *size              = code == STORE_OK ? sight.state.length : 0;
+    if (code == STORE_OK) look_end(&sight);
     return code;
 }
 
@@ -130,9 +140,8 @@ bool array_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *vis
     uint64_t i, ahead = 16;
     if (!array_is_sound(&sight->state)) return false;
     for (i = 0; i < sight->state.length; i++) {
-        const store_link_t *coming =
-            i + ahead < sight->state.length ? array_at(var->space, &sight->state, sight->state.first + i + ahead) : NULL;
-        store_link_t link = array_version(var, sight, sight->state.first + i);
+        const store_link_t *coming = i + ahead < sight->state.length ? array_find(var, sight, sight->state.first + i + ahead) : NULL;
+        store_link_t        link   = array_version(var, sight, sight->state.first + i);
         if (coming != NULL) __builtin_prefetch(cell_at(var->space, STORE_LOAD(*coming)));
         visit(var->space, link, link != 0 ? cell_at(var->space, link) : NULL, context);
         if (i % 4096 == 4095 && !look_is_current(var, sight)) return false;
@@ -264,7 +273,8 @@ static void array_finish_move(store_t *space, store_record_t *record)
     const store_state_t *state = &record->state[record->serial & 1];
     uint64_t             where = record->intent_place, first = where >> ARRAY_MOVE_BIT & ARRAY_MOVE, gap = where & ARRAY_MOVE;
     uint64_t             moved = record->intent_page;
-    uint64_t             most  = array_pages(space, state) * ARRAY_PAGE; /* each has a place */
+    store_tree_t         tree  = array_tree(state);
+    uint64_t             most  = tree_count_pages(space, &tree, NULL) * ARRAY_PAGE; /* each has a place */
     if (record->hand == (uint32_t)(record->serial + 1) && gap <= most && moved <= most) {
         array_keep_out(record);
         for (; moved > 0; moved--) {
@@ -761,8 +771,9 @@ void array_destroy(store_t *space, store_record_t *record, store_doomed_t *doome
     tree_each_page(space, &tree, row_free);
 }
 
-uint64_t array_pages(store_t *space, const store_state_t *state)
+uint64_t array_pages(const store_var_t *var, const store_sight_t *sight)
 {
-    store_tree_t tree = array_tree(state);
-    return tree_count_pages(space, &tree);
+    store_tree_t tree  = array_tree(&sight->state);
+    tree_guard_t guard = look_guard(var, sight);
+    return tree_count_pages(var->space, &tree, &guard);
 }

@@ -355,19 +355,22 @@ int look_lock(store_var_t *var, bool *own)
     return var->is_glance ? (int)STORE_E_DAMAGED : change_enter(var, own);
 }
 
+/* A child has its marks to take before the first look. A glance looks by the handle that it came from. */
+static int look_have_mark(store_var_t *var, uint32_t **looking)
+{
+    int code = change_usable(var->from);
+    if (code == STORE_OK && (*looking = STORE_LOAD(var->from->looking)) == NULL) code = STORE_E_DETACHED;
+    return code;
+}
+
 /* The serial is read again after the state (whose place is the next draft's) and after the
  * look at `exclusive`: if it did not move, nobody had the lock by name since. */
-int look_begin(store_var_t *var, store_sight_t *sight)
+static int look_begin_at(store_var_t *var, store_sight_t *sight)
 {
     const store_record_t *record = var->record;
-    if (var->open) {
-        sight->serial  = change_serial(var);
-        sight->retired = record->retired;
-        sight->state   = *change_draft(var);
-        return STORE_OK;
-    }
     for (;;) {
         bool exclusive;
+        look_enter(sight->looking);
         sight->retired = __atomic_load_n(&record->retired, __ATOMIC_ACQUIRE);
         sight->serial  = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE); /* pairs with change_publish() */
         change_copy_state(&sight->state, &record->state[sight->serial & 1]);
@@ -375,17 +378,35 @@ int look_begin(store_var_t *var, store_sight_t *sight)
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (POOL_UNLIKELY(STORE_LOAD(record->serial) != sight->serial)) continue;
         if (POOL_UNLIKELY(exclusive && !var->write_held)) {
-            int code = lock_await_readable(var, STORE_FOREVER);
+            int code;
+            look_end(sight);
+            code = lock_await_readable(var, STORE_FOREVER);
             if (code != STORE_OK) return code;
             continue;
         }
         break;
     }
-    if (POOL_UNLIKELY((var->mark == 0 && !var->is_glance && !var->is_internal) || STORE_LOAD(record->generation) != var->id.generation)) {
+    if (POOL_UNLIKELY(STORE_LOAD(record->generation) != var->id.generation)) {
         int code = change_usable(var);
         if (code != STORE_OK) return code;
     }
     if (POOL_UNLIKELY((sight->state.flags & STORE_FLAG_REMOVED) != 0)) return STORE_E_REMOVED;
     var->seen = sight->serial;
     return STORE_OK;
+}
+
+int look_begin(store_var_t *var, store_sight_t *sight)
+{
+    int code;
+    sight->looking = STORE_LOAD(var->from->looking);
+    if (POOL_UNLIKELY(sight->looking == NULL) && (code = look_have_mark(var, &sight->looking)) != STORE_OK) return code;
+    if (var->open) { /* who has the lock has what is behind it */
+        sight->serial  = change_serial(var);
+        sight->retired = var->record->retired;
+        sight->state   = *change_draft(var);
+        return STORE_OK;
+    }
+    code = look_begin_at(var, sight);
+    if (POOL_UNLIKELY(code != STORE_OK)) look_end(sight);
+    return code;
 }

@@ -10,6 +10,7 @@
 #define STORE_CHANGE_H
 
 #include "lock.h"
+#include "tree.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -89,10 +90,31 @@ static inline void change_intended(store_record_t *record)
 typedef struct store_sight {
     uint64_t      serial, retired;
     store_state_t state;
+    uint32_t     *looking; /* where it says that it is on */
 } store_sight_t;
 
-/* Begin a look. STORE_OK, or the reason for failure. Waits while another process has the write lock by name. */
+/* Begin a look. STORE_OK, or the reason for failure. Waits while another process has the write lock by name.
+ * Call look_end() after the last access to what the look has found. It may be left out before the look is
+ * begun again. */
 int look_begin(store_var_t *var, store_sight_t *sight);
+
+/* Say that a look is on, so that what it may reach keeps its memory. A plain store, in the order of the
+ * program, is sufficient: a process that wants to give memory back makes all processors execute a barrier first.
+ * Pairs with trim_may(). A process that dies or is stopped here is told by the owner of its mark. */
+static inline void look_enter(uint32_t *looking)
+{
+    STORE_STORE(*looking, 1);
+    if (POOL_UNLIKELY(space_fences))
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    else
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+/* Release: the data was read before. Pairs with trim_outwait(). */
+static inline void look_end(const store_sight_t *sight)
+{
+    __atomic_store_n(sight->looking, 0, __ATOMIC_RELEASE);
+}
 
 /* Is the look still valid, because nothing was freed that it may have passed through? Otherwise it has to
  * be begun again. Acquire fence: the data is read before the count; pairs with change_retire(). */
@@ -101,6 +123,13 @@ static inline bool look_holds(const store_var_t *var, const store_sight_t *sight
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return POOL_LIKELY(STORE_LOAD(var->record->retired) == sight->retired)
            && (!var->is_glance || STORE_LOAD(var->record->generation) == var->id.generation);
+}
+
+/* For reading pages. */
+static inline tree_guard_t look_guard(const store_var_t *var, const store_sight_t *sight)
+{
+    tree_guard_t guard = { &var->record->retired, &var->record->generation, sight->retired, var->id.generation };
+    return guard;
 }
 
 /* The same for a look at the whole variable: is the serial unchanged, too? */

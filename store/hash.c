@@ -162,16 +162,26 @@ static inline void hash_link(store_link_t *place, store_link_t link)
     __atomic_store_n(place, link, __ATOMIC_RELEASE); /* pairs with hash_follow() */
 }
 
+/* As hash_head(), for readers. The hash that a glance is at may be destroyed meanwhile, with all its pages. */
+static inline const store_link_t *hash_find_head(const store_var_t *var, const store_sight_t *sight, store_table_t table, uint32_t bucket)
+{
+    store_tree_t tree = { table.is.root, hash_tier(table) };
+    tree_guard_t guard;
+    if (POOL_LIKELY(!var->is_glance)) return hash_head(var->space, var->record, table, bucket);
+    guard = look_guard(var, sight);
+    return bucket < tree_capacity(tree.tier) ? tree_find(var->space, &tree, bucket, &guard) : NULL;
+}
+
 /* The first cell of a chain, for readers. A chain without buckets begins in the word that was
  * read: by now it may be the root of a directory. A page of heads is freed when it was too small:
  * what it says is a link if the table is still the same after that (or else, look again: false);
  * the larger ones stay for as long as the variable does. */
-static inline bool hash_begin(const store_var_t *var, store_table_t table, uint32_t bucket, store_link_t *link)
+static inline bool hash_begin(const store_var_t *var, const store_sight_t *sight, store_table_t table, uint32_t bucket, store_link_t *link)
 {
     const store_link_t *head;
     *link = table.is.root;
     if (hash_tier(table) == 0) return true;
-    if ((head = hash_head(var->space, var->record, table, bucket)) == NULL) return false;
+    if ((head = hash_find_head(var, sight, table, bucket)) == NULL) return false;
     *link = hash_follow(head);
     if (POOL_LIKELY(hash_tier(table) >= 4 && !var->is_glance)) return true;
     __atomic_thread_fence(__ATOMIC_ACQUIRE); /* pairs with change_retire() */
@@ -212,7 +222,7 @@ static store_link_t hash_find(store_var_t *var, const store_key_t *key, const st
     store_walk_t  walk = { 0, 0 };
 
     *torn = true;
-    if (!hash_begin(var, table, hash_bucket_of(key->hash, hash_buckets(table)), &link)) return 0;
+    if (!hash_begin(var, sight, table, hash_bucket_of(key->hash, hash_buckets(table)), &link)) return 0;
     for (steps = 1; link != 0; steps++) {
         const store_cell_t *cell   = cell_at(space, link);
         uint32_t            before = hash;
@@ -284,6 +294,7 @@ int store_hash_get(store_var_t *var, const store_key_t *key, store_value_t *valu
     for (tries = 0; look_again(var, tries); tries++) {
         if ((code = look_begin(var, &sight)) != STORE_OK) return code;
         code = hash_look_up(var, key, value, buffer, &sight, &torn);
+        look_end(&sight);
         if (!torn) return code;
     }
     if ((code = look_lock(var, &own)) != STORE_OK) return code;
@@ -614,7 +625,7 @@ static bool hash_each_in(store_var_t *var, const store_sight_t *sight, store_tab
     store_link_t link;
     uint32_t     steps, hash = 0;
     store_walk_t walk = { 0, 0 };
-    if (!hash_begin(var, table, bucket, &link)) return false;
+    if (!hash_begin(var, sight, table, bucket, &link)) return false;
     for (steps = 1; link != 0; steps++) {
         const store_cell_t *cell = cell_at(var->space, link);
         store_link_t        next;
@@ -638,7 +649,7 @@ bool hash_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *visi
     uint64_t       now     = 0;
     const uint32_t ahead   = 8;
     for (bucket = 0; bucket < buckets; bucket++) {
-        const store_link_t *coming = bucket + ahead < buckets ? hash_head(var->space, var->record, table, bucket + ahead) : NULL;
+        const store_link_t *coming = bucket + ahead < buckets ? hash_find_head(var, sight, table, bucket + ahead) : NULL;
         if (coming != NULL) __builtin_prefetch(cell_at(var->space, STORE_LOAD(*coming)));
         if (!hash_each_in(var, sight, table, bucket, &now, visit, context)) return false;
         if (bucket % 1024 == 1023 && !var->open && !look_is_current(var, sight)) return false;
@@ -698,12 +709,17 @@ int store_hash_count(store_var_t *var, uint64_t *count)
 {
     store_sight_t sight;
     int           code, tries;
+    bool          is_whole;
     for (tries = 0; tries < LOOK_TRIES; tries++) {
         if ((code = look_begin(var, &sight)) != STORE_OK) return code;
-        *count = sight.state.length;
-        if (!store_hash_is_timed(var)) return STORE_OK;
-        *count = 0;
-        if (hash_each(var, &sight, hash_count_visited, count) && look_is_current(var, &sight)) return STORE_OK;
+        *count   = sight.state.length;
+        is_whole = !store_hash_is_timed(var);
+        if (!is_whole) {
+            *count   = 0;
+            is_whole = hash_each(var, &sight, hash_count_visited, count) && look_is_current(var, &sight);
+        }
+        look_end(&sight);
+        if (is_whole) return STORE_OK;
     }
     return STORE_OK; /* it changes all the time: as good as any */
 }
@@ -719,7 +735,7 @@ static store_link_t hash_next_in(store_var_t *var, const store_sight_t *sight, s
     uint32_t     steps, its = 0;
     store_walk_t walk = { 0, 0 };
     *torn             = true;
-    if (!hash_begin(var, table, hash_bucket_of(hash, hash_buckets(table)), &link)) return 0;
+    if (!hash_begin(var, sight, table, hash_bucket_of(hash, hash_buckets(table)), &link)) return 0;
     for (steps = 1; link != 0; steps++) {
         const store_cell_t *cell   = cell_at(var->space, link);
         uint32_t            before = its;
@@ -778,6 +794,7 @@ int store_hash_next(store_var_t *var, const store_key_t *key, store_key_t *next,
     for (tries = 0; look_again(var, tries); tries++) {
         if ((code = look_begin(var, &sight)) != STORE_OK) return code;
         code = hash_next_try(var, &sight, key, next, buffer, &torn);
+        look_end(&sight);
         if (!torn) return code;
     }
     if ((code = look_lock(var, &own)) != STORE_OK) return code;
@@ -799,6 +816,7 @@ int store_hash_expiry(store_var_t *var, const store_key_t *key, uint64_t *expire
         if ((code = look_begin(var, &sight)) != STORE_OK) return code;
         link        = hash_find(var, key, &sight, &now, &torn);
         *expires_ns = !torn && link != 0 ? cell_expires(var->space, link, cell_at(var->space, link)) : 0;
+        look_end(&sight);
         if (!torn && look_holds(var, &sight)) return link != 0 ? STORE_OK : STORE_ABSENT;
     }
     return STORE_E_DAMAGED;
@@ -980,9 +998,10 @@ void hash_destroy(store_t *space, store_record_t *record, store_doomed_t *doomed
     tree_each_page(space, &tree, row_free);
 }
 
-uint64_t hash_pages(store_t *space, const store_record_t *record)
+uint64_t hash_pages(const store_var_t *var, const store_sight_t *sight)
 {
-    store_table_t table = hash_table(record);
+    store_table_t table = hash_table(var->record);
     store_tree_t  tree  = { table.is.root, hash_tier(table) };
-    return tree_count_pages(space, &tree);
+    tree_guard_t  guard = look_guard(var, sight);
+    return tree_count_pages(var->space, &tree, &guard);
 }

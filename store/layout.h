@@ -47,6 +47,7 @@
  * that serial, copies, and reads `retired` again. Before a cell is unlinked, and before it (or
  * a page) is freed, `retired` is incremented. If it is unchanged, nothing that the reader looked for was
  * taken away meanwhile; otherwise the reader starts over. It never waits for a writer that is stopped or dead.
+ * Meanwhile its mark says that it is looking: what it may reach keeps its memory (trim.c).
  *
  * This is free software; you can redistribute it and/or modify it under the same
  * terms as Perl itself.
@@ -84,7 +85,7 @@ enum store_row { STORE_ROW_VARIABLES, STORE_ROW_MARKS, STORE_ROW_CELLS };
 /* --- the header --------------------------------------------------------------- */
 
 #define STORE_MAGIC   UINT64_C(0x32454c424d485349) /* "ISHMBLE2" */
-#define STORE_VERSION 3u
+#define STORE_VERSION 4u
 
 /* Written by the creator before the file has its name; afterwards only as the comments say. */
 typedef struct store_header {
@@ -174,7 +175,8 @@ typedef struct store_record {
 
 POOL_STATIC_ASSERT(sizeof(store_record_t) == 192, "a variable has three cache lines");
 
-/* "This process uses that variable": a slot of its own, so it is found when it is dead. */
+/* "This process uses that variable": a slot of its own, so it is found when it is dead. A cache
+ * line of its own: each look writes there. */
 enum store_mark_state { STORE_MARK_NONE, STORE_MARK_COUNTED };
 
 #define STORE_MARK_GENERATIONS 0x1ffu
@@ -188,7 +190,11 @@ typedef struct store_mark {
     uint32_t child;            /* its PID as soon as that is known, 9 bits of the mark's own generation, COMES */
     uint32_t waiting;          /* waits for the write lock */
     uint64_t since;            /* CLOCK_MONOTONIC ns, of the waiting */
+    uint32_t looking;          /* is in the middle of a look: only who uses the handle writes it; see trim.c */
+    uint32_t pad[5];
 } store_mark_t;
+
+POOL_STATIC_ASSERT(sizeof(store_mark_t) == 64, "a mark has a cache line");
 
 /* --- cells ------------------------------------------------------------------------- */
 

@@ -119,9 +119,13 @@ static int look_try(store_var_t *var, look_copy_t *copy, uint64_t *serial, bool 
     if (code != STORE_OK) return code;
     *serial     = sight.serial;
     copy->count = copy->length = 0;
-    if (var->id.type == STORE_SCALAR) return look_scalar(var, copy);
+    if (var->id.type == STORE_SCALAR) {
+        look_end(&sight);
+        return look_scalar(var, copy);
+    }
     ok    = var->id.type == STORE_HASH ? hash_each(var, &sight, look_add, copy) : array_each(var, &sight, look_add, copy);
     *torn = !ok || !look_is_current(var, &sight);
+    look_end(&sight);
     return copy->failed && !*torn ? (int)STORE_E_SYSTEM : (int)STORE_OK;
 }
 

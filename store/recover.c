@@ -277,19 +277,23 @@ static void search_sweep(store_t *space, store_link_t link, void *context)
 /* Until nothing new is reached: each round looks at the roots again. */
 static uint64_t search_garbage(store_t *space)
 {
-    search_t search;
-    bool     more = true;
+    search_t      search;
+    store_error_t err;
+    store_link_t  mark = mark_looks(space, &err); /* without one it would be all looks that nobody sees */
+    bool          more = true;
+    if (mark == 0) return 0;
     memset(&search, 0, sizeof search);
     search.space    = space;
     search.capacity = row_capacity(space, STORE_ROW_VARIABLES);
     search.reached  = (uint8_t *)calloc(search.capacity / 8 + 1, 1);
-    if (search.reached == NULL) return 0;
-    search.epoch = __atomic_add_fetch(&space->header->epoch, 1, __ATOMIC_SEQ_CST); /* pairs with ref_shade() */
+    search.failed   = search.reached == NULL;
+    search.epoch    = __atomic_add_fetch(&space->header->epoch, 1, __ATOMIC_SEQ_CST); /* pairs with ref_shade() */
     while (more && !search.failed) {
         search_roots(&search);
         more = search.height > 0;
         while (search.height > 0 && !search.failed) search_variable(&search, search.stack[--search.height]);
     }
+    mark_looks_end(space, mark);
     if (!search.failed) row_each(space, STORE_ROW_VARIABLES, search_sweep, &search);
     free(search.reached);
     free(search.stack);

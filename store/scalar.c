@@ -64,6 +64,7 @@ int store_scalar_get(store_var_t *var, store_value_t *value, const store_buffer_
     for (tries = 0; look_again(var, tries); tries++) {
         if ((code = look_begin(var, &sight)) != STORE_OK) return code;
         result = scalar_look_up(var, &sight, value, buffer);
+        look_end(&sight);
         if (look_holds(var, &sight)) return result;
     }
     if ((code = look_lock(var, &own)) != STORE_OK) return code;

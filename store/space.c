@@ -135,26 +135,6 @@ static store_link_t row_take_any(store_t *space, uint32_t row, bool create, bool
     return 0;
 }
 
-#define ROW_TRIM_NS UINT64_C(20000000) /* how long a look for blocks to give back stays true, if others free */
-
-/* The filesystem is full: what is free in other rows is given back to it. False: there
- * was nothing, or there cannot be since the last look. */
-static bool row_trim_all(store_t *space)
-{
-    uint64_t now = store_clock(), freed = 0;
-    uint32_t row, part;
-    if (STORE_LOAD(space->frees) == 0 && now - STORE_LOAD(space->trimmed) < ROW_TRIM_NS) return false;
-    STORE_STORE(space->frees, 0);
-    for (row = 0; row < space->rows; row++)
-        for (part = 0; part < STORE_PARTS && __atomic_load_n(&space->header->parts[row][part], __ATOMIC_ACQUIRE) != 0;
-             part++) { /* pairs with row_place() */
-            pool_t *pool = row_open(space, row, part, false, NULL);
-            if (pool != NULL) freed += pool_trim(pool);
-        }
-    STORE_STORE(space->trimmed, store_clock());
-    return freed > 0;
-}
-
 store_link_t row_alloc(store_t *space, uint32_t row, store_error_t *err)
 {
     store_error_t why;
@@ -166,7 +146,7 @@ store_link_t row_alloc(store_t *space, uint32_t row, store_error_t *err)
         link = row_take_any(space, row, false, &full, &why);
         if (POOL_LIKELY(link != 0)) return link;
         if ((link = row_take_any(space, row, true, &full, &why)) != 0) return link;
-        if (!full || !row_trim_all(space)) break;
+        if (!full || !space_trim(space)) break;
         full = false;
     }
     if (!full && why.code != 0 && why.code != STORE_E_NOSPC) {
@@ -425,8 +405,10 @@ static bool space_check_header(store_t *space, const store_header_t *header, uin
 {
     char what[96];
     if (header->magic != STORE_MAGIC) {
-        if (header->magic == POOL_MAGIC) /* that of before was a pool */
-            return space_fail(err, STORE_E_MISMATCH, 0, space->path, "is incompatible: its format version is 1, this library's 2");
+        if (header->magic == POOL_MAGIC) { /* that of before was a pool */
+            snprintf(what, sizeof what, "is incompatible: its format version is 1, this library's %u", STORE_VERSION);
+            return space_fail(err, STORE_E_MISMATCH, 0, space->path, what);
+        }
         return space_fail(err, STORE_E_INVALID, 0, space->path, "is not a namespace of IPC::Shm");
     }
     if (header->version != STORE_VERSION) {
@@ -497,6 +479,7 @@ static bool space_map(store_t *space, int fd, store_error_t *err)
     space->device     = (uint64_t)st.st_dev;
     space->inode      = (uint64_t)st.st_ino;
     space_lay_out_rows(space);
+    space_register_looks();
     if (!space_open_home(space, (uint32_t)st.st_mode & 0777, err)) return false;
     space->identity = row_open(space, STORE_ROW_VARIABLES, 0, true, err);
     return space->identity != NULL;

@@ -38,6 +38,8 @@ struct store {
     uint32_t         users;
     uint32_t         frees;   /* by this process since it last tried to give blocks back */
     uint64_t         trimmed; /* CLOCK_BOOTTIME of that */
+    uint64_t         in_vain; /* CLOCK_BOOTTIME of when waiting for a look to end was last in vain */
+    uint32_t         unseen;  /* `looking` of looks whose caller has a mark for them: nobody reads it */
     struct store    *next;
 };
 
@@ -60,6 +62,16 @@ extern bool space_seems_full; /* for tests: no page is available */
 
 /* Allocate a slot, filled with zeros and owned by this process; 0 with *err. Never blocks. */
 store_link_t row_alloc(store_t *space, uint32_t row, store_error_t *err);
+
+/* The filesystem is full: give the blocks of free slots back to it. False: none were given back, or there
+ * can be none since the last attempt. See trim.c. */
+bool space_trim(store_t *space);
+
+/* Looks of this process need a fence, because the kernel does not provide the barrier of trim.c. */
+__attribute__((visibility("hidden"))) extern bool space_fences;
+
+/* Register for that barrier: before the first look, and in each child. */
+void space_register_looks(void);
 
 /* The row for cells of this many bytes; block_row if no row has room for them. */
 uint32_t row_for(const store_t *space, uint64_t bytes);

@@ -143,6 +143,16 @@ static int names_get(store_var_t *names, const store_key_t *key, store_ref_t *re
     return code;
 }
 
+/* The same in no change. STORE_E_NOSPC: not even a mark is to be had. */
+static int names_find(store_var_t *names, const store_key_t *key, store_ref_t *ref)
+{
+    store_error_t err;
+    store_link_t  mark = mark_looks(names->space, &err);
+    int           code = mark != 0 ? names_get(names, key, ref) : err.code;
+    mark_looks_end(names->space, mark);
+    return code;
+}
+
 /* Take the name away if it still leads there. */
 static int names_forget(store_var_t *names, const store_key_t *key, const store_ref_t *ref)
 {
@@ -209,7 +219,7 @@ store_var_t *store_declare(store_t *store, uint32_t type, const char *name, size
             code = STORE_E_CLOSED;
             break;
         }
-        code = names_get(&names, &key, &ref);
+        code = names_find(&names, &key, &ref);
         if (code == STORE_OK)
             var = names_attach(&names, &key, &ref, type, &code);
         else if (code == STORE_ABSENT && create) {
@@ -258,18 +268,23 @@ int store_remove(store_var_t *var, const char *name, size_t length)
 
 int store_names(store_t *store, store_name_fn *visit, void *context)
 {
-    store_ref_t  ref;
-    store_var_t  names;
-    store_look_t look;
-    uint64_t     i;
-    int          code;
+    store_ref_t   ref;
+    store_var_t   names;
+    store_look_t  look;
+    store_error_t err;
+    store_link_t  mark;
+    uint64_t      i;
+    int           code;
     if (!names_ref(store, &ref)) return STORE_OK;
     handle_internal(&names, store, &ref);
-    if ((code = store_look(&names, true, &look)) != STORE_OK) return code;
+    if ((mark = mark_looks(store, &err)) == 0) return err.code;
+    code = store_look(&names, true, &look);
+    mark_looks_end(store, mark);
+    if (code != STORE_OK) return code;
     for (i = 0; i < look.count; i++) {
         const store_value_t *key = &look.keys[i * look.stride], *value = &look.values[i * look.stride];
         store_glance_t       glance;
-        const store_var_t   *var = value->kind == STORE_REF ? store_glance(store, &value->number.ref, &glance) : NULL;
+        const store_var_t   *var = value->kind == STORE_REF ? store_glance(&names, &value->number.ref, &glance) : NULL;
         if (var != NULL && !store_is_removed(var)) visit(key->text, key->length, &value->number.ref, context);
     }
     store_look_free(&look);
@@ -328,8 +343,7 @@ static void store_row_stats(store_t *store, uint32_t row, uint64_t *used, store_
     stats->bytes_used += *used * store->row[row].size;
 }
 
-static void list_count(store_t *store, store_record_t *record, const store_sight_t *sight, store_listed_t *one);
-static void list_look(const store_record_t *record, store_sight_t *sight);
+static void list_count(store_t *store, store_sight_t *sight, store_listed_t *one);
 
 /* The variable of the names is not counted: it is this library's own. */
 static void store_discount_names(store_t *store, store_stats_t *stats)
@@ -338,8 +352,7 @@ static void store_discount_names(store_t *store, store_stats_t *stats)
     store_sight_t  sight;
     memset(&names, 0, sizeof names);
     if (!names_ref(store, &names.ref)) return;
-    list_look(record_at(store, names.ref.slot), &sight);
-    list_count(store, record_at(store, names.ref.slot), &sight, &names);
+    list_count(store, &sight, &names);
     stats->variables--;
     stats->blocks -= names.blocks;
     stats->bytes_used -= names.bytes;
@@ -420,7 +433,8 @@ static void list_add_pid(listing_t *listing, list_pids_t *pids, uint64_t pid)
 static list_entry_t *list_entry_of(const listing_t *listing, const store_ref_t *ref)
 {
     const store_record_t *record = record_at(listing->store, ref->slot);
-    if (record == NULL || ref->slot >= listing->capacity || STORE_LOAD(record->generation) != ref->generation) return NULL;
+    if (record == NULL || ref->generation == 0 || ref->slot >= listing->capacity || STORE_LOAD(record->generation) != ref->generation)
+        return NULL;
     return &listing->entry[ref->slot];
 }
 
@@ -476,36 +490,39 @@ static void list_count_cell(store_t *store, store_link_t link, const store_cell_
     one->blocks += cell_pieces(store, link, cell);
 }
 
-/* What the variable takes, of one moment as far as that is to be had. */
-static void list_count(store_t *store, store_record_t *record, const store_sight_t *sight, store_listed_t *one)
-{
-    store_var_t var;
-    handle_internal(&var, store, &one->ref);
-    var.is_glance = true;
-    one->bytes    = sizeof(store_record_t);
-    one->blocks   = one->ref.type == STORE_HASH    ? hash_pages(store, record)
-                    : one->ref.type == STORE_ARRAY ? array_pages(store, &sight->state)
-                                                   : 0;
-    if (one->ref.type != STORE_SCALAR) hash_each(&var, sight, list_count_cell, one);
-    if (one->ref.type == STORE_ARRAY) array_each(&var, sight, list_count_cell, one);
-    if (one->ref.type == STORE_SCALAR) list_count_cell(store, sight->state.root, cell_at(store, sight->state.root), one);
-}
-
 static void list_look(const store_record_t *record, store_sight_t *sight)
 {
-    sight->retired = STORE_LOAD(record->retired);
+    sight->retired = __atomic_load_n(&record->retired, __ATOMIC_ACQUIRE);
     sight->serial  = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE); /* pairs with change_publish() */
     change_copy_state(&sight->state, &record->state[sight->serial & 1]);
 }
 
+/* What the variable takes, of one moment as far as that is to be had; without a mark, itself alone. */
+static void list_count(store_t *store, store_sight_t *sight, store_listed_t *one)
+{
+    store_var_t   var;
+    store_error_t err;
+    store_link_t  mark = mark_looks(store, &err);
+    handle_internal(&var, store, &one->ref);
+    var.is_glance = true;
+    one->bytes    = sizeof(store_record_t);
+    list_look(var.record, sight);
+    if (mark == 0) return;
+    one->blocks = one->ref.type == STORE_HASH ? hash_pages(&var, sight) : one->ref.type == STORE_ARRAY ? array_pages(&var, sight) : 0;
+    if (one->ref.type != STORE_SCALAR) hash_each(&var, sight, list_count_cell, one);
+    if (one->ref.type == STORE_ARRAY) array_each(&var, sight, list_count_cell, one);
+    if (one->ref.type == STORE_SCALAR) list_count_cell(store, sight->state.root, cell_at(store, sight->state.root), one);
+    mark_looks_end(store, mark);
+}
+
 static void list_variable(store_t *store, store_link_t link, void *context)
 {
-    listing_t      *listing = (listing_t *)context;
-    store_record_t *record  = (store_record_t *)row_ptr(store, link);
-    store_listed_t  one;
-    store_sight_t   sight;
-    list_entry_t   *entry;
-    store_ref_t     names;
+    listing_t            *listing = (listing_t *)context;
+    const store_record_t *record  = (const store_record_t *)row_ptr(store, link);
+    store_listed_t        one;
+    store_sight_t         sight;
+    list_entry_t         *entry;
+    store_ref_t           names;
 
     memset(&one, 0, sizeof one);
     one.ref.slot       = row_slot(link);
@@ -513,8 +530,7 @@ static void list_variable(store_t *store, store_link_t link, void *context)
     one.ref.type       = STORE_LOAD(record->type);
     if (one.ref.generation == 0 || (entry = list_entry_of(listing, &one.ref)) == NULL) return;
     if (names_ref(store, &names) && names.slot == one.ref.slot) return;
-    list_look(record, &sight);
-    list_count(store, record, &sight, &one);
+    list_count(store, &sight, &one);
     one.elements       = one.ref.type == STORE_SCALAR ? 1 : sight.state.length;
     one.serial         = sight.serial;
     one.refs           = STORE_LOAD(record->count) >> 32;

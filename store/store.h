@@ -409,12 +409,13 @@ void store_look_free(store_look_t *look);
 /* --- a look without a handle ---------------------------------------------------------- */
 
 /* To follow references from value to value ($h{k}{f}) without handles: the result may be used for calls that
- * read. If one of them returns STORE_E_REMOVED, start over. */
+ * read, by the thread that uses the handle `from`, until that is released; `from` may be another such result.
+ * NULL: the variable is gone. If it, or one of those calls, says so (STORE_E_REMOVED), start over. */
 typedef struct {
     uint64_t reserved[20];
 } store_glance_t;
 
-store_var_t *store_glance(store_t *store, const store_ref_t *ref, store_glance_t *glance);
+store_var_t *store_glance(store_var_t *from, const store_ref_t *ref, store_glance_t *glance);
 
 /* --- locks and waiting ---------------------------------------------------------------- */
 

@@ -18,7 +18,7 @@ store_link_t *tree_find(store_t *space, const store_tree_t *tree, uint64_t index
     for (; page != NULL && depth > 0; depth--) {
         store_link_t below = __atomic_load_n(&page[index >> depth * TREE_BITS & (TREE_FAN - 1)], __ATOMIC_ACQUIRE);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
-        if (guard != NULL && __atomic_load_n(guard->word, __ATOMIC_RELAXED) != guard->value) return NULL;
+        if (guard != NULL && !tree_is_as_before(guard)) return NULL;
         page = tree_page(space, below, bytes);
     }
     return page != NULL ? &page[index & (bytes / sizeof(store_link_t) - 1)] : NULL;
@@ -76,19 +76,25 @@ void tree_each_page(store_t *space, const store_tree_t *tree, bool (*act)(store_
         tree_each_below(space, tree->root, tree_page_bytes(tree->tier), tree_depth(tree->tier), act);
 }
 
-static uint64_t tree_count_below(store_t *space, store_link_t page, uint32_t bytes, uint32_t depth)
+/* The fence: as in tree_find(). */
+static uint64_t tree_count_below(store_t *space, store_link_t page, uint32_t bytes, uint32_t depth, const tree_guard_t *guard)
 {
     const store_link_t *links = tree_page(space, page, bytes);
     uint64_t            count = links != NULL ? 1 : 0;
     uint32_t            i;
-    for (i = 0; links != NULL && depth > 0 && i < TREE_FAN; i++)
-        if (links[i] != 0) count += tree_count_below(space, links[i], bytes, depth - 1);
+    for (i = 0; links != NULL && depth > 0 && i < TREE_FAN; i++) {
+        store_link_t below = STORE_LOAD(links[i]);
+        if (below == 0) continue;
+        __atomic_thread_fence(__ATOMIC_ACQUIRE); /* pairs with change_retire() */
+        if (guard != NULL && !tree_is_as_before(guard)) break;
+        count += tree_count_below(space, below, bytes, depth - 1, guard);
+    }
     return count;
 }
 
-uint64_t tree_count_pages(store_t *space, const store_tree_t *tree)
+uint64_t tree_count_pages(store_t *space, const store_tree_t *tree, const tree_guard_t *guard)
 {
     return tree->tier > 0 && tree->tier < TREE_TIERS
-               ? tree_count_below(space, tree->root, tree_page_bytes(tree->tier), tree_depth(tree->tier))
+               ? tree_count_below(space, tree->root, tree_page_bytes(tree->tier), tree_depth(tree->tier), guard)
                : 0;
 }

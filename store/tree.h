@@ -73,11 +73,18 @@ static inline store_link_t *tree_at(store_t *space, const store_tree_t *tree, ui
 }
 
 /* The same for a reader, while pages may be freed: what a page says is believed only if
- * the word in `guard` still has that value (guard NULL: always). NULL: look again. */
+ * the two words in `guard` still have these values (guard NULL: always). NULL: look again. */
 typedef struct tree_guard {
-    const uint64_t *word;
-    uint64_t        value;
+    const uint64_t *retired;
+    const uint32_t *generation;
+    uint64_t        its_retired;
+    uint32_t        its_generation;
 } tree_guard_t;
+
+static inline bool tree_is_as_before(const tree_guard_t *guard)
+{
+    return STORE_LOAD(*guard->retired) == guard->its_retired && STORE_LOAD(*guard->generation) == guard->its_generation;
+}
 
 store_link_t *tree_find(store_t *space, const store_tree_t *tree, uint64_t index, const tree_guard_t *guard);
 
@@ -97,7 +104,8 @@ store_link_t *tree_make(store_t *space, const store_tree_t *tree, uint64_t index
 /* Call `act` for each page, lower levels before higher ones. The links stay. */
 void tree_each_page(store_t *space, const store_tree_t *tree, bool (*act)(store_t *, store_link_t));
 
-uint64_t tree_count_pages(store_t *space, const store_tree_t *tree);
+/* `guard`: for a reader, or NULL. */
+uint64_t tree_count_pages(store_t *space, const store_tree_t *tree, const tree_guard_t *guard);
 
 #ifdef __cplusplus
 }

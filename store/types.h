@@ -59,9 +59,9 @@ typedef void type_visit_fn(store_t *space, store_link_t link, const store_cell_t
 bool         hash_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *visit, void *context);
 bool         array_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *visit, void *context);
 
-/* The number of pages: of the directory of a hash, or of the links of an array. */
-uint64_t hash_pages(store_t *space, const store_record_t *record);
-uint64_t array_pages(store_t *space, const store_state_t *state);
+/* The number of pages, as long as the look is valid: of the directory of a hash, or of the links of an array. */
+uint64_t hash_pages(const store_var_t *var, const store_sight_t *sight);
+uint64_t array_pages(const store_var_t *var, const store_sight_t *sight);
 
 /* The version of an element that exists at a serial, from the newest on; 0: none. */
 store_link_t version_at(store_t *space, store_link_t newest, uint64_t serial);

@@ -232,6 +232,26 @@ store_link_t mark_new(store_t *space, const store_ref_t *ref, store_error_t *err
     return mark_make(space, ref, 0, err);
 }
 
+/* As look_enter(), and with the same partner. Where there is no room the dead have to make it. */
+store_link_t mark_looks(store_t *space, store_error_t *err)
+{
+    store_link_t  link = row_alloc(space, STORE_ROW_MARKS, err);
+    store_mark_t *mark;
+    if (link == 0 && marks_reap(space) > 0) link = row_alloc(space, STORE_ROW_MARKS, err);
+    if ((mark = (store_mark_t *)row_ptr(space, link)) != NULL) __atomic_store_n(&mark->looking, 1, __ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return link;
+}
+
+/* Release: as look_end(). */
+void mark_looks_end(store_t *space, store_link_t link)
+{
+    store_mark_t *mark = (store_mark_t *)row_ptr(space, link);
+    if (mark == NULL) return;
+    __atomic_store_n(&mark->looking, 0, __ATOMIC_RELEASE); /* pairs with trim_outwait() */
+    row_free(space, link);
+}
+
 /* The mark is this process's. What it is on may be gone: recovery destroys what its maker,
  * who died, had not told anybody of; and the slot may be another variable's by now. */
 static void mark_uncount(store_t *space, store_link_t link, store_doomed_t *doomed)
@@ -352,6 +372,13 @@ static void handle_delist(store_var_t *var)
     pthread_mutex_unlock(&handles_lock);
 }
 
+/* Relaxed: of a child's threads one may do it for all; who finds it finds the address alone. */
+static void handle_see_mark(store_var_t *var)
+{
+    store_mark_t *mark = (store_mark_t *)row_ptr(var->space, var->mark);
+    STORE_STORE(var->looking, mark != NULL ? &mark->looking : NULL);
+}
+
 static void handle_fill(store_var_t *var, store_t *space, const store_ref_t *ref, store_link_t mark)
 {
     memset(var, 0, sizeof *var);
@@ -360,12 +387,14 @@ static void handle_fill(store_var_t *var, store_t *space, const store_ref_t *ref
     var->id     = *ref;
     var->mark   = mark;
     var->seen   = UINT64_MAX;
+    var->from   = var;
 }
 
 void handle_internal(store_var_t *var, store_t *space, const store_ref_t *ref)
 {
     handle_fill(var, space, ref, 0);
     var->is_internal = true;
+    var->looking     = &space->unseen;
 }
 
 static store_var_t *handle_alloc(store_t *space, store_error_t *err)
@@ -386,6 +415,7 @@ store_var_t *store_attach(store_t *space, const store_ref_t *ref, store_error_t 
         return NULL;
     }
     handle_fill(var, store_retain(space), ref, mark);
+    handle_see_mark(var);
     handle_enlist(var);
     return var;
 }
@@ -432,6 +462,7 @@ store_var_t *store_new(store_t *space, uint32_t type, store_error_t *err)
     row_disown(space, link);
     count_down(space, ref.slot, COUNT_HANDLE, &doomed);
     handle_fill(var, store_retain(space), &ref, mark);
+    handle_see_mark(var);
     handle_enlist(var);
     return var;
 }
@@ -501,10 +532,11 @@ uint64_t store_serial(const store_var_t *var)
     return __atomic_load_n(&var->record->serial, __ATOMIC_ACQUIRE); /* pairs with change_publish() */
 }
 
-store_var_t *store_glance(store_t *space, const store_ref_t *ref, store_glance_t *glance)
+store_var_t *store_glance(store_var_t *from, const store_ref_t *ref, store_glance_t *glance)
 {
-    store_var_t *var = (store_var_t *)(void *)glance;
-    handle_fill(var, space, ref, 0);
+    store_var_t *var = (store_var_t *)(void *)glance, *handle = from->from; /* it may be this glance */
+    handle_fill(var, from->space, ref, 0);
+    var->from      = handle;
     var->is_glance = true;
     if (var->record == NULL || STORE_LOAD(var->record->generation) != ref->generation || STORE_LOAD(var->record->type) != ref->type)
         return NULL;
@@ -627,6 +659,7 @@ void store_fork_child(void)
         uint32_t      none = 0;
         var->mark          = var->child_mark;
         var->adopting      = true;
+        var->looking       = NULL;
         var->write_held = var->read_held = var->open = var->is_joint = false;
         if (mark != NULL && row_generation(var->space, var->mark) == var->mark_generation)
             __atomic_compare_exchange_n(&mark->child, &none, mark_child(var->space, var->mark, getpid(), 0), false, __ATOMIC_RELAXED,
@@ -648,10 +681,13 @@ static void handle_adopt(store_var_t *var)
     if (var->mark != 0 && row_take(var->space, var->mark, var->mark_owner)) {
         if (row_generation(var->space, var->mark) != var->mark_generation)
             row_give(var->space, var->mark, var->mark_owner);
-        else if (mark_arrive(var->space, var->mark, transit_until))
+        else if (mark_arrive(var->space, var->mark, transit_until)) {
+            handle_see_mark(var);
             return;
+        }
     }
     var->mark = mark_new(var->space, &var->id, &err);
+    handle_see_mark(var);
 }
 
 void store_fork_adopt(void)
@@ -666,6 +702,7 @@ void handles_adopt(void)
     store_var_t *var;
     if (POOL_LIKELY(!__atomic_load_n(&handles_child, __ATOMIC_ACQUIRE))) return;
     handles_hold();
+    space_register_looks();
     for (var = handles; var != NULL; var = var->next)
         if (var->adopting) handle_adopt(var);
     __atomic_store_n(&handles_child, false, __ATOMIC_RELEASE);
@@ -684,7 +721,9 @@ void store_exec_prepare(bool begins)
         store_mark_t *mark = (store_mark_t *)row_ptr(var->space, var->mark);
         if (mark == NULL) continue;
         if (!begins) {
-            if (!mark_arrive(var->space, var->mark, transit_until)) var->mark = mark_new(var->space, &var->id, &err);
+            if (mark_arrive(var->space, var->mark, transit_until)) continue;
+            var->mark = mark_new(var->space, &var->id, &err);
+            handle_see_mark(var);
             continue;
         }
         store_unlock_write(var);

@@ -40,6 +40,8 @@ struct store_var {
     store_link_t      child_mark;            /* between the halves of a fork */
     uint64_t          mark_generation;       /* of a mark that is to be taken over, and that mark's owner */
     uint64_t          mark_owner;
+    uint32_t         *looking;      /* in its mark; NULL: a child's that is to be taken first, or that could not be had */
+    struct store_var *from;         /* whose `looking` a look says it in: itself; of a glance: the handle that it comes from */
     struct store_var *next, **link; /* all handles of this process */
 };
 
@@ -94,6 +96,11 @@ void         mark_free(store_t *space, store_link_t mark, store_doomed_t *doomed
 /* Does the mark belong to a live process, or to a child that may still take it? *ref: the variable that it is
  * for (generation 0: not set yet). */
 bool mark_lives(store_t *space, store_link_t link, store_ref_t *ref);
+
+/* A mark of this process on no variable, for looks without a handle of one's own: it says that
+ * they are on until it is freed. 0 with *err. */
+store_link_t mark_looks(store_t *space, store_error_t *err);
+void         mark_looks_end(store_t *space, store_link_t mark);
 
 /* Free the marks of the dead. Returns how many. */
 uint64_t marks_reap(store_t *space);

@@ -311,7 +311,7 @@ SV *shm_fetch_chain(pTHX_ shm_var_t *var, SV **keys, int depth)
         if (i + 1 == depth) break;
         if (!shm_leads_on(aTHX_ & value)) return NULL;
         ref = value.number.ref;
-        if ((at = store_glance(var->store, &ref, &glance)) == NULL) return NULL;
+        if ((at = store_glance(at, &ref, &glance)) == NULL) return NULL;
     }
     sv = sv_newmortal();
     return shm_decode(aTHX_ var, &value, sv) ? sv : NULL;

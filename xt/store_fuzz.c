@@ -203,7 +203,7 @@ static void follow(world_t *w, const store_value_t *value)
     uint64_t       size;
     store_var_t   *var;
     if (value->kind != STORE_REF) return;
-    if ((var = store_glance(w->store, &value->number.ref, &glance)) != NULL && value->number.ref.type == STORE_ARRAY) {
+    if ((var = store_glance(w->hash, &value->number.ref, &glance)) != NULL && value->number.ref.type == STORE_ARRAY) {
         store_array_size(var, &size);
         store_array_get(var, 0, &inner, NULL);
     }

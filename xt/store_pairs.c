@@ -207,7 +207,7 @@ static uint64_t a_glance(world_t *w)
         store_var_t *inner;
         int          code = AGAIN(store_hash_get(w->hash, &key, &value, &buffer));
         if (code != STORE_OK) return result(code);
-        if ((inner = store_glance(w->store, &value.number.ref, &room)) == NULL) continue;
+        if ((inner = store_glance(w->hash, &value.number.ref, &room)) == NULL) continue;
         key  = key_of(w->store, "id");
         code = AGAIN(store_hash_get(inner, &key, &value, &buffer));
         if (code == STORE_OK) return value.number.u;

@@ -1,8 +1,6 @@
 /* Sparse pools, and filesystems that are full. */
 #include "test.h"
 
-#include <sched.h>
-#include <sys/mount.h>
 #include <sys/vfs.h>
 
 static uint64_t blocks(const char *path)
@@ -32,31 +30,6 @@ static void grows_with_use(void)
     unlink(path);
 }
 
-static bool write_text(const char *path, const char *text)
-{
-    int  fd   = open(path, O_WRONLY);
-    bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-    if (fd >= 0) close(fd);
-    return done;
-}
-
-/* A tmpfs of a megabyte that this process alone sees, and that ends with it. */
-static bool small_filesystem(const char *folder)
-{
-    char map[64];
-    int  uid = (int)getuid(), gid = (int)getgid();
-    if (unshare(CLONE_NEWNS) != 0) {
-        if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
-        write_text("/proc/self/setgroups", "deny");
-        snprintf(map, sizeof map, "%d %d 1", uid, uid);
-        if (!write_text("/proc/self/uid_map", map)) return false;
-        snprintf(map, sizeof map, "%d %d 1", gid, gid);
-        if (!write_text("/proc/self/gid_map", map)) return false;
-    }
-    if (mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0) return false;
-    return mkdir(folder, 0700) == 0 && mount("pool-test", folder, "tmpfs", 0, "size=1m") == 0;
-}
-
 static uint64_t free_bytes(const char *folder)
 {
     struct statfs fs;
@@ -75,7 +48,7 @@ static void full(void)
     snprintf(folder, sizeof folder, "%s", scratch("small"));
     snprintf(path, sizeof path, "%s/pool", folder);
     snprintf(other, sizeof other, "%s/other", folder);
-    if (!small_filesystem(folder)) {
+    if (!small_filesystem(folder, "size=1m")) {
         char why[100];
         snprintf(why, sizeof why, "this machine does not allow to mount a tmpfs: %s", strerror(errno));
         test_skip(why, "a full filesystem");

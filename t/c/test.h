@@ -10,11 +10,13 @@
 #endif
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -94,6 +96,31 @@ static inline const char *scratch(const char *name)
     }
     snprintf(path, sizeof paths[0], "%s/%s", test_folder, name);
     return path;
+}
+
+static inline bool write_text(const char *path, const char *text)
+{
+    int  fd   = open(path, O_WRONLY);
+    bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    if (fd >= 0) close(fd);
+    return done;
+}
+
+/* A tmpfs ("size=1m") that this process alone sees, and that ends with it. */
+static inline bool small_filesystem(const char *folder, const char *size)
+{
+    char map[64];
+    int  uid = (int)getuid(), gid = (int)getgid();
+    if (unshare(CLONE_NEWNS) != 0) {
+        if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
+        write_text("/proc/self/setgroups", "deny");
+        snprintf(map, sizeof map, "%d %d 1", uid, uid);
+        if (!write_text("/proc/self/uid_map", map)) return false;
+        snprintf(map, sizeof map, "%d %d 1", gid, gid);
+        if (!write_text("/proc/self/gid_map", map)) return false;
+    }
+    if (mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0) return false;
+    return (mkdir(folder, 0700) == 0 || errno == EEXIST) && mount("pool-test", folder, "tmpfs", 0, size) == 0;
 }
 
 /* A child that runs body(argument) and exits with its result. */

@@ -35,6 +35,7 @@ static void *interrupted_realloc(void *old, size_t bytes)
 #include "../../store/space.c"
 #include "../../store/store.c"
 #include "../../store/tree.c"
+#include "../../store/trim.c"
 #include "../../store/var.c"
 
 #define realloc interrupted_realloc

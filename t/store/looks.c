@@ -125,7 +125,7 @@ static int check_glance(void)
 {
     store_ref_t    ref = store_ref_of(scalar);
     store_glance_t glance;
-    store_var_t   *var = store_glance(store, &ref, &glance);
+    store_var_t   *var = store_glance(hash, &ref, &glance);
     char           space[3100];
     store_buffer_t buffer = { space, sizeof space };
     store_value_t  value;

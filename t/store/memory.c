@@ -56,6 +56,7 @@ static char *scarce_strdup(const char *text)
 #include "../../store/space.c"
 #include "../../store/store.c"
 #include "../../store/tree.c"
+#include "../../store/trim.c"
 #include "../../store/var.c"
 
 #undef malloc

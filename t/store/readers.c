@@ -90,7 +90,7 @@ static void read_nested(store_var_t *hash)
     int            code = store_hash_get(hash, &key, &value, NULL);
     if (code == STORE_MORE) code = STORE_OK; /* no class */
     if (code != STORE_OK || value.kind != STORE_REF) return;
-    if ((inner = store_glance(store, &value.number.ref, &glance)) == NULL) return;
+    if ((inner = store_glance(hash, &value.number.ref, &glance)) == NULL) return;
     code = AGAIN(store_hash_get(inner, &k, &value, NULL));
     if (code == STORE_OK && value.kind != STORE_INT) complain("a glance gave something else");
     if (code != STORE_OK && code != STORE_E_REMOVED && code != STORE_E_DAMAGED) complain(store_strerror(code));

@@ -163,13 +163,13 @@ static void glances(void)
         MUST(store_hash_get(outer, &key, &value, &buffer));
     }
     ref = value.number.ref;
-    var = store_glance(store, &ref, &glance);
+    var = store_glance(outer, &ref, &glance);
     ok(var != NULL && store_hash_get(var, &id, &value, NULL) == STORE_OK && value.number.i == 7,
        "a glance reads what a reference leads to");
     ok(store_hash_put(var, &id, &value, 0) == STORE_E_ARGUMENT, "it writes nothing");
     MUST(store_hash_clear(outer));
     ok(store_hash_get(var, &id, &value, NULL) == STORE_E_REMOVED, "and learns when that is gone");
-    ok(store_glance(store, &ref, &glance) == NULL, "after which there is none to be had");
+    ok(store_glance(outer, &ref, &glance) == NULL, "after which there is none to be had");
     store_release(outer);
 }
 

@@ -16,7 +16,7 @@ use Data::Pool::Shared::Tool::Text qw(bytes counted json_text one_line path_text
 our $VERSION = '1.000';
 
 my $PATIENCE = 10;    # seconds to wait for somebody's lock
-my $FORMAT   = 3;     # of the namespaces that this version makes
+my $FORMAT   = 4;     # of the namespaces that this version makes
 
 # ---- names and places
 
