@@ -162,14 +162,19 @@ static inline void hash_link(store_link_t *place, store_link_t link)
     __atomic_store_n(place, link, __ATOMIC_RELEASE); /* pairs with hash_follow() */
 }
 
-/* As hash_head(), for readers. The hash that a glance is at may be destroyed meanwhile, with all its pages. */
+/* As hash_head(), for readers: the hash that a glance is at may be destroyed meanwhile, with all its pages. */
+__attribute__((noinline)) static const store_link_t *hash_glance_at_head(const store_var_t *var, const store_sight_t *sight,
+                                                                         store_table_t table, uint32_t bucket)
+{
+    store_tree_t tree  = { table.is.root, hash_tier(table) };
+    tree_guard_t guard = look_guard(var, sight);
+    return bucket < tree_capacity(tree.tier) ? tree_find(var->space, &tree, bucket, &guard) : NULL;
+}
+
 static inline const store_link_t *hash_find_head(const store_var_t *var, const store_sight_t *sight, store_table_t table, uint32_t bucket)
 {
-    store_tree_t tree = { table.is.root, hash_tier(table) };
-    tree_guard_t guard;
-    if (POOL_LIKELY(!var->is_glance)) return hash_head(var->space, var->record, table, bucket);
-    guard = look_guard(var, sight);
-    return bucket < tree_capacity(tree.tier) ? tree_find(var->space, &tree, bucket, &guard) : NULL;
+    return POOL_LIKELY(!var->is_glance) ? hash_head(var->space, var->record, table, bucket)
+                                        : hash_glance_at_head(var, sight, table, bucket);
 }
 
 /* The first cell of a chain, for readers. A chain without buckets begins in the word that was

@@ -705,11 +705,11 @@ The shared memory that things take, as C<bytes_reserved> counts it, measured wit
     the same with a string of 20 bytes                                  97
     a hash of three short fields, and the reference to it              600
     a scalar that holds a number, undef, true or false                 225
-    a process's hold on a variable                                      56
+    a process's hold on a variable                                      80
 
 An element takes the bytes of its key and value plus 40, rounded up to one of a number of sizes (48, 64, 80, 96, 112, 128 …), and about 30 more bytes
 for its owner, the links to it, and memory that is reserved in advance. Memory that was freed is used again for things of about the same size; if the filesystem is full,
-free memory is given back to it.
+free memory is given back to it, for things of other sizes. That waits for as long as a process is stopped in the middle of reading, at that very moment.
 
 For many small records, C<$h{$id} = { ... }> is convenient but costs a variable for each record; joined keys, C<$h{"$id.name"}>, or
 one string per record take less.
