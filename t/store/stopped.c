@@ -244,15 +244,20 @@ static round_t round_of(const kind_t *kind, bool dies)
     return round;
 }
 
-/* How many fit with nobody looking. */
+/* How many fit with nobody looking: in some orders fewer, for what was reserved and never used is not given back. */
 static uint64_t all_that_fits(const kind_t *kind)
 {
-    uint64_t fits;
-    kind->put();
-    kind->drop();
-    fits = fill_later(0);
-    MUST(store_hash_clear(filler));
-    return fits;
+    uint64_t least = UINT64_MAX;
+    int      i;
+    for (i = 0; i < 3; i++) {
+        uint64_t fits;
+        kind->put();
+        kind->drop();
+        fits = fill_later(0);
+        if (fits < least) least = fits;
+        MUST(store_hash_clear(filler));
+    }
+    return least;
 }
 
 static void stopped_or_dead(const kind_t *kind)
@@ -265,7 +270,7 @@ static void stopped_or_dead(const kind_t *kind)
         round_t round = round_of(kind, i % 4 == 3);
         if (round.ended != 0) ended = round.ended;
         if (round.while_stopped + BIG / SMALL / 2 < fits) kept++;
-        if (round.while_stopped + round.after + fits / 20 < fits) whole = false;
+        if (round.while_stopped + round.after + fits / 10 < fits) whole = false;
     }
     ok(ended == 0, "%s: who is stopped in it goes on (%d)", kind->name, ended);
     ok(kept > 0, "… in %d of %d times the blocks were kept for it", kept, TIMES);
@@ -279,11 +284,11 @@ static void others(const kind_t *kind)
     pid_t    pid = reader_start(kind);
     int      i;
     ok(reader_goes_on(pid, 5), "somebody looks all the time");
-    for (i = 0; i < 20 && had + fits / 20 < fits; i++) {
+    for (i = 0; i < 20 && had + fits / 10 < fits; i++) {
         nap_ms(i < 2 ? 30 : 1100);
         had += fill_from((int64_t)had);
     }
-    ok(had + fits / 20 >= fits, "… which keeps nothing: %" PRIu64 " fit", had);
+    ok(had + fits / 10 >= fits, "… which keeps nothing: %" PRIu64 " fit", had);
     __atomic_store_n(&looks->enough, true, __ATOMIC_RELAXED);
     ok(reap(pid) == 0, "… and goes on");
     MUST(store_hash_clear(filler));
