@@ -269,7 +269,7 @@ static void stopped_or_dead(const kind_t *kind)
     for (i = 0; i < TIMES; i++) {
         round_t round = round_of(kind, i % 4 == 3);
         if (round.ended != 0) ended = round.ended;
-        if (round.while_stopped + BIG / SMALL / 2 < fits) kept++;
+        if (round.while_stopped + BIG / SMALL / 4 < fits) kept++;
         if (round.while_stopped + round.after + fits / 10 < fits) whole = false;
     }
     ok(ended == 0, "%s: who is stopped in it goes on (%d)", kind->name, ended);
