@@ -152,7 +152,7 @@ static pid_t reader_start(const kind_t *kind)
     pid_t pid;
     memset(looks, 0, sizeof *looks);
     fflush(stdout);
-    store_fork_prepare(true);
+    store_fork_prepare(STORE_FORK_GOES_ON);
     if ((pid = fork()) == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         store_fork_child();
