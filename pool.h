@@ -1863,8 +1863,8 @@ uint64_t pool_i_finish_sparse(pool_t *pool, uint64_t slot, uint64_t me)
     return POOL_NOSPC;
 }
 
-/* Slots that were free, and how often they had been used by then, all together: if that is
- * the same later, and they are free, they were so all the time. */
+/* Slots that were free, and the sum of how often they had been used by then: if it is the same later, and
+ * they are free, they have been free all the time. */
 typedef struct pool_i_run {
     uint64_t from, to, uses;
 } pool_i_run_t;
@@ -1878,7 +1878,7 @@ static uint64_t pool_i_run_pages(const pool_t *pool, const pool_i_run_t *run, ui
     return *start < end ? end - *start : 0;
 }
 
-/* Acquire: pairs with pool_i_release(), which comes after whatever led to the slot was cut. */
+/* Acquire: pairs with pool_i_release(), before which the links to the slot were cut. */
 static bool pool_i_is_trimmable(const pool_t *pool, uint64_t slot)
 {
     const pool_record_t *record = &pool->records[slot];
@@ -1886,7 +1886,7 @@ static bool pool_i_is_trimmable(const pool_t *pool, uint64_t slot)
            && (__atomic_load_n(&record->uses, __ATOMIC_RELAXED) & POOL_I_TRIMMED) == 0;
 }
 
-/* The next run of free slots from a slot on, of a megabyte or so. Returns where to go on. */
+/* Find the next run of free slots, of about a megabyte at most. Returns the slot behind it. */
 static uint64_t pool_i_find_run(const pool_t *pool, uint64_t slot, pool_i_run_t *run)
 {
     uint64_t most = ((uint64_t)1 << 20) / pool->elem_size + 8;

@@ -355,7 +355,7 @@ int look_lock(store_var_t *var, bool *own)
     return var->is_glance ? (int)STORE_E_DAMAGED : change_enter(var, own);
 }
 
-/* A child has its marks to take before the first look. A glance looks by the handle that it came from. */
+/* Before its first look a child has to take its marks. A glance uses the mark of the handle that it comes from. */
 static int look_have_mark(store_var_t *var, uint32_t **looking)
 {
     int code = change_usable(var->from);
@@ -400,7 +400,7 @@ int look_begin(store_var_t *var, store_sight_t *sight)
     int code;
     sight->looking = STORE_LOAD(var->from->looking);
     if (POOL_UNLIKELY(sight->looking == NULL) && (code = look_have_mark(var, &sight->looking)) != STORE_OK) return code;
-    if (var->open) { /* who has the lock has what is behind it */
+    if (var->open) { /* nobody else frees what the holder of the lock can reach */
         sight->serial  = change_serial(var);
         sight->retired = var->record->retired;
         sight->state   = *change_draft(var);

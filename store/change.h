@@ -90,7 +90,7 @@ static inline void change_intended(store_record_t *record)
 typedef struct store_sight {
     uint64_t      serial, retired;
     store_state_t state;
-    uint32_t     *looking; /* where it says that it is on */
+    uint32_t     *looking; /* the word that says that it is on */
 } store_sight_t;
 
 /* Begin a look. STORE_OK, or the reason for failure. Waits while another process has the write lock by name.

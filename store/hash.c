@@ -162,7 +162,7 @@ static inline void hash_link(store_link_t *place, store_link_t link)
     __atomic_store_n(place, link, __ATOMIC_RELEASE); /* pairs with hash_follow() */
 }
 
-/* As hash_head(), for readers: the hash that a glance is at may be destroyed meanwhile, with all its pages. */
+/* As hash_head(), for readers: while a glance looks at a hash, it may be destroyed with all its pages. */
 __attribute__((noinline)) static const store_link_t *hash_glance_at_head(const store_var_t *var, const store_sight_t *sight,
                                                                          store_table_t table, uint32_t bucket)
 {

@@ -190,7 +190,7 @@ typedef struct store_mark {
     uint32_t child;            /* its PID as soon as that is known, 9 bits of the mark's own generation, COMES */
     uint32_t waiting;          /* waits for the write lock */
     uint64_t since;            /* CLOCK_MONOTONIC ns, of the waiting */
-    uint32_t looking;          /* is in the middle of a look: only who uses the handle writes it; see trim.c */
+    uint32_t looking;          /* in a look: only written by the user of the handle; see trim.c */
     uint32_t pad[5];
 } store_mark_t;
 

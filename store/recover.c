@@ -279,7 +279,7 @@ static uint64_t search_garbage(store_t *space)
 {
     search_t      search;
     store_error_t err;
-    store_link_t  mark = mark_looks(space, &err); /* without one it would be all looks that nobody sees */
+    store_link_t  mark = mark_looks(space, &err); /* without one nobody would see that this process looks */
     bool          more = true;
     if (mark == 0) return 0;
     memset(&search, 0, sizeof search);

@@ -143,7 +143,7 @@ static int names_get(store_var_t *names, const store_key_t *key, store_ref_t *re
     return code;
 }
 
-/* The same in no change. STORE_E_NOSPC: not even a mark is to be had. */
+/* The same outside of a change. STORE_E_NOSPC: there is no room for a mark. */
 static int names_find(store_var_t *names, const store_key_t *key, store_ref_t *ref)
 {
     store_error_t err;
@@ -497,7 +497,7 @@ static void list_look(const store_record_t *record, store_sight_t *sight)
     change_copy_state(&sight->state, &record->state[sight->serial & 1]);
 }
 
-/* What the variable takes, of one moment as far as that is to be had; without a mark, itself alone. */
+/* What the variable takes, of one moment if possible; if there is no room for a mark, only the record. */
 static void list_count(store_t *store, store_sight_t *sight, store_listed_t *one)
 {
     store_var_t   var;

@@ -1,26 +1,27 @@
 /*
- * trim.c - where the filesystem is full, the blocks of what is free are given back to it, and
- * nobody who still looks there is harmed.
+ * trim.c - when the filesystem is full, the blocks of free slots are given back to it, without
+ * harm to a process that is just looking there.
  *
- * A reader (look_begin()) may come to a cell that is freed meanwhile, and used again: that is
- * found out afterwards. But if its block were given back, and there is no room for another one, the
- * mere look would kill. So who looks says so in its mark, and:
+ * A reader (look_begin()) may reach a cell that has been freed, and used again, since it began. It finds
+ * that out afterwards. But if the block of the cell has been given back, and no page is available for
+ * it, then reading there is a SIGBUS. Therefore a reader says in its mark that it is looking:
  *
  *   look:  looking = 1; follow links; looking = 0
- *   trim:  what is free? (pool_trim()); a barrier on all processors; marks that are looking:
- *          wait a moment for each; one goes on? nothing is given back now
+ *   trim:  find free slots (pool_trim()); make all processors execute a barrier; wait for a moment until each
+ *          mark was seen not looking; if one goes on looking, give nothing back; else give back
  *
- * What was free before the barrier nothing leads to. A look that had not begun by then does
- * not come there; one that had is seen, for the barrier comes after its store. Whatever a look
- * can come to was not free when it began, or later: links lead to what is in use, and what was
- * freed keeps its last one.
+ * Nothing leads to a slot that was free before the barrier, so a look that begins after it does not get
+ * there. A look that began before the barrier is seen, because its store comes before the barrier, too. And
+ * a look reaches only slots that were in use when it began or later: links lead to slots in use, and a freed
+ * slot keeps the last link that it had.
  *
- * The barrier is the kernel's (membarrier()), so a look has a plain store and no fence. A process that
- * may not use it has a fence in its looks (space_fences), and gives nothing back: it cannot see the others'.
+ * The kernel provides the barrier (membarrier()), so a look needs no fence. If the kernel does not let a
+ * process use it, the looks of this process have a fence (space_fences), and the process gives nothing
+ * back, as it cannot make sure that it sees the looks of others.
  *
- * Stopped in a look: the free stay free blocks, which serve those who need one of that size, and a
- * later trim gives them back. Died there: its mark is a dead one's. Records and marks are never
- * given back: they are looked at everywhere.
+ * If a process is stopped in a look, the free slots keep their blocks: they can be allocated again, and
+ * a later attempt gives them back. If it died there, the owner of its mark is dead. The blocks of variables'
+ * records and of marks are never given back, because these are read everywhere.
  *
  * This is free software; you can redistribute it and/or modify it under the same
  * terms as Perl itself.
@@ -29,7 +30,7 @@
 
 #include <sys/syscall.h>
 
-/* <linux/membarrier.h>, which may be older than the kernel. */
+/* From <linux/membarrier.h>, which may be older than the kernel. */
 #define TRIM_BARRIER  (1 << 1) /* MEMBARRIER_CMD_GLOBAL_EXPEDITED          */
 #define TRIM_REGISTER (1 << 2) /* MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED */
 
@@ -43,19 +44,19 @@ static bool trim_membarrier(int command)
     return ok;
 }
 
-/* It stays registered, whatever is forbidden later; each thread that comes here finds the same. */
+/* A process stays registered, and so do its children; all threads get the same answer. */
 void space_register_looks(void)
 {
     STORE_STORE(space_fences, !trim_membarrier(TRIM_REGISTER));
 }
 
-#define TRIM_NS UINT64_C(20000000) /* how long a look for blocks to give back stays true, if others free */
+#define TRIM_NS UINT64_C(20000000) /* so long after an attempt there is no other, unless this process frees something */
 
-/* Who looks is waited for, as he may have lost his processor; but who is stopped is not waited for
- * again and again. */
+/* A process that looks may have lost its processor, so it is given time to come to the end of the look. If
+ * it is stopped, this is not repeated at each store. */
 #define TRIM_PATIENCE_NS UINT64_C(50000000)
-#define TRIM_IN_VAIN_NS  UINT64_C(1000000000) /* so long after that none */
-#define TRIM_TRIES       16                   /* at once, then is asked whether he lives, and slept */
+#define TRIM_IN_VAIN_NS  UINT64_C(1000000000)
+#define TRIM_TRIES       16 /* before it is checked whether the process lives, and slept */
 
 typedef struct trim_wait {
     uint64_t until;
@@ -71,8 +72,8 @@ static void trim_pause(int tries)
         nanosleep(&nap, NULL);
 }
 
-/* Acquire: pairs with look_end(): what it read it has read. A mark that is seen once not to look is
- * done with, for what it looks at later it begins later. */
+/* Acquire: pairs with look_end(), so the data was read before. It is sufficient to see a mark not looking
+ * once: its next look begins after the barrier. */
 static void trim_outwait(store_t *space, store_link_t link, void *context)
 {
     const store_mark_t *mark = mark_at(space, link);
@@ -86,7 +87,7 @@ static void trim_outwait(store_t *space, store_link_t link, void *context)
     }
 }
 
-/* Does nobody look any more at what was free when this was called? The barrier pairs with look_enter(). */
+/* Have all looks ended that may reach what was free when this was called? The barrier pairs with look_enter(). */
 static bool trim_may(void *context)
 {
     store_t    *space = (store_t *)context;

@@ -232,7 +232,7 @@ store_link_t mark_new(store_t *space, const store_ref_t *ref, store_error_t *err
     return mark_make(space, ref, 0, err);
 }
 
-/* As look_enter(), and with the same partner. Where there is no room the dead have to make it. */
+/* Pairs with trim_may(), as look_enter() does. If there is no room for a mark, those of the dead are freed. */
 store_link_t mark_looks(store_t *space, store_error_t *err)
 {
     store_link_t  link = row_alloc(space, STORE_ROW_MARKS, err);
@@ -372,7 +372,7 @@ static void handle_delist(store_var_t *var)
     pthread_mutex_unlock(&handles_lock);
 }
 
-/* Relaxed: of a child's threads one may do it for all; who finds it finds the address alone. */
+/* Relaxed: one thread of a child may do this for all; another thread that reads the address needs nothing else. */
 static void handle_see_mark(store_var_t *var)
 {
     store_mark_t *mark = (store_mark_t *)row_ptr(var->space, var->mark);

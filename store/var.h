@@ -40,8 +40,8 @@ struct store_var {
     store_link_t      child_mark;            /* between the halves of a fork */
     uint64_t          mark_generation;       /* of a mark that is to be taken over, and that mark's owner */
     uint64_t          mark_owner;
-    uint32_t         *looking;      /* in its mark; NULL: a child's that is to be taken first, or that could not be had */
-    struct store_var *from;         /* whose `looking` a look says it in: itself; of a glance: the handle that it comes from */
+    uint32_t         *looking;      /* in its mark; NULL: there is none, or a child has not taken it yet */
+    struct store_var *from;         /* the handle whose `looking` is used: this one; for a glance, the one that it comes from */
     struct store_var *next, **link; /* all handles of this process */
 };
 
@@ -97,8 +97,8 @@ void         mark_free(store_t *space, store_link_t mark, store_doomed_t *doomed
  * for (generation 0: not set yet). */
 bool mark_lives(store_t *space, store_link_t link, store_ref_t *ref);
 
-/* A mark of this process on no variable, for looks without a handle of one's own: it says that
- * they are on until it is freed. 0 with *err. */
+/* Make a mark on no variable, for looks without a handle: it says that this process is looking, until
+ * mark_looks_end(). 0 with *err. */
 store_link_t mark_looks(store_t *space, store_error_t *err);
 void         mark_looks_end(store_t *space, store_link_t mark);
 
