@@ -60,10 +60,12 @@ my %best;
 for (1 .. $rounds) {
     for my $candidate (@candidates) {
         my ($name, undef, $n, $code) = @$candidate;
-        my $began = time;
-        $code->() for 1 .. $n;
-        my $each = (time - $began) / $n;
-        $best{$name} = $each if !$best{$name} || $each < $best{$name};
+        for (1 .. 5) {    # short, so that some of them have the processor to themselves
+            my $began = time;
+            $code->() for 1 .. $n / 5;
+            my $each = (time - $began) * 5 / $n;
+            $best{$name} = $each if !$best{$name} || $each < $best{$name};
+        }
     }
 }
 printf "%-24s %10s %8s %8s\n", '', 'us', 'ratio', 'wanted';

@@ -175,13 +175,14 @@ sub _after_turn {
 sub _wait_turn {
     my ($self, $what, $kind, $until) = @_;
     my $conn  = $self->{conn};
-    my $asked = 0;
+    my $asked = '';
     while (1) {
         my $left  = defined $until              ? $until - now() : undef;
-        my $queue = !defined $left || $left > 0 ? 1              : 0;
-        my $reply = $conn->script('lock', $self->{key}, $self->_held_kind, $what, $kind, $queue, $conn->{locks} ? 1 : 0, $asked);
+        my $queue = !defined $left || $left > 0 ? 'q'            : '';
+        my $held  = $self->{held} eq ''         ? ''             : $self->_held_kind;
+        my $reply = $conn->script('lock', $self->{key}, $held, $what, $kind, $queue . ($conn->{locks} ? 'h' : '') . $asked);
         return $reply if ref $reply;
-        $asked = 1;
+        $asked = 'a';
         if ($reply eq 'NOBODY') {
             $self->_refused('LOST') if $self->{held} ne '';
             $conn->identify;
@@ -214,8 +215,8 @@ sub _until {
 
 sub lock {    ## no critic (as the contract calls it)
     my ($self, $kind, $seconds) = @_;
-    my $until  = _until($seconds);
-    my $letter = $kind eq 'write' ? 'w' : 'r';
+    my $until  = defined $seconds ? _until($seconds) : undef;
+    my $letter = $kind eq 'write' ? 'w'              : 'r';
     Carp::croak($self->_what . ' was removed') if $self->{removed};
     return 0                                   if index($self->{held}, $letter) >= 0 || $self->{held} =~ /w/;
     my $reply;
@@ -242,7 +243,7 @@ sub unlock {
     my ($self, $kind) = @_;
     my $held  = $self->{held};
     my $which = !defined $kind ? $held : $kind eq 'write' ? 'w' : 'r';
-    $which = join '', grep { index($held, $_) >= 0 } split //, $which;
+    $which = join '', grep { index($held, $_) >= 0 } split //, $which if $which ne $held;
     if (my $batch = $self->{batch}) {    # what one of several variables relies on ends with that
         $which =~ s/[$batch->{joint}$batch->{ends}]//g if defined $batch->{joint};
         $batch->{ends} .= $which                       if defined $batch->{joint};
@@ -253,7 +254,8 @@ sub unlock {
 
 sub _released {
     my ($self, $which) = @_;
-    $self->{held} =~ s/[$which]//g;
+    if ($which eq $self->{held}) { $self->{held} = '' }
+    else                         { $self->{held} =~ s/[$which]//g }
     $self->{conn}{locks} -= length $which;
     return;
 }

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 -- Take a lock (ARGV[4] = 'lock'), or see whether an operation could go ahead (ARGV[4] = 'turn'). 'join': as a
 -- write lock, but looks of others go on: it is the only read lock, and its owner the one who upgrades.
--- ARGV[5]: w, r, or f (a fetch, which waits for writers alone). ARGV[6]: 1 to be put into the
--- queue where it is not free. ARGV[7]: 1 if this process holds locks, so that others may wait for it.
--- ARGV[8]: 1 if it has asked before, and may be in the queue.
+-- ARGV[5]: w, r, or f (a fetch, which waits for writers alone). ARGV[6]: letters: q to be put into the
+-- queue where it is not free; h if this process holds locks, so that others may wait for it; a if it has
+-- asked before, and may be in the queue.
 if call('PUBSUB', 'NUMSUB', P .. 'p:' .. me)[2] == 0 then return 'NOBODY' end
-local m = call('HMGET', key, '!s', '!w', '!u', '!h', '!H', '!R')
+local m = call('HMGET', key, '!s', '!w', '!u', '!h', '!R')
 local join = ARGV[4] == 'join'
 
 local function grant(kind, mine)
@@ -17,14 +17,14 @@ local function grant(kind, mine)
     if join then call('HSET', key, '!u', me) end
 end
 
-if ARGV[5] == 'w' and ARGV[4] ~= 'turn' and m[1] and not (m[2] or m[3] or m[4] or m[6]) and held == '' then
+if ARGV[5] == 'w' and ARGV[4] ~= 'turn' and m[1] and not (m[2] or m[3] or m[4] or m[5]) and held == '' then
     grant('w')
-    if ARGV[8] == '1' then library().leave(key) end
+    if string.find(ARGV[6], 'a') then library().leave(key) end
     return { tonumber(m[1]), 1 }
 end
 local L = library()
 if not m[1] then return 'REMOVED' end
-local what, kind, queue, holds = join and 'lock' or ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7] == '1'
+local what, kind, queue, holds = join and 'lock' or ARGV[4], ARGV[5], string.find(ARGV[6], 'q'), string.find(ARGV[6], 'h')
 local entry = kind .. ':' .. me
 if m[2] and m[2] ~= me and not L.alive(m[2]) then
     call('HDEL', key, '!w')
@@ -39,7 +39,7 @@ if kind == 'r' and mine then return { tonumber(m[1]), 0 } end
 local function reserved()
     local who = m[4]
     return who and string.sub(who, 3) ~= me and not (kind == 'r' and string.sub(who, 1, 1) ~= 'w')
-        and L.now() - tonumber(m[5] or 0) < 20
+        and L.now() - tonumber(call('HGET', key, '!H') or 0) < 20
 end
 
 -- New readers come after the writers that wait.

@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
 -- Release the locks ARGV[4] (some of w, r and u) of this process, and hand on.
-local m = call('HMGET', key, '!s', '!w', '!R', '!u')
+local m = call('HMGET', key, '!s', '!w', '!R')
 if not m[1] then return 'REMOVED' end
 local had = 0
 if string.find(ARGV[4], 'w') and m[2] == me then
     call('HDEL', key, '!w')
     had = 1
 end
-if m[4] == me and string.find(ARGV[4], 'u') then
+if string.find(ARGV[4], 'u') and call('HGET', key, '!u') == me then
     call('HDEL', key, '!u')
     had = 1
 end
