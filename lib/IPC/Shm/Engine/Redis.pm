@@ -428,52 +428,54 @@ IPC::Shm::Engine::Redis - shared variables for several hosts, on Redis or Valkey
 
 =head1 DESCRIPTION
 
-A program that uses L<IPC::Shm> and outgrows one machine names a server, and its variables are on that. The program stays
-as it is. Redis 7.0 or Valkey 8.0 or later, one primary; the module L<Redis::Fast>, which is loaded only
-then (Debian: C<libredis-fast-perl>).
+A program that uses L<IPC::Shm> and outgrows one machine names a server as its namespace; its variables are then kept there, and every host that names
+the same server has the same variables. Nothing else in the program changes.
+
+The server must be Redis 7.0 or Valkey 8.0, or later, with one primary. The engine uses the module L<Redis::Fast> (Debian:
+C<libredis-fast-perl>), which is loaded only for such a namespace.
 
 =head2 The namespace
 
     redis://[user[:password]@]host[:port][/db][?option=value&...]       also valkey://
     redis+unix:///path/of/socket[?db=0&...]                             also valkey+unix://
 
-Without a host it is 127.0.0.1, without a port 6379, without a database 0. C<%xx> stands for a character, in user, password and path. Options:
+The host defaults to 127.0.0.1, the port to 6379, the database to 0. In the user, the password and the path, C<%xx> stands for the character with that code. The options are:
 
 =over 4
 
 =item prefix=app
 
-What all keys of this namespace begin with, as C<{app}:> (in braces, so that a cluster keeps them on one node). Letters, digits and
-C<. _ : ->; C<ipc-shm> if nothing is said. Keys of something else under it are refused, and left alone.
+All keys of this namespace begin with C<{app}:>. (The braces make a cluster keep them on one node.) A prefix consists of letters, digits and
+C<. _ : ->; the default is C<ipc-shm>. If something else has stored keys under the prefix, the namespace is refused and the keys are left alone.
 
 =item timeout=10
 
-Seconds until a server that does not answer, or cannot be reached, is an exception.
+How many seconds to wait for a server that does not answer or cannot be reached. After that, the operation dies.
 
 =item stale=0.5
 
-Elements may be read from copies of this process that were true at most so many seconds ago. A look at one element of a variable, which is
-needed once in that time, confirms all copies of it, or drops them: the serial says whether there were changes. See L</CONSISTENCY>.
+Lets this process read elements from its own copies, as long as they were up to date at most that many seconds ago. Reading one element of a variable from the server, which is
+needed once in that time, tells by the serial whether the variable has changed, and renews or drops all copies of its elements. See L</CONSISTENCY>.
 
 =item db=0
 
-The database, where it is not in the path.
+The database, if it is not part of the path.
 
 =back
 
-A password is never part of an exception, of C<< IPC::Shm->namespace >> or of what C<shmpool> prints. C<rediss://> and C<valkeys://> are refused: the
-client has no TLS. A tunnel (stunnel, C<ssh -L>, WireGuard) does it.
+A password never appears in an exception, in C<< IPC::Shm->namespace >>, or in what C<shmpool> prints. C<rediss://> and C<valkeys://> are refused, because the
+client cannot do TLS; use a tunnel (stunnel, C<ssh -L>, WireGuard) instead.
 
 =head1 SETTING UP THE SERVER
 
     appendonly yes                   # variables survive a restart
-    appendfsync everysec             # always: also a machine that goes down loses nothing that was acknowledged
+    appendfsync everysec             # always: nothing acknowledged is lost even if the machine goes down
     maxmemory 2gb
-    maxmemory-policy noeviction      # the others throw variables away; allkeys-* are refused
-    tcp-keepalive 5                  # a host that has gone is noticed after some 10 seconds
+    maxmemory-policy noeviction      # allkeys-* policies discard variables, and are refused
+    tcp-keepalive 5                  # a host that has gone away is noticed after about 10 seconds
     timeout 0
 
-The fewest rights, for the prefix C<app> (one line; C<IPC::Shm::Engine::Redis::acl('app', 'app', 'secret')> prints it):
+This is the ACL entry with the fewest rights, here for the prefix C<app> (in one line; C<IPC::Shm::Engine::Redis::acl('app', 'app', 'secret')> returns it):
 
     user app on >secret resetkeys ~{app}:* resetchannels &{app}:p:* -@all +auth +select +info +eval +evalsha
       +exists +get +set +del +unlink +hget +hset +hmget +hdel +hlen +hkeys +hvals +hgetall +hexists +hincrby
@@ -481,122 +483,127 @@ The fewest rights, for the prefix C<app> (one line; C<IPC::Shm::Engine::Redis::a
       +lrange +ltrim +llen +time +restore +rename +persist +publish +subscribe
       +pubsub|numsub +memory|usage
 
-C<+restore +rename +persist> are for speed alone: a list assignment of more than 100 pairs or 200 elements is sent in the format of C<DUMP>, which takes the server two thirds of the
-time. Without them it is sent as texts, as it is where there are references, elements that may vanish or keys that come twice; the result is the same. Leave them out
-where you do not trust the clients: servers have had bugs in C<RESTORE>. A connection that was refused once does not try again; where the server refuses for
-another reason than rights or its version, it does after ten seconds.
+C<+restore +rename +persist> only make things faster. With them, the assignment of a list of more than 100 pairs or 200 elements is sent in the format of C<DUMP>, and takes
+about half the time. Without them, the list is sent as texts, as it always is if it contains references or a key twice, or if elements of the
+variable may vanish; the result is the same. Leave the three out if you do not trust the clients, because C<RESTORE> has had security bugs. After a
+refusal, a connection does not try again if the user lacks the rights or the server does not know the format; after any other refusal, it tries again ten seconds later.
 
-C<info> is for the check of C<maxmemory-policy> and for C<stats>; without it both are left out. Whoever can write to the keys can write
-anything into the variables; nothing of it is executed.
+C<+info> is used to check C<maxmemory-policy> and for C<stats>; without it, the check is left out, and C<stats> does not know the memory. Whoever can write to the keys can put
+anything into the variables, but nothing in them is ever executed.
 
-The open connections are two a process (three where a program has two namespaces open is six, and so on): raise
-C<maxclients> and the limit of descriptors of the server for thousands of processes.
+Each process keeps two connections open for each namespace that it uses, and a third one for a moment when it forks. For thousands of processes, raise
+C<maxclients> and the server's limit of open files.
 
 =head1 CONSISTENCY
 
-Each operation, a list assignment too, is one script that the server runs with nobody in between, and a store that has returned is seen by every read that begins after it.
-A lock excludes others for as long as the server considers its owner alive, and what is stored under a lock is stored only if that is still so: a process that has lost a lock
-gets an exception, and nothing is stored. With C<stale>, reads of single elements outside of locks may lag behind by that time, though never behind
-what this process itself has stored.
+Each operation, even the assignment of a list, is one script, which the server runs without interruption; once a store has returned, every read that begins later sees it.
+A lock excludes other processes for as long as the server considers its owner alive, and a store made under a lock takes effect only if the lock is still held; a process that has lost
+its lock gets an exception, and nothing is stored. With C<stale>, reads of single elements outside of locks may be out of date by that time, but a process always
+sees its own stores.
 
-Nothing depends on clocks or leases: the owner of a lock is a connection. A process that is killed has none any more, and its locks are free at once; one that is stopped keeps it.
+Nothing depends on clocks or leases: a lock belongs to a connection. When a process is killed, its connection is closed, and its locks are free at once; a process that
+is only stopped keeps its locks.
 
-What a crash of the I<server> keeps is what it has in its append-only file, and a replica that takes over has what was replicated: both may lack the last moments (C<appendfsync
-always>, and C<min-replicas-to-write>, make it less). All locks are void after either.
+If the I<server> crashes, it comes back with what is in its append-only file; if a replica takes over, it has what had been replicated. In both cases, the last moments may be missing (C<appendfsync
+always> and C<min-replicas-to-write> reduce this), and all locks are void.
 
 =head1 COSTS
 
-In round trips to the server; one on the same machine takes some 10 microseconds, one between machines 100 to 500.
+In round trips to the server. One takes some 10 microseconds on the same machine, and 100 to 500 between machines.
 
     fetch, exists, scalar(%h), $#a         1        (0 from a copy, with stale)
     store, delete, add, push, shift, ...   1
     $a[-1]                                 2        perl asks for the length first
-    keys, values of one moment             1        the whole variable is sent
+    keys, values                           1        the whole variable is sent
     list assignment                        1        the whole variable is sent
-    where elements may vanish              1        a fetch is a script, with a limit one that writes
-    a reference that is new here           2        $h{a}{b}: 2 the next time
-    a reference that is stored             3        for each container that becomes shared
+    if elements may vanish                 1        a fetch is a script (with a limit, one that writes)
+    fetching a reference, the first time   2        so $h{a}{b} takes 3, and 2 the next time
+    storing a reference                    3        for each container that becomes shared
     writelock + unlock                     2
-    a lock that is taken                   1, and one each 30 ms while it waits
-    wait_change                            1, and one each 5 s while it waits
-    done with a sub                        3        and 1 for each other variable that it stores in
+    a lock that another process holds      1        and one more every 30 ms while waiting
+    wait_change                            1        and one more every 5 s while waiting
+    done with a sub                        3        and 1 for each other variable that the sub stores in
     declaration                            1
     fork                                   2        a connection is opened for the child
 
-F<bench/redis.pl> measures it. As ratios to a bare HGET of the same client in the same run: a fetch 0.8, a store or an addition 0.45, a
-lock and its release together 0.25, a fetch with C<stale> 7. A list assignment of 1,000 pairs takes the time of some 20 stores, of
-1,000 elements of some 16; as texts (see L</SETTING UP THE SERVER>) of some 30. A bare HSET of as many takes that of 20 into a table that has them, of 70 into
-a new key. Nearly all of it is the server's, which serves nobody else meanwhile: variables of more than 100,000 elements are better not assigned or listed as a whole.
+F<bench/redis.pl> measures this. In times of a bare HGET of the same client in the same run, a fetch takes 1.3, a store or an addition 2.2, and locking
+and unlocking together 4; a fetch with C<stale> takes a seventh. Assigning a list of 1,000 pairs takes as long as some 12 to 15 stores, and a list of
+1,000 elements about the same; as texts (see L</SETTING UP THE SERVER>), some 20 to 30. (A bare HSET of 1,000 pairs takes as long as 20 stores if the table has those keys already, and 70 if
+the key is new.) Most of that is time in which the server does nothing else. So do not assign or list variables of more than 100,000 elements as a whole.
 
 =head1 WHEN SOMETHING FAILS
 
-    a process is killed               its locks are free within 30 ms, its lexicals are freed later
-    a process is stopped              it keeps its locks; nobody else waits for anything but those
-    its connection is cut             "The lock on ... was lost"; nothing is stored under it. Without locks: nothing
-    a host goes away                  the server notices after 2 to 3 times tcp-keepalive, then its locks are free. If it
-                                      went within an answer, only when TCP gives up: 15 minutes with Linux's default, 16 s with
+    a process is killed               its locks are free within 30 ms; its lexicals are freed later
+    a process is stopped              it keeps its locks; others wait only if they need those
+    its connection is cut             "The lock on ... was lost", and nothing is stored under the lock. If it held no
+                                      lock: nothing, unless the connection is cut during an operation ("an answer is lost")
+    a host goes away                  its locks are free when the server notices, after 2 to 3 times tcp-keepalive. If an answer
+                                      was on its way to the host, TCP has to give up first: 15 minutes by Linux's default, 16 s with
                                       net.ipv4.tcp_retries2 = 5 on the server's machine
-    the server is restarted           "Lost the connection ...": once in each process; then it goes on. Locks are lost
+    the server is restarted           "Lost the connection ...", once in each process; then it works again. Locks are lost
     the server cannot be reached      "Cannot reach the Redis server at ...", within the timeout
-    an answer is lost                 "...: the operation may have happened". Nothing is tried twice that stores. Look again
-    ... in done with a sub            likewise: all of it may have happened, or nothing; the ticket is valid if nothing has
-    SCRIPT FLUSH                      nothing
-    failover to a replica             as a restart, once the name or address leads there; what was not replicated is gone
+    an answer is lost                 "...: the operation may have happened". No store is tried twice; look whether it is there
+    ... of done with a sub            likewise; either all of it has happened or nothing. If nothing has, the ticket is still valid
+    SCRIPT FLUSH                      goes unnoticed
+    failover to a replica             as a restart, once the name or address leads there; what was not replicated is lost
     a replica is written to           "... READONLY ..."; the next operation connects anew
-    no memory left                    "Cannot store: ..."; deletes, locks and fetches work
-    keys of something else            refused, untouched
+    no memory is left                 "Cannot store: ..."; deletes, locks and fetches still work
+    keys of something else            are refused and left alone
 
 =head1 WHAT IS DIFFERENT
 
-    Mode, Size                        have no meaning: rights are the server's
-    the default namespace             there is none on a server: it must be named
+    Mode, Size                        have no meaning; the server decides on rights and memory
+    the default namespace             there is none on a server; the namespace must be given
     a machine that goes down          variables survive (in memory they do not)
-    writer, attached, readers of list processes of other hosts are host:PID
-    elements that vanish              do so by the server's clock, which can be set; a copy (stale) may outlast them by that time
-    limit                             a fetch of an element counts as use, also a store; what was used longest ago goes. Not CLOCK
-    sweep                             waits for locks; looks do not wait for it
-    begin ... commit, update          hold the write lock: others wait, readers too
-    stats                             no blocks; bytes are those of the whole server
-    a lock can be lost                (see above), which in memory cannot happen
-    a handler of a signal that        cannot use that very scalar: perl calls no method of a tied scalar while one
-    interrupts a wait for a scalar    of it is running
-    classes derived from IPC::Shm::Hash, and so on: derive from IPC::Shm::Engine::Redis::Hash
+    writer, attached, readers of list processes of other hosts are shown as host:PID
+    elements that vanish              go by the server's clock, which can be set; with stale, a copy may outlive its element by that time
+    limit                             both fetching and storing an element count as use; the one used longest ago goes (in memory
+                                      this is approximate)
+    sweep                             waits for locks; reads do not wait for it
+    begin ... commit, update          hold the write lock, so that others wait even to read
+    stats                             there are no blocks; bytes are those of the whole server
+    locks                             can be lost (see above); in memory they cannot
+    a signal handler that interrupts  cannot use that same scalar, because perl calls no method of a tied scalar while another
+    a wait for a scalar               one is running
+    classes derived from IPC::Shm::Hash etc.: derive them from IPC::Shm::Engine::Redis::Hash etc. instead
     @h{undef, ...}                    warns less often
-    cleanup                           waits for no lock; who has one is told that the variable was removed
-    remove                            what it leads to is gone at once, not with its last user
-    exec                              a program that is executed keeps no lexicals alive
+    cleanup                           waits for no lock; whoever holds one is told that the variable was removed
+    remove                            what the variable refers to is freed at once, not when its last user lets go
+    exec                              a program started by exec keeps no lexicals alive
 
 =head1 WHAT IT IS FOR
 
-Configuration, sessions, queues, counters, locks, state of a cluster of some hosts: thousands of operations a second. Not for a cache that is read
-a million times a second (use C<stale>, or the engine in memory), not for variables of hundreds of megabytes, not where a
-failover must not lose an acknowledged store.
+Configuration, sessions, queues, counters, locks and other state of a cluster of a few hosts, at thousands of operations per second. It is not meant for a cache that is read
+a million times per second (use C<stale>, or the engine in memory), nor for variables of hundreds of megabytes, nor where a
+failover must not lose a single acknowledged store.
 
 =head1 METHODS
 
 =head2 open, is_current, namespace, variable, names, list, stats, recover, cleanup
 
-As L<IPC::Shm::Engine> has it.
+See L<IPC::Shm::Engine>.
 
 =head2 container, contained
 
-The container that an object is tied to, made if need be; and to tell it (L<IPC::Shm::Sharing>).
+C<container> returns the container that an object is tied to, which is made if need be; C<contained> sets it (L<IPC::Shm::Sharing>).
 
 =head2 acl
 
     print IPC::Shm::Engine::Redis::acl($user, $prefix, $password), "\n";
 
-The line for the server's ACL file, or after C<ACL SETUSER> without the first word.
+Returns the line for the server's ACL file; without its first word, it is what C<ACL SETUSER> takes.
 
 =head1 LAYOUT
 
-All keys begin with C<{prefix}:>. C<v:ID> is a Redis hash, one a variable: C<!t> its type, C<!s> the serial, C<!l> the number of elements, C<!f> the
-first index of an array, C<!w> who has the write lock, C<!R> how many have read locks, C<!u> who waits to upgrade one, C<!h !H> whose turn it
-is and since when, C<!W> that somebody waits for a change, C<!n> stored references to it, C<!k> references in it, C<!a> processes that use it, C<!N> its name;
-elements are C<=bytes> or C<~characters>, an index plus C<!f>, or C<=> (a scalar). C<v:ID:j> and C<v:ID:o> what is reserved of a queue, and by whom; C<v:ID:e> when elements vanish, C<v:ID:l> when they were used last, where there is a limit, and
-C<!E> that they may; C<v:ID:r> who reads, C<v:ID:q> who waits, C<v:ID:x> who waits for a change. C<n> the
-names, C<all> the IDs, C<c> the connections, C<a:CONNECTION> what one uses, C<w> what one waits for, C<g> what is still to be freed, C<format> the
-mark. C<p:CONNECTION> is the channel that a process is subscribed to: who has subscribers, lives. The scripts are in F<Redis/lua/>.
+All keys begin with C<{prefix}:>. Each variable is a Redis hash, C<v:ID>. Its fields are: C<!t> the type, C<!s> the serial, C<!l> the number of elements, C<!f> the
+first index of an array, C<!w> who has the write lock, C<!R> how many have a read lock, C<!u> who waits to upgrade one, or changes several variables at once, C<!h> and C<!H> whose turn it
+is and since when, C<!W> that somebody waits for a change, C<!n> how many stored references lead to it, C<!k> how many references it contains, C<!a> how many processes use it, C<!N> its name, and
+C<!E> that elements may vanish. Elements are C<=bytes> or C<~characters> in a hash, the index plus C<!f> in an array, and C<=> in a scalar.
+
+Beside it are C<v:ID:j> and C<v:ID:o>, what is reserved of a queue, and by whom; C<v:ID:e>, when elements vanish; C<v:ID:l>, when they were last used, if there is
+a limit; C<v:ID:r>, who has a read lock; C<v:ID:q>, who waits for a lock; C<v:ID:x>, who waits for a change; and C<v:ID:d:CONNECTION>, for a moment, a list that is being assigned.
+The namespace has C<n>, the names; C<all>, the IDs; C<c>, the connections; C<a:CONNECTION>, what a connection uses; C<w>, what each one waits for; C<g>, what has still to be freed; and C<format>, a
+mark. C<p:CONNECTION> is the channel that a process is subscribed to: a process is alive if its channel has a subscriber. The scripts are in F<Redis/lua/>.
 
 =head1 SEE ALSO
 
