@@ -29,7 +29,7 @@ static inline uint64_t array_place(const store_state_t *state, uint64_t position
     return position & (tree_capacity(state->tier) - 1);
 }
 
-/* The place of a position, or NULL: its page is not there. */
+/* The place of a position, or NULL: there is no page for it. */
 static inline store_link_t *array_at(store_t *space, const store_state_t *state, uint64_t position)
 {
     store_tree_t tree = array_tree(state);
@@ -39,9 +39,9 @@ static inline store_link_t *array_at(store_t *space, const store_state_t *state,
 #define ARRAY_PAGE_BITS 10u
 #define ARRAY_PAGE      (UINT64_C(1) << ARRAY_PAGE_BITS)
 
-/* How many positions from this one on have no place, for want of a page: at least this one, which
- * array_at() has said so of (though by now somebody may have scribbled there). So what goes
- * through an array takes the time of its pages, not of its holes. */
+/* The number of positions from this one on that have no page. At least this one has none, because
+ * array_at() has said so (though somebody may have scribbled there since). So an operation that goes
+ * through an array takes time in proportion to its pages, not to its holes. */
 static uint64_t array_hole(store_t *space, const store_state_t *state, uint64_t position)
 {
     store_tree_t tree = array_tree(state);
@@ -68,7 +68,7 @@ store_link_t version_at(store_t *space, store_link_t newest, uint64_t serial)
     return 0;
 }
 
-/* Release: the cell is whole, and what is behind it. */
+/* Release: whoever sees the link sees the whole cell, and what is behind it. */
 static inline void array_link(store_link_t *place, store_link_t link)
 {
     __atomic_store_n(place, link, __ATOMIC_RELEASE); /* pairs with array_version() */
@@ -84,8 +84,8 @@ static const store_link_t *array_find(const store_var_t *var, const store_sight_
     return tree_find(var->space, &tree, array_place(&sight->state, position), var->open ? NULL : &guard);
 }
 
-/* Pages that a reader goes through may be freed meanwhile, and hold anything: what they
- * say is a link if nothing was retired since. */
+/* Pages may be freed while a reader goes through them, and contain anything: what they say is a link only
+ * if nothing has been retired since. */
 static store_link_t array_version(store_var_t *var, const store_sight_t *sight, uint64_t position)
 {
     const store_link_t *place  = array_find(var, sight, position);
@@ -153,8 +153,8 @@ bool array_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *vis
 
 #define ARRAY_LEVEL_BIT 40u
 
-/* See that the page of a position is there, in the tree of the draft. A tree of its own
- * is nobody else's business yet; else the intent tells an heir. */
+/* Make sure that the tree of the draft has a page for this position. Nobody else sees a tree that only the
+ * draft has; otherwise the intent tells an heir. */
 static int array_have_page(store_var_t *var, uint64_t position)
 {
     store_t        *space  = var->space;
@@ -179,7 +179,7 @@ static int array_have_page(store_var_t *var, uint64_t position)
     return STORE_OK;
 }
 
-/* Take the page at `place` out of the tree, ours before, so that it is freed once. */
+/* Take the page at `place` out of the tree. Own it before, so that it is freed only once. */
 static void array_take_page(store_t *space, store_record_t *record, store_link_t *place, store_link_t page)
 {
     row_adopt(space, page);
@@ -189,7 +189,7 @@ static void array_take_page(store_t *space, store_record_t *record, store_link_t
     row_free(space, page);
 }
 
-/* The page of a position goes, if it has none of the window. */
+/* Free the page of a position if nothing on it is in the window. */
 static bool array_tidy_page(store_var_t *var, uint64_t position)
 {
     store_state_t *draft = change_draft(var);
@@ -205,8 +205,8 @@ static bool array_tidy_page(store_var_t *var, uint64_t position)
     return true;
 }
 
-/* A queue wanders through its ring: pages that it has left behind go. Before the change
- * does anything: what is published does not need them. */
+/* A queue wanders through its ring: free the pages that it has left behind. This comes before the change
+ * does anything, because what is published does not need them. */
 static void array_tidy(store_var_t *var)
 {
     const store_state_t *draft = change_draft(var);
@@ -218,17 +218,17 @@ static void array_tidy(store_var_t *var)
 
 /* --- moving in place ---------------------------------------------------------------------- */
 
-/* Only without room for a tree aside. Links move down over a gap, the lowest first; `intent_page`
- * says how many have, after each. What each place had is still behind the gap or, if it is in the
- * gap, on the list of the change, so an heir moves them back, the highest first, and then fills the
- * gap. Of one that moved and was not counted just the place where it went is wrong, which the
- * moving back of another, or the list, makes right; likewise on the way back. */
+/* Used only if there is no room for a new tree. Links move down over a gap, the lowest first;
+ * `intent_page` counts them, after each. What a place contained is still behind the gap or, if the place
+ * is in the gap, on the list of the change. So an heir can move the links back, the highest first, and
+ * then fill the gap. If a link was moved but not counted, only the place that it went to is wrong; moving
+ * back another link, or the list, corrects that. The same is true on the way back. */
 #define ARRAY_MOVE_BIT 31u
 #define ARRAY_MOVE     ((UINT64_C(1) << ARRAY_MOVE_BIT) - 1)
 #define ARRAY_HELD     (UINT64_C(1) << 63) /* `exclusive` was the holder's before */
 
-/* Nobody reads on. Who saw 0 here finds that `retired` has moved; who sees that sees this:
- * the fence pairs with look_begin(). */
+/* From here on nobody reads. A reader that saw 0 here finds that `retired` has changed; one that sees the
+ * new `retired` sees this: the fence pairs with look_begin(). */
 static void array_keep_out(store_record_t *record)
 {
     __atomic_store_n(&record->exclusive, STORE_MOVING, __ATOMIC_SEQ_CST); /* pairs with lock_is_exclusive() */
@@ -248,7 +248,7 @@ static void array_count_moved(store_record_t *record, uint64_t moved)
     __atomic_store_n(&record->intent_page, (store_link_t)moved, __ATOMIC_RELEASE); /* pairs with lock_inherit() */
 }
 
-/* What was in the gap is on the list: all that ends by this change. */
+/* The elements of the gap are on the list: they end with this change. */
 static void array_fill_gap(store_t *space, const store_record_t *record, const store_state_t *state, uint64_t first, uint64_t gap)
 {
     store_link_t link = STORE_LOAD(record->todo);
@@ -267,7 +267,7 @@ static void array_fill_gap(store_t *space, const store_record_t *record, const s
     }
 }
 
-/* The change is over: published, all is in its place; else it is put back. */
+/* The change is over. If it was published, everything is in its place; otherwise the links are moved back. */
 static void array_finish_move(store_t *space, store_record_t *record)
 {
     const store_state_t *state = &record->state[record->serial & 1];
@@ -326,7 +326,7 @@ void array_drop_draft(store_t *space, store_record_t *record)
     tree_each_page(space, &tree, row_free); /* they are ours */
 }
 
-/* The draft gets this tree; the one before it, if only the draft had it, goes. */
+/* Give the draft this tree. If only the draft had the previous one, free that. */
 static void array_set_tree(store_var_t *var, store_tree_t tree)
 {
     store_state_t *draft = change_draft(var);
@@ -341,7 +341,7 @@ static void array_set_tree(store_var_t *var, store_tree_t tree)
     var->changed     = true;
 }
 
-/* So many links that lie side by side from a position on: to the end of its page or ring. */
+/* The number of links that lie side by side from a position on: to the end of its page or ring. */
 static uint64_t array_run(const store_state_t *state, uint64_t position, uint64_t most)
 {
     uint64_t capacity = tree_capacity(state->tier), page = UINT64_C(1) << ARRAY_PAGE_BITS, left;
@@ -350,8 +350,8 @@ static uint64_t array_run(const store_state_t *state, uint64_t position, uint64_
     return left < most ? left : most;
 }
 
-/* Copy a run. Careful: this change may have ended some of them, which are left behind; else
- * no cell is looked at. */
+/* Copy a run. `careful`: this change may have ended some of its elements, which are left out; otherwise no
+ * cell is looked at. */
 static void array_copy_run(store_var_t *var, store_link_t *to, const store_link_t *from, uint64_t count, bool careful)
 {
     uint64_t i;
@@ -380,7 +380,7 @@ static int array_copy_links(store_var_t *var, const store_state_t *into, uint64_
     return STORE_OK;
 }
 
-/* A new tree with `gap` elements less at `offset` and place for `more` there. */
+/* Make a new tree with `gap` elements less at `offset`, and room for `more` there. */
 static int array_rebuild(store_var_t *var, uint64_t offset, uint64_t gap, uint64_t more, bool careful)
 {
     store_state_t *draft = change_draft(var), into = *draft;
@@ -417,8 +417,9 @@ static bool array_can_move(store_var_t *var, uint64_t offset)
     return true;
 }
 
-/* Elements that ended leave a gap, which what is behind it moves over; `more` of the places stay for
- * new ones. Not after other work in this change, nor in a joint one: an heir could not tell them apart. */
+/* Close the gap that ended elements leave, by moving what is behind it; `more` of the places stay for new
+ * elements. This is impossible after other work in this change, or in a joint one: an heir could not tell
+ * them apart. */
 static int array_move_in_place(store_var_t *var, uint64_t offset, uint64_t length, uint64_t more, bool careful)
 {
     store_state_t  *draft  = change_draft(var);
@@ -440,7 +441,7 @@ static int array_move_in_place(store_var_t *var, uint64_t offset, uint64_t lengt
     return STORE_OK;
 }
 
-/* After that nothing more is done in the change: there is no room. */
+/* Afterwards nothing more can be done in this change: there is no room. */
 static inline bool array_has_moved(const store_var_t *var)
 {
     return POOL_UNLIKELY(var->record->intent == STORE_INTENT_MOVE);
@@ -461,7 +462,7 @@ static int array_reserve(store_var_t *var, uint64_t length)
 
 /* --- changing --------------------------------------------------------------------------- */
 
-/* Wherever it is among the versions: those before it may be about to go, too. */
+/* It may be anywhere among the versions: the ones before it may be about to go, too. */
 void array_unlink(store_t *space, store_record_t *record, store_link_t link, const store_cell_t *cell)
 {
     store_link_t *place = array_at(space, &record->state[record->serial & 1], cell->hash);
@@ -477,8 +478,8 @@ void array_unlink(store_t *space, store_record_t *record, store_link_t link, con
     }
 }
 
-/* End the element at a position, if there is one. A tree that nobody else sees yet loses it
- * at once: it was moved, so its cell does not tell where it is to be unlinked. */
+/* End the element at a position, if there is one. A tree that nobody else sees loses it at once: it was
+ * moved, so its cell does not know where to unlink it. */
 static void array_end_at(store_var_t *var, store_link_t *place, uint64_t position)
 {
     store_link_t  link = version_at(var->space, *place, change_serial(var));
@@ -501,16 +502,16 @@ static void array_end_range(store_var_t *var, uint64_t position, uint64_t count)
     }
 }
 
-/* Do readers of the published state, or an undoing of the change, need what the tree of
- * the draft has at the place of this position? The window that is published may have it
- * under another position, a turn of the ring away. */
+/* Is what the tree of the draft has at the place of this position needed by readers of the published
+ * state, or to undo the change? The published window may have it under another position, a turn of the
+ * ring away. */
 static bool array_is_published(const store_var_t *var, uint64_t position)
 {
     const store_state_t *state = &var->record->state[var->record->serial & 1];
     return !var->is_new_tree && array_place(state, position - state->first) < state->length;
 }
 
-/* What was beyond the window has no meaning: before it comes into it, it is cleared. */
+/* What is beyond the window has no meaning: a place is cleared before it comes into the window. */
 static void array_clear_range(store_var_t *var, uint64_t position, uint64_t count)
 {
     uint64_t i;
@@ -523,7 +524,7 @@ static void array_clear_range(store_var_t *var, uint64_t position, uint64_t coun
     }
 }
 
-/* A new cell at a position. `replaces`: there may be an element there, which ends. */
+/* Put a new cell at a position. `replaces`: there may be an element there, which ends. */
 static int array_set(store_var_t *var, uint64_t position, store_link_t link, bool replaces)
 {
     store_cell_t *cell = cell_at(var->space, link);
@@ -561,7 +562,7 @@ static int array_push(store_var_t *var, store_link_t link, uint64_t *size)
     return array_put(var, *size - 1, link);
 }
 
-/* At an index, or (NULL) at the end: then *size is what it has become. */
+/* At an index or, if that is NULL, at the end; then *size is the new size. */
 static int array_store(store_var_t *var, const uint64_t *index, const store_value_t *value, uint64_t *size)
 {
     store_doomed_t doomed = 0;
@@ -591,7 +592,7 @@ int store_array_push(store_var_t *var, const store_value_t *value, uint64_t *siz
     return array_store(var, NULL, value, size);
 }
 
-/* The whole content ends; the draft has none, and no tree. */
+/* End the whole content; the draft has none, and no tree. */
 int array_end_all(store_var_t *var)
 {
     store_state_t *draft = change_draft(var);
@@ -639,11 +640,11 @@ int store_array_delete(store_var_t *var, uint64_t index)
     return change_leave(var, own, STORE_OK);
 }
 
-/* A queue is empty again and again: it keeps its page, where that is this small. */
+/* A queue is often empty: it keeps its page, if that is small enough. */
 #define ARRAY_KEPT_TIER 2u
 
-/* Make place for `count` new elements at `offset`, where `length` end: at the ends of the
- * window by moving them, in the middle by a new tree. */
+/* Make room for `count` new elements at `offset`, where `length` elements end: near the ends of the window
+ * by moving elements, in the middle by a new tree. */
 static int array_open_gap(store_var_t *var, uint64_t offset, uint64_t length, uint64_t count)
 {
     store_state_t *draft   = change_draft(var);
@@ -690,7 +691,7 @@ static int array_make_cells(store_var_t *var, array_cells_t *cells, const store_
     return code;
 }
 
-/* What did not come onto the list of the change goes. */
+/* Free the cells that did not get onto the list of the change. */
 static void array_drop_cells(store_var_t *var, array_cells_t *cells)
 {
     store_doomed_t doomed = 0;
@@ -724,7 +725,7 @@ int store_array_splice(store_var_t *var, uint64_t offset, uint64_t length, const
     return code;
 }
 
-/* A reference is left where it is: with it what it leads to may go. */
+/* A reference is left where it is: without it, what it leads to might be freed. */
 static int array_take(store_var_t *var, bool last, store_value_t *value, const store_buffer_t *buffer)
 {
     const store_state_t *draft = change_draft(var);

@@ -1,7 +1,7 @@
 /* cell.c - cells: see cell.h. */
 #include "cell.h"
 
-/* Behind the head of a cell; of a long one the last 4 bytes lead to the first block. */
+/* The bytes behind the head of a cell; the last 4 bytes of a long one are a link to the first block. */
 static uint8_t *cell_payload(store_cell_t *cell)
 {
     return (uint8_t *)(cell + 1);
@@ -25,7 +25,7 @@ static store_link_t *cell_first_block(store_cell_t *cell, uint32_t size)
     return (store_link_t *)(void *)((uint8_t *)cell + size - sizeof(store_link_t));
 }
 
-/* Where the bytes of a cell are, piece by piece. */
+/* A cursor over the bytes of a cell, piece by piece. */
 typedef struct cell_cursor {
     store_t     *space;
     uint8_t     *at;
@@ -55,7 +55,7 @@ static void cell_next_block(cell_cursor_t *cursor)
     cursor->left = cursor->space->block_size - CELL_BLOCK_HEAD;
 }
 
-/* The piece at the cursor, at most `length` bytes; 0: torn. */
+/* The piece at the cursor, at most `length` bytes of it; 0: torn. */
 static uint64_t cell_piece(cell_cursor_t *cursor, uint64_t length)
 {
     if (cursor->left == 0) cell_next_block(cursor);
@@ -73,7 +73,8 @@ static uint64_t cell_skip_head(const store_cell_t *cell)
     return (STORE_LOAD(cell->flags) & STORE_CELL_EXPIRES) != 0 ? 8 : 0;
 }
 
-/* Where its key begins, if that and `length` bytes lie in one piece, as nearly always; else NULL. */
+/* Where its key begins, if the key and `length` bytes lie in one piece, as is nearly always the case; else
+ * NULL. */
 static inline const uint8_t *cell_body(store_t *space, store_link_t link, const store_cell_t *cell, uint64_t length)
 {
     uint64_t head = cell_skip_head(cell);
@@ -114,11 +115,11 @@ static void cell_write(cell_cursor_t *cursor, const void *from, uint64_t length)
 
 /* --- making ----------------------------------------------------------------- */
 
-/* The kinds that have a number of eight bytes. */
+/* The kinds of value that have a number of eight bytes. */
 #define CELL_NUMBERS \
     (1u << STORE_INT | 1u << STORE_UINT | 1u << STORE_DOUBLE | 1u << STORE_DUAL_INT | 1u << STORE_DUAL_DOUBLE | 1u << STORE_CONSTANT)
 
-/* How many bytes a value of this kind has beside its text. */
+/* The number of bytes that a value of this kind has in addition to its text. */
 static inline uint64_t cell_digits(uint32_t kind)
 {
     return kind == STORE_REF ? sizeof(store_stored_ref_t) : (CELL_NUMBERS >> kind & 1u) * 8u;
@@ -145,7 +146,7 @@ static bool cell_has_text(uint32_t kind)
     return kind >= STORE_BYTES && kind < STORE_KINDS;
 }
 
-/* Link so many blocks behind the head. False: no room; what was had is freed. */
+/* Link this many blocks behind the head. False: there is no room; the blocks taken so far are freed. */
 static bool cell_add_blocks(store_t *space, store_cell_t *cell, uint32_t size, uint64_t bytes, store_error_t *err)
 {
     store_link_t *place = cell_first_block(cell, size);
@@ -173,7 +174,7 @@ static inline uint64_t cell_need(const cell_content_t *content)
     return (content->expires_ns != 0 ? 8 : 0) + (content->key != NULL ? content->key->length : 0) + content->digits + content->text;
 }
 
-/* All of it in one piece, as nearly always: then most lengths are known to the compiler. */
+/* All of it in one piece, as is nearly always the case: then the compiler knows most lengths. */
 static inline void cell_fill_short(uint8_t *at, const cell_content_t *content)
 {
     if (content->expires_ns != 0) {
@@ -261,7 +262,7 @@ uint64_t cell_expires(store_t *space, store_link_t link, const store_cell_t *cel
     return cell_read(&cursor, &expires, 8) ? expires : 0;
 }
 
-/* The text at the cursor, `length` bytes of it, to the buffer. */
+/* Copy the text at the cursor, `length` bytes of it, to the buffer. */
 static int cell_text(cell_cursor_t *cursor, uint64_t length, const store_buffer_t *buffer)
 {
     if (buffer == NULL || buffer->capacity < length) return STORE_MORE;
@@ -282,7 +283,7 @@ static void cell_give_number(store_value_t *value, const uint8_t number[sizeof(s
     value->number.ref.is_text    = ref.is_text;
 }
 
-/* A value in one piece, as nearly always. */
+/* A value in one piece, as is nearly always the case. */
 static inline int cell_value_short(const uint8_t *at, uint64_t digits, store_value_t *value, const store_buffer_t *buffer)
 {
     uint8_t number[sizeof(store_stored_ref_t)];
@@ -386,8 +387,8 @@ bool cell_ref(store_t *space, store_link_t link, const store_cell_t *cell, store
 
 /* --- whose it is ------------------------------------------------------------- */
 
-/* Do something with each block of a long cell, then with the cell. A link is read before
- * its block is given away; no more blocks than the length says, for links are data. */
+/* Do something with each block of a long cell, then with the cell. A link is read before its block is
+ * given away. Links are data, so no more blocks are visited than the length says. */
 static void cell_each_piece(store_t *space, store_link_t link, bool (*act)(store_t *, store_link_t))
 {
     store_cell_t *cell = cell_at(space, link);

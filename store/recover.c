@@ -92,8 +92,8 @@ static bool recover_is_names(store_t *space, store_link_t link)
     return (uint32_t)__atomic_load_n(&space->header->names, __ATOMIC_ACQUIRE) == row_slot(link) + 1; /* pairs with names_have() */
 }
 
-/* A change that a dead writer left open is settled. Where a live process is at that, cells of
- * the dead are still on the list of the change: they must not be freed under its hands. */
+/* Settle a change that a dead writer left open. If a live process is already doing so, cells of the dead
+ * writer are still on the list of the change, and must not be freed meanwhile. */
 static void recover_lock(recovery_t *recovery, store_link_t link, store_record_t *record)
 {
     store_t    *space = recovery->space;
@@ -118,7 +118,7 @@ static void recover_variable(store_t *space, store_link_t link, void *context)
     owner = pool_owner_word(pool, index);
     if (owner != POOL_I_NOBODY && recover_is_listed(pool, owner, recovery)) {
         if (recover_is_names(space, link))
-            row_disown(space, link); /* its maker had published it, and not said so yet */
+            row_disown(space, link); /* its maker had published it, but not recorded that yet */
         else if (row_take(space, link, owner)) {
             ref_doom(space, link, &recovery->doomed);
             recovery->freed++;
@@ -170,7 +170,7 @@ static void search_reach(search_t *search, const store_ref_t *ref)
     search->stack[search->height++] = ref->slot;
 }
 
-/* A torn cell may lead anywhere: then too much is reached. */
+/* A torn cell may seem to lead anywhere: then too much counts as reached. */
 static void search_visit(store_t *space, store_link_t link, const store_cell_t *cell, void *context)
 {
     store_ref_t ref;
@@ -185,7 +185,7 @@ static bool search_try(search_t *search, store_var_t *var)
     sight.retired = __atomic_load_n(&record->retired, __ATOMIC_ACQUIRE);
     sight.serial  = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE);
     change_copy_state(&sight.state, &record->state[sight.serial & 1]);
-    /* But what is just being moved could be missed. Pairs with array_keep_out(). */
+    /* But a link that is just being moved could be missed. Pairs with array_keep_out(). */
     if (__atomic_load_n(&record->exclusive, __ATOMIC_SEQ_CST) == STORE_MOVING && !lock_is_held(search->space, record)) return false;
     if (var->id.type != STORE_SCALAR && !hash_each(var, &sight, search_visit, search)) return false;
     if (var->id.type == STORE_ARRAY && !array_each(var, &sight, search_visit, search)) return false;
@@ -204,7 +204,8 @@ static void search_locked(search_t *search, store_var_t *var)
     lock_leave(var);
 }
 
-/* What a variable leads to. Where it changes all the time, nobody changes it for a moment. */
+/* Mark what a variable leads to. If it changes all the time, take its lock, so that nobody changes it for
+ * a moment. */
 static void search_variable(search_t *search, uint32_t slot)
 {
     store_record_t *record = record_at(search->space, slot);
@@ -216,7 +217,7 @@ static void search_variable(search_t *search, uint32_t slot)
     ref.type       = STORE_LOAD(record->type);
     if (ref.generation == 0 || ref.type < STORE_SCALAR || ref.type > STORE_HASH) return;
     handle_internal(&var, search->space, &ref);
-    var.is_glance = true; /* it may be destroyed meanwhile, and another one in its place */
+    var.is_glance = true; /* it may be destroyed meanwhile, and another variable be in its place */
     for (tries = 0; tries < 4; tries++)
         if (search_try(search, &var) || STORE_LOAD(record->generation) != ref.generation) return;
     if (!record_pin(search->space, row_link(STORE_ROW_VARIABLES, slot), &ref)) return;
@@ -230,7 +231,7 @@ static void search_mark(store_t *space, store_link_t link, void *context)
     if (mark_lives(space, link, &ref)) search_reach((search_t *)context, &ref);
 }
 
-/* A cell that is not nobody's is just being stored. */
+/* A cell that has an owner is just being stored. */
 static void search_cell(store_t *space, store_link_t link, void *context)
 {
     if (row_owner(space, link) != POOL_I_NOBODY) search_visit(space, link, cell_at(space, link), context);
@@ -256,8 +257,9 @@ static void search_roots(search_t *search)
     row_each(search->space, STORE_ROW_VARIABLES, search_shaded, search);
 }
 
-/* Count, then shade, then the CAS: who attaches shades before it counts, so one of the
- * two is seen. Of those who would destroy it one takes it. */
+/* Read the count, then the shade, then do the CAS: a process that attaches shades the variable before it
+ * counts itself, so at least one of the two notices the other. If several would destroy it, one of them
+ * takes it. */
 static void search_sweep(store_t *space, store_link_t link, void *context)
 {
     search_t       *search = (search_t *)context;
@@ -274,7 +276,7 @@ static void search_sweep(store_t *space, store_link_t link, void *context)
     search->freed++;
 }
 
-/* Until nothing new is reached: each round looks at the roots again. */
+/* Repeat until nothing new is reached: each round looks at the roots again. */
 static uint64_t search_garbage(store_t *space)
 {
     search_t      search;
@@ -326,7 +328,7 @@ static uint64_t recover_all(store_t *space)
     return recovery.freed;
 }
 
-/* Another process that recovers is waited for, for a moment: it may be stopped. */
+/* Wait for another process that recovers, but only for a moment: it may be stopped. */
 uint64_t store_recover(store_t *space)
 {
     bool     died;

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-/* Beside the kind `tier` has the length of a short string, whose bytes are in `first` and
+/* In addition to the kind, `tier` has the length of a short string, whose bytes are in `first` and
  * `length` of the state. */
 #define SCALAR_LENGTH_BIT 8u
 #define SCALAR_SHORT      16u
@@ -73,7 +73,7 @@ int store_scalar_get(store_var_t *var, store_value_t *value, const store_buffer_
     return code;
 }
 
-/* In the open change: the cell that is there ends. */
+/* End the present cell, in the open change. */
 static void scalar_end(store_var_t *var)
 {
     store_state_t *draft = change_draft(var);

@@ -111,8 +111,8 @@ static bool names_ref(store_t *store, store_ref_t *ref)
     return names != 0 && record_at(store, ref->slot) != NULL; /* anybody may have written it */
 }
 
-/* Its count is never 0: one reference, from the header. Who makes it publishes it by CAS,
- * and then it is nobody's; a death in between is made good by recovery. */
+/* Its count is never 0, because the header holds one reference. The process that makes it publishes it by
+ * CAS, and then disowns it; if it dies in between, recovery does the rest. */
 static bool names_have(store_t *store, store_ref_t *ref, store_error_t *err)
 {
     uint64_t     none = 0;
@@ -132,7 +132,7 @@ static bool names_fail(store_t *store, int code, store_error_t *err)
     return space_fail(err, code, 0, store->path, store_strerror(code));
 }
 
-/* The variable of a name. STORE_OK, STORE_ABSENT, or why not. */
+/* Find the variable with this name. STORE_OK, STORE_ABSENT, or another code. */
 static int names_get(store_var_t *names, const store_key_t *key, store_ref_t *ref)
 {
     store_value_t value;
@@ -153,7 +153,7 @@ static int names_find(store_var_t *names, const store_key_t *key, store_ref_t *r
     return code;
 }
 
-/* Take the name away if it still leads there. */
+/* Delete the name if it still leads to this variable. */
 static int names_forget(store_var_t *names, const store_key_t *key, const store_ref_t *ref)
 {
     store_ref_t found;
@@ -168,7 +168,7 @@ static int names_forget(store_var_t *names, const store_key_t *key, const store_
     return code == STORE_ABSENT ? (int)STORE_OK : code;
 }
 
-/* Give a new variable the name, unless another was first (STORE_MORE). */
+/* Give the name to a new variable, unless another one has it (STORE_MORE). */
 static int names_add(store_var_t *names, const store_key_t *key, const store_var_t *var)
 {
     store_value_t value = store_none(STORE_REF);
@@ -185,7 +185,7 @@ static int names_add(store_var_t *names, const store_key_t *key, const store_var
     return code;
 }
 
-/* The variable that the name leads to; one that was removed is not it any more. */
+/* The variable that the name leads to, unless that has been removed. */
 static store_var_t *names_attach(store_var_t *names, const store_key_t *key, const store_ref_t *ref, uint32_t type, int *code)
 {
     store_error_t why;
@@ -235,8 +235,8 @@ store_var_t *store_declare(store_t *store, uint32_t type, const char *name, size
     return var;
 }
 
-/* That it was removed is published with its content gone; the name that still leads to it
- * is then nobody's, and goes. */
+/* The removal is published together with the loss of the content; then the name that still leads to the
+ * variable has no meaning, and is deleted. */
 int store_remove(store_var_t *var, const char *name, size_t length)
 {
     store_ref_t ref;
@@ -262,7 +262,7 @@ int store_remove(store_var_t *var, const char *name, size_t length)
     if (name == NULL || !names_ref(var->space, &ref)) return STORE_OK;
     handle_internal(&names, var->space, &ref);
     key = store_key(var->space, name, (uint32_t)length, true);
-    names_forget(&names, &key, &var->id); /* if not, the next who looks for it does it */
+    names_forget(&names, &key, &var->id); /* otherwise, the next process that looks for the name does it */
     return STORE_OK;
 }
 
@@ -297,7 +297,7 @@ typedef struct store_removal {
     int64_t patience_ns;
 } store_removal_t;
 
-/* It is removed for those who have it. One that stays locked goes with the last of them. */
+/* Remove it for the processes that have it. A variable that stays locked is freed with its last user. */
 static void remove_variable(store_t *store, store_link_t link, void *context)
 {
     const store_removal_t *removal  = (const store_removal_t *)context;
@@ -317,8 +317,8 @@ static void remove_variable(store_t *store, store_link_t link, void *context)
     record_unpin(store, &ref);
 }
 
-/* The file goes first: who comes from now on makes a new one. Release: who finds it
- * closed has not got it. */
+/* The file is removed first: processes that come later create a new one. Release: a process that sees
+ * `closed` no longer finds the file. */
 int store_remove_all(store_t *store, int64_t patience_ns)
 {
     store_removal_t removal = { patience_ns };
@@ -391,7 +391,7 @@ void store_stats(store_t *store, store_stats_t *stats)
     errno              = saved;
 }
 
-/* The PIDs of those who use a variable, or read-lock it. */
+/* The PIDs of the processes that use a variable, or have a read lock on it. */
 typedef struct list_pids {
     uint64_t *pid;
     size_t    count, room;
@@ -497,7 +497,7 @@ static void list_look(const store_record_t *record, store_sight_t *sight)
     change_copy_state(&sight->state, &record->state[sight->serial & 1]);
 }
 
-/* What the variable takes, of one moment if possible; if there is no room for a mark, only the record. */
+/* The memory that the variable takes, as of one moment as far as possible. */
 static void list_count(store_t *store, store_sight_t *sight, store_listed_t *one)
 {
     store_var_t   var;

@@ -8,9 +8,9 @@ uint32_t tree_tier_for(uint64_t links)
     return tier;
 }
 
-/* A link out of a page that was freed and used again could lead to memory that was never
- * reserved: a store there is harmless, but where the filesystem is full a mere look kills.
- * The fence: the link is read before the word; pairs with change_retire(). */
+/* A link read from a page that was freed and used again could lead to memory that was never reserved. A
+ * store there is harmless, but if the filesystem is full, even reading it kills the process. The fence
+ * makes sure that the link is read before the word; pairs with change_retire(). */
 store_link_t *tree_find(store_t *space, const store_tree_t *tree, uint64_t index, const tree_guard_t *guard)
 {
     uint32_t      depth = tree_depth(tree->tier), bytes = tree_page_bytes(tree->tier);
@@ -39,7 +39,7 @@ store_link_t tree_new(store_t *space, uint32_t tier, store_error_t *err)
     return row_alloc(space, row_for(space, tree_page_bytes(tier)), err);
 }
 
-/* Release: the page is of zeros before a link leads to it. */
+/* Release: the page contains zeros before a link leads to it. */
 store_link_t *tree_make(store_t *space, const store_tree_t *tree, uint64_t index, store_error_t *err)
 {
     uint32_t      depth = tree_depth(tree->tier), bytes = tree_page_bytes(tree->tier);
