@@ -729,7 +729,7 @@ void store_exec_prepare(bool begins)
         store_unlock_write(var);
         store_unlock_read(var);
         STORE_STORE(mark->child, mark_child(var->space, var->mark, getpid(), 0));
-        __atomic_store_n(&mark->transit, transit_until, __ATOMIC_RELEASE);
+        STORE_STORE(mark->transit, transit_until); /* in any order: what `child` said before is alive as well */
     }
     pthread_mutex_unlock(&handles_lock);
 }
