@@ -13,7 +13,7 @@
 
 /* --- changes ------------------------------------------------------------------------ */
 
-/* The variable whose change an operator has begun and not ended. */
+/* The variable in which an operator has begun a change that has not ended yet. */
 static __thread shm_var_t *shm_batch;
 
 void shm_batch_forget(void)
@@ -35,8 +35,8 @@ void shm_batch_abort(pTHX_ shm_var_t *var)
     if (var->var != NULL) store_abort(var->var);
 }
 
-/* An operator that goes on to its next variable is done with the one before: with two
- * open at a time, two processes could wait for each other. */
+/* When an operator goes on to its next variable, it ends the change of the one before: with two open at a
+ * time, two processes could wait for each other. */
 void shm_begin(pTHX_ shm_var_t *var, const shm_loan_t *loan)
 {
     store_var_t *its = shm_store_of(aTHX_ var);
@@ -54,7 +54,7 @@ void shm_begin(pTHX_ shm_var_t *var, const shm_loan_t *loan)
     RESTORE_ERRNO;
 }
 
-/* Not the operator's, so no operator commits it on the way. */
+/* This change does not belong to the operator, so no operator commits it on the way. */
 void shm_begin_armed(pTHX_ shm_var_t *var, const shm_loan_t *loan)
 {
     int code;
@@ -64,7 +64,7 @@ void shm_begin_armed(pTHX_ shm_var_t *var, const shm_loan_t *loan)
     shm_fail(aTHX_ var, code, "store");
 }
 
-/* What an operator has begun it ends itself, also by an exception. */
+/* An operator ends what it has begun, also if it is left by an exception. */
 void shm_end(pTHX_ shm_var_t *var, int code)
 {
     if (!var->armed) {
@@ -77,7 +77,7 @@ void shm_end(pTHX_ shm_var_t *var, int code)
     shm_tend(aTHX);
 }
 
-/* For a call that is a change of its own otherwise: begin what it is part of. */
+/* For a call that is otherwise a change of its own: begin the change that it is part of. */
 static SHM_APART void shm_begin_whole(pTHX_ shm_var_t *var, const shm_loan_t *loan)
 {
     shm_keep_loan(aTHX_ loan);
@@ -85,7 +85,8 @@ static SHM_APART void shm_begin_whole(pTHX_ shm_var_t *var, const shm_loan_t *lo
     if (var->armed) shm_begin(aTHX_ var, NULL);
 }
 
-/* One call of store/ that is a change of its own, or part of that of the operator, or of several variables. */
+/* One call of store/ that is a change of its own, or part of the change of an operator or of several
+ * variables. */
 #define SHM_CHANGE(var, code, loan, operation)                                                 \
     do {                                                                                       \
         if (SHM_UNLIKELY(((var)->armed | shm_joints) != 0)) shm_begin_whole(aTHX_(var), loan); \
@@ -107,7 +108,7 @@ int shm_get(shm_var_t *var, const shm_place_t *place, store_value_t *value, cons
     return var->type == STORE_ARRAY ? store_array_get(var->var, place->index, value, buffer) : store_scalar_get(var->var, value, buffer);
 }
 
-/* A value that is larger than what was at hand for it. */
+/* A value that is larger than the buffer that was at hand. */
 static int shm_get_long(shm_var_t *var, const shm_place_t *place, store_value_t *value, char **memory)
 {
     store_buffer_t buffer;
@@ -122,8 +123,8 @@ static int shm_get_long(shm_var_t *var, const shm_place_t *place, store_value_t 
     return code;
 }
 
-/* Into `sv`. False: there is none. A reference that leads nowhere any more was overwritten
- * meanwhile: the look is repeated. */
+/* Put the value into `sv`. False: there is none. A reference that leads nowhere any more has been
+ * overwritten meanwhile: then the look is repeated. */
 bool shm_fetch(pTHX_ shm_var_t *var, const shm_place_t *place, SV *sv)
 {
     char           space[1024], *memory;
@@ -168,8 +169,8 @@ bool shm_hash_fetch(pTHX_ shm_var_t *var, SV *key, SV *sv)
     return shm_fetch(aTHX_ var, &place, sv);
 }
 
-/* One scalar for all values that are copied by the next operator. It is nobody's while the user's
- * code may run; what leads on or is large is not kept. */
+/* A single scalar for all values that the next operator copies. It is not in use while the user's code may
+ * run; references and large values are not kept in it. */
 SV *shm_hash_lend(pTHX_ shm_var_t *var, SV *key)
 {
     SV *value  = var->value;
@@ -209,7 +210,7 @@ void shm_hash_store(pTHX_ shm_var_t *var, SV *key, SV *sv, uint64_t expires)
     SHM_CHANGE(var, code, &loan, store_hash_put(var->var, &its, &value, expires));
 }
 
-/* A code that only says that the short way is none for this. */
+/* A code that only says that the short way is not possible here. */
 static int shm_short(int code, bool *done)
 {
     *done = code == STORE_OK;
@@ -225,7 +226,7 @@ bool shm_hash_add(pTHX_ shm_var_t *var, store_key_t *key, int64_t delta, int64_t
     return added;
 }
 
-/* What is removed and returned is fetched before, so that what it leads to stays. */
+/* A value that is removed and returned is fetched first, so that what it leads to stays. */
 SV *shm_hash_delete(pTHX_ shm_var_t *var, SV *key)
 {
     SV         *old   = sv_newmortal();
@@ -366,7 +367,7 @@ void shm_array_resize(pTHX_ shm_var_t *var, IV size)
     SHM_CHANGE(var, code, NULL, store_array_resize(var->var, (uint64_t)size));
 }
 
-/* As perl: without the last element an array ends with the one that is there before it. */
+/* As in perl: without its last element, an array ends with the last existing one before it. */
 static int shm_array_remove(shm_var_t *var, uint64_t index, uint64_t size)
 {
     if (index + 1 < size) return store_array_delete(var->var, index);
@@ -389,7 +390,8 @@ SV *shm_array_delete(pTHX_ shm_var_t *var, IV index)
     return old;
 }
 
-/* The short way, by one call. False: nothing was taken, for there is nothing, or it is large, or a reference. */
+/* The short way, with one call. False: nothing was taken, because the array is empty, or the value is
+ * large or a reference. */
 static bool shm_array_take_plain(pTHX_ shm_var_t *var, bool last, SV *sv)
 {
     char           space[256];
@@ -444,7 +446,7 @@ static store_value_t *shm_encode_list(pTHX_ shm_var_t *var, SSize_t first, SSize
     return values;
 }
 
-/* perl's arguments, for a size. Dies for an offset before the beginning. */
+/* Apply perl's arguments to a size. Dies for an offset before the beginning. */
 static void shm_splice_bounds(pTHX_ shm_var_t *var, shm_splice_t *splice, IV size)
 {
     IV offset = splice->offset;
@@ -502,7 +504,7 @@ IV shm_array_push(pTHX_ shm_var_t *var, SSize_t first, SSize_t count)
 
 /* --- scalars ----------------------------------------------------------------------------------- */
 
-/* The value that was decoded last, for as long as the variable has not changed. */
+/* The value that was decoded last; it is valid as long as the variable does not change. */
 SV *shm_scalar_fetch(pTHX_ shm_var_t *var)
 {
     shm_place_t place = { NULL, 0 };
@@ -555,7 +557,7 @@ void shm_clear(pTHX_ shm_var_t *var)
     SHM_CHANGE(var, code, NULL, var->type == STORE_HASH ? store_hash_clear(var->var) : store_array_resize(var->var, 0));
 }
 
-/* In integers where that is exact. NULL: this is not a number. */
+/* With integers where that is exact. NULL: this is not a number. */
 SV *shm_sum(pTHX_ SV *value, SV *delta)
 {
     SV *a = sv_2mortal(newSV(0)), *b = sv_2mortal(newSVsv(delta));
@@ -575,8 +577,8 @@ SV *shm_sum(pTHX_ SV *value, SV *delta)
 
 /* --- autovivification ------------------------------------------------------------------------------ */
 
-/* Does perl store a fresh, empty container because what is there was undefined a moment ago?
- * Then another process may have stored one since: what is there is used. */
+/* Does perl store a new, empty container because the element was undefined a moment ago? Another process
+ * may have stored one since: then that is used. */
 static bool shm_vivifies(pTHX_ SV *sv)
 {
     const OP *op = PL_op;
@@ -628,7 +630,7 @@ shm_var_t *shm_of_magic(pTHX_ const MAGIC *mg)
     stash = SvSTASH(SvRV(mg->mg_obj));
     if (SHM_LIKELY(stash == var->stash)) return var;
     if (stash != gv_stashpv(classes[var->type], 0)) return NULL;
-    var->stash = stash; /* made by another way than shm_object(): cloned */
+    var->stash = stash; /* not made by shm_object(): cloned */
     return var;
 }
 
@@ -682,8 +684,8 @@ static U32 shm_magic_size(pTHX_ SV *sv, MAGIC *mg)
 
 MGVTBL shm_element_vtbl, shm_tied_vtbl;
 
-/* It keeps the value of its moment. But without a get function perl takes it for a plain number,
- * which `$_++` changes without a word to anybody. */
+/* It keeps the value of its moment. But without a get function perl would take it for a plain number, and
+ * `$_++` would change it without telling anybody. */
 static int shm_alias_get(pTHX_ SV *sv, MAGIC *mg)
 {
     PERL_UNUSED_CONTEXT;

@@ -39,7 +39,7 @@ static int shm_put(shm_var_t *var, const shm_place_t *place, const store_value_t
     return var->type == STORE_ARRAY ? store_array_put(var->var, place->index, value) : store_scalar_put(var->var, value);
 }
 
-/* What a change of an element keeps: when it vanishes. For store_hash_put(). */
+/* What a change of an element leaves as it is: its expiry time. For store_hash_put(). */
 uint64_t shm_expiry(pTHX_ shm_var_t *var, const shm_place_t *place, bool *there)
 {
     uint64_t expires = 0;
@@ -98,8 +98,8 @@ SV *shm_arguments(pTHX_ const shm_var_t *var, const char *method, I32 given, I32
     return placed ? first : NULL;
 }
 
-/* A change that is undone when its scope is left by an exception or by exit. There is one at a
- * time: what is within another is part of that. */
+/* A change that is undone if its scope is left by an exception or by exit. There is only one at a time: a
+ * change within another one is part of that. */
 static void shm_undo(pTHX_ void *at)
 {
     shm_var_t *var = (shm_var_t *)at;
@@ -109,7 +109,7 @@ static void shm_undo(pTHX_ void *at)
     shm_batch_abort(aTHX_ var);
 }
 
-/* Begin it, after ENTER; false: it is part of an open one. The object stays until the end of the
+/* Begin it, after ENTER; false: it is part of an open change. The object stays until the end of the
  * statement, whatever happens to it meanwhile. */
 static bool shm_begin_guarded(pTHX_ shm_var_t *var, const shm_loan_t *loan)
 {
@@ -146,14 +146,14 @@ static int shm_is_there(shm_var_t *var, const shm_place_t *place, bool *there)
     return code == STORE_ABSENT ? (int)STORE_OK : code;
 }
 
-/* Into `place`: it vanishes when what is there would have. */
+/* Store into `place`; the expiry time stays as it is. */
 static int shm_put_again(pTHX_ shm_var_t *var, const shm_place_t *place, const store_value_t *value)
 {
     bool there;
     return shm_put(var, place, value, shm_expiry(aTHX_ var, place, &there));
 }
 
-/* The first look takes no lock, and shares nothing in vain. */
+/* The first look takes no lock, and does not share anything unnecessarily. */
 bool shm_insert(pTHX_ shm_var_t *var, SV *where, SV *sv)
 {
     store_key_t   key;
@@ -175,7 +175,8 @@ bool shm_insert(pTHX_ shm_var_t *var, SV *where, SV *sv)
     return !there;
 }
 
-/* Is it what `old` says? As text; references as what they lead to; undef: there is none. */
+/* Is the value `old`? Values are compared as text, references by what they lead to; undef means that there
+ * is none. */
 static bool shm_is_still(pTHX_ shm_var_t *var, const shm_place_t *place, SV *old)
 {
     SV  *value = sv_newmortal();
@@ -228,8 +229,8 @@ SV *shm_exchange(pTHX_ shm_var_t *var, SV *where, SV *sv)
     return old;
 }
 
-/* Call the user's sub with `$_` being that value. On a stack of its own: `last` and `next` do not
- * lead out of it, as out of the block of sort. */
+/* Call the user's sub with `$_` being that value. It runs on a stack of its own, like the block of sort,
+ * so `last` and `next` cannot leave it. */
 static void shm_call(pTHX_ SV *code, SV *value)
 {
     dSP;
@@ -272,7 +273,8 @@ SV *shm_update(pTHX_ shm_var_t *var, SV *where, SV *code)
 
 /* --- when they vanish ------------------------------------------------------------------- */
 
-/* From a time limit of the user's, as in shm_timeout(): none at all: as the variable has it; undef: never. */
+/* From the user's time limit, as in shm_timeout(); if there is none at all, the default of the variable;
+ * undef: never. */
 uint64_t shm_expires(pTHX_ SV *seconds)
 {
     int64_t ns;
@@ -281,7 +283,7 @@ uint64_t shm_expires(pTHX_ SV *seconds)
     return ns == STORE_FOREVER ? STORE_NEVER : store_expires((uint64_t)ns);
 }
 
-/* In the open change: it gets a new value, and vanishes when it would have. */
+/* In the open change: store a new value, and leave the expiry time as it is. */
 void shm_hash_keep_expiry(pTHX_ shm_var_t *var, SV *key, SV *value)
 {
     store_key_t its;
@@ -323,7 +325,7 @@ SV *shm_hash_ttl(pTHX_ shm_var_t *var, SV *key)
     return newSVnv(expires > now ? (NV)(expires - now) / 1e9 : 0.0);
 }
 
-/* What a hash is set to does not come and go with a change. */
+/* Settings of a hash are not part of a change, and so cannot be undone with it. */
 static void shm_refuse_in_change(pTHX_ shm_var_t *var, const char *what)
 {
     if (store_is_open(shm_store_of(aTHX_ var))) croak("A change of this variable is open: %s cannot be part of it", what);

@@ -35,7 +35,7 @@ static void engine_call_hook(pTHX_ int which)
     LEAVE;
 }
 
-/* A child that becomes a command at once (system, backticks) shares nothing. */
+/* A child that is about to run a command (system, backticks) shares nothing. */
 static void engine_before_fork(void)
 {
     dTHX;
@@ -77,7 +77,7 @@ static void engine_signalhook_later(pTHX)
     PERL_UNUSED_CONTEXT;
 }
 
-/* True: handlers wait. False: they run, and those that waited do at the next statement. */
+/* True: handlers wait. False: they run, and those that have waited run at the next statement. */
 void shm_engine_hold_signals(pTHX_ bool hold)
 {
     if (hold && PL_signalhook != engine_signalhook_later) {
@@ -109,7 +109,7 @@ void shm_engine_tune_socket(int fd, int milliseconds)
  * A variable of such an engine is tied as perl does it. One operation is one change there,
  * too, and one look: by methods of its object. */
 
-static bool engine_in_perl; /* for good; set before the first such object is made */
+static bool engine_in_perl; /* never reset; set before the first such object is made */
 
 void shm_engine_in_perl(void)
 {
@@ -161,7 +161,7 @@ void shm_engine_end(pTHX_ SV *object, bool done)
     engine_call(aTHX_ object, done ? "commit" : "abort", NULL);
 }
 
-/* The object learns which container the user has tied to it. */
+/* Tell the object which container the user has tied to it. */
 void shm_engine_tied(pTHX_ SV *container)
 {
     SV *object = shm_engine_object(aTHX_ container);
@@ -169,7 +169,7 @@ void shm_engine_tied(pTHX_ SV *container)
         engine_call(aTHX_ object, "_is_tied_to", sv_2mortal(newRV_inc(container)));
 }
 
-/* What `_look_at` says: `how` is pairs, keys or values; or, with keys, the values of a slice. */
+/* What `_look_at` returns: `how` is pairs, keys or values; with `keys`, the values of a slice. */
 AV *shm_engine_look(pTHX_ SV *object, const char *how, AV *keys)
 {
     SV *argument = keys != NULL ? sv_2mortal(newRV_inc((SV *)keys)) : sv_2mortal(newSVpv(how, 0));
@@ -267,7 +267,8 @@ static SV *engine_pack(pTHX_ SSize_t from, SSize_t to, bool is_hash)
     return out;
 }
 
-/* Give the elements of the stack to the container as its whole content. False: it is to be done one by one. */
+/* Give the elements on the stack to the container as its whole content. False: they have to be stored one
+ * by one. */
 bool shm_engine_assign(pTHX_ SV *object, SSize_t from, SSize_t to, bool is_hash)
 {
     SV *packed;

@@ -49,7 +49,7 @@ static void table_put(shm_var_t **buckets, size_t size, shm_var_t *var)
     *bucket = var;
 }
 
-/* Where there is no memory for a larger one, the chains get longer. */
+/* If there is no memory for a larger table, the chains get longer. */
 static void table_grow(void)
 {
     size_t      size = table_size != 0 ? table_size * 4 : 256, i;
@@ -101,8 +101,8 @@ shm_var_t *shm_find(pTHX_ store_t *store, const store_ref_t *ref)
     return var;
 }
 
-/* Takes the references that this interpreter's scalars have fetched: a mortal list, so what they
- * lead to goes when nobody holds the lock. */
+/* Takes over the references that scalars of this interpreter have fetched, as a mortal list, so that what
+ * they lead to is freed while nobody holds the lock. */
 void shm_drop_fetched(pTHX)
 {
     AV        *list = (AV *)sv_2mortal((SV *)newAV());
@@ -132,7 +132,7 @@ static const char *shm_label(const shm_var_t *var)
     return var->name != NULL ? var->name : labels[var->type];
 }
 
-/* The one named has a lock that this process waits for. */
+/* The process named in the message has a lock that this process waits for. */
 static void shm_fail_deadlock(pTHX_ const shm_var_t *var) __attribute__((noreturn));
 static void shm_fail_deadlock(pTHX_ const shm_var_t *var)
 {
@@ -143,7 +143,8 @@ static void shm_fail_deadlock(pTHX_ const shm_var_t *var)
 
 void shm_fail(pTHX_ const shm_var_t *var, int code, const char *doing)
 {
-    if (!var->armed && var->var != NULL) store_abort(var->var); /* what a call has begun and cannot end; nothing, if none is open */
+    if (!var->armed && var->var != NULL)
+        store_abort(var->var); /* undo what a call has begun and cannot end; does nothing if no change is open */
     switch (code) {
     case STORE_E_REMOVED:
         if (store_is_closed(var->store)) croak("The shared %s was removed, with the namespace %s", shm_label(var), store_path(var->store));
@@ -160,8 +161,8 @@ void shm_fail(pTHX_ const shm_var_t *var, int code, const char *doing)
 
 /* --- signals ------------------------------------------------------------------------------ */
 
-/* While get or set magic of a scalar works, perl has its magic switched off: a handler that
- * uses the same scalar is to find it shared. */
+/* While get or set magic of a scalar is at work, perl has switched its magic off: a handler that uses the
+ * same scalar must find it shared. */
 static U32 shm_magic_on(pTHX_ SV *container)
 {
     U32 magic;
@@ -359,7 +360,7 @@ static int shm_handle_free(pTHX_ SV *sv, MAGIC *mg)
 }
 
 #ifdef USE_ITHREADS
-/* A cloned interpreter has its own handle, where it can be had. */
+/* A cloned interpreter gets a handle of its own, if possible. */
 static int shm_handle_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *param)
 {
     shm_var_t    *old = (shm_var_t *)(void *)mg->mg_ptr, *var;
@@ -375,13 +376,13 @@ static int shm_handle_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *param)
     mg->mg_ptr     = (char *)var;
     if (var->container != NULL && SvTYPE(var->container) >= SVt_PVMG) {
         MAGIC *known = mg_findext(var->container, SHM_MAGIC_CONTAINER, &shm_container_vtbl);
-        /* A container that is just being cloned still has the old one's magic. */
+        /* A container that is being cloned still has the magic of the old one. */
         if (known != NULL && known != mg_findext(old->container, SHM_MAGIC_CONTAINER, &shm_container_vtbl)) known->mg_ptr = (char *)var;
     }
     return 0;
 }
 
-/* The container's magic is cloned before or after the object: found anew. */
+/* The container's magic may be cloned before or after the object: look it up again. */
 static int shm_container_dup(pTHX_ MAGIC *mg, CLONE_PARAMS *param)
 {
     shm_var_t *old = (shm_var_t *)(void *)mg->mg_ptr;

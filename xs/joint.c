@@ -9,13 +9,14 @@
 typedef struct shm_joint {
     void    *perl;
     store_t *store;
-    SV     **reference; /* to the objects of those that take part; counted: a container of the moment may be gone before */
+    SV     **reference; /* references to the objects that take part; counted, because a temporary container may be gone earlier */
     size_t   count, room;
 } shm_joint_t;
 
 static __thread shm_joint_t *shm_joint;
 
-/* Of the process, of all threads: almost always 0. A thread that has one has counted it itself. */
+/* For the whole process, all threads: almost always 0. A thread that has a joint change has incremented
+ * it. */
 unsigned shm_joints;
 
 static bool shm_joint_is_open(pTHX)
@@ -53,7 +54,8 @@ static void shm_joint_add(pTHX_ shm_joint_t *joint, shm_var_t *var)
     var->armed++;
 }
 
-/* A handler that runs while it is waited for may have made it take part, or ended all. */
+/* A handler that ran while we waited for the variable may have made it take part, or ended the whole
+ * change. */
 void shm_join(pTHX_ shm_var_t *var)
 {
     shm_joint_t *joint = shm_joint;
@@ -65,7 +67,7 @@ void shm_join(pTHX_ shm_var_t *var)
     if (!var->joint) shm_joint_add(aTHX_ joint, var);
 }
 
-/* Nothing takes part any more, and the interpreter has none open. */
+/* Now no variable takes part, and the interpreter has no joint change open. */
 static void shm_joint_free(pTHX_ shm_joint_t *joint)
 {
     size_t i;
@@ -117,8 +119,8 @@ void shm_joint_commit(pTHX)
     shm_joint_free(aTHX_ joint);
 }
 
-/* In a child: the changes are the parent's. What it holds is lost memory, of a process that is about
- * to end or to become another program. */
+/* In a child: the changes belong to the parent. Their memory is lost in this process, which is about to
+ * end or to become another program. */
 void shm_joint_forget(pTHX)
 {
     size_t i;

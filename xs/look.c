@@ -8,7 +8,7 @@ static void shm_free_look(pTHX_ void *look)
     Safefree(look);
 }
 
-/* SVs that are mortal, in an array that does not count them. */
+/* An array of mortal SVs that it does not count. */
 static AV *shm_mortal_list(pTHX_ SSize_t room)
 {
     AV *list = (AV *)sv_2mortal((SV *)newAV());
@@ -22,7 +22,7 @@ static void shm_list_add(AV *list, SV *sv)
     AvARRAY(list)[++AvFILLp(list)] = sv;
 }
 
-/* False: a reference leads to what is gone, so the look is out of date. */
+/* False: a reference leads to a variable that is gone, so the look is out of date. */
 static bool shm_look_take(pTHX_ shm_var_t *var, const store_look_t *look, shm_which_t which, SV *object, AV *list)
 {
     bool     keyed = look->keys != NULL && (which != SHM_VALUES || object != NULL);
@@ -82,7 +82,7 @@ static bool shm_look_slice_once(pTHX_ shm_var_t *var, SSize_t first, SSize_t cou
     return store_is_open(var->var) || store_serial(var->var) == serial;
 }
 
-/* Where others store all the time, nobody stores for a moment. */
+/* If others store all the time, take the lock, so that nobody stores for a moment. */
 AV *shm_look_slice(pTHX_ shm_var_t *var, SSize_t first, SSize_t count, SV *object)
 {
     AV     *list = shm_mortal_list(aTHX_ count);

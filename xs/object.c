@@ -1,12 +1,12 @@
 /*
  * object.c - objects with destructors.
  *
- * DESTROY runs in each process that has had the object, when that lets it go: when no
- * stored reference leads to it any more, and nothing in the program. A Perl container
- * that only stands for what is stored goes with the statement, and perl would call
- * DESTROY; so those of classes that have one are kept, in @IPC::Shm::Tied::KEPT, for as
- * long as references are stored. What is not kept is found out at the next use of a shared
- * variable, some of them each time; the rest at the end of the program.
+ * DESTROY runs in each process that has had the object, when that process lets go of it: when no
+ * stored reference leads to it any more, and nothing in the program refers to it. A Perl container
+ * that merely stands for what is stored ends with the statement, and perl would call DESTROY each
+ * time. So containers of classes with a destructor are kept, in @IPC::Shm::Tied::KEPT, as long as
+ * references to them are stored. Each use of a shared variable checks some of them, and frees
+ * those that need not be kept any more; the rest are freed at the end of the program.
  */
 #include "shm.h"
 
@@ -31,7 +31,7 @@ void shm_keep(pTHX_ shm_var_t *var, SV *container)
     shm_kept++;
 }
 
-/* The last one takes its place. The destructor runs with the end of the statement. */
+/* The last one takes its place. The destructor runs at the end of the statement. */
 static void shm_drop_kept(pTHX_ AV *list, IV at)
 {
     SV        *reference = AvARRAY(list)[at];
@@ -64,8 +64,8 @@ void shm_tend_kept(pTHX)
     if (AvFILLp(list) < 0) shm_kept = 0;
 }
 
-/* At the end of the program, before perl takes apart what destructors need: it destroys the objects
- * behind variables in no order. */
+/* At the end of the program, before perl destroys the objects behind variables, in no particular order,
+ * and with them what destructors need. */
 void shm_drop_all_kept(pTHX)
 {
     AV     *list = shm_kept_list(aTHX);
@@ -80,7 +80,7 @@ void shm_drop_all_kept(pTHX)
 
 /* --- hashes that are gone through ------------------------------------------------- */
 
-#define SHM_ITERATED 16 /* at most: loops that are left early leave theirs behind */
+#define SHM_ITERATED 16 /* the most that are kept: loops that are left early leave theirs behind */
 
 static AV *shm_iterated_list(pTHX)
 {

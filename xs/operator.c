@@ -91,7 +91,7 @@ static OP *shm_work_run(pTHX_ shm_work_t *work, int number)
     return next;
 }
 
-/* The shared variable that this is, or an element of; or NULL. */
+/* If this is a shared variable, or an element of one, that variable; or NULL. */
 static shm_var_t *shm_of(pTHX_ SV *sv)
 {
     MAGIC *mg;
@@ -102,7 +102,7 @@ static shm_var_t *shm_of(pTHX_ SV *sv)
     return NULL;
 }
 
-/* Run the operator with the one variable armed that sv is, if it is one. */
+/* If sv is a shared variable, run the operator with it armed. */
 static SHM_APART OP *shm_change_one(pTHX_ int number, SV *sv)
 {
     shm_var_t  *var   = sv != NULL ? shm_of(aTHX_ sv) : NULL;
@@ -637,7 +637,7 @@ static bool shm_is_assigned(pTHX)
            && (next->op_private & (OPpASSIGN_BACKWARDS | OPpASSIGN_CV_TO_GV)) == 0 && shm_is_dropped(next) && !TAINTING_get;
 }
 
-/* The shared hash that a plain key is assigned to, or NULL. */
+/* The shared hash to which a plain key is being assigned, or NULL. */
 static shm_var_t *shm_assigned(pTHX_ SV *hash, SV *key)
 {
     return key == NULL || !SvOK(key) || SvGMAGICAL(key) || SvROK(key) ? NULL : shm_hash_of(aTHX_ hash);
@@ -666,7 +666,7 @@ static bool shm_is_joined(pTHX_ SV **last)
 }
 #endif
 
-/* The next operator is given a plain scalar to assign to, which is then stored. */
+/* Give the next operator a plain scalar to assign to, which is stored afterwards. */
 static OP *shm_store_joined(pTHX_ shm_var_t *var, SV *key)
 {
     SV *joined = sv_newmortal();
@@ -732,8 +732,8 @@ static SV *shm_multideref_hash(pTHX_ UV action, UNOP_AUX_item **item)
     return sv != NULL && SvROK(sv) && !SvGMAGICAL(sv) && !SvAMAGIC(sv) ? SvRV(sv) : NULL;
 }
 
-/* `$h{a}{b}…`: the values on the way are references to hashes; they are gone through where
- * they lie, without handles. NULL: it is to be done in perl's way. */
+/* `$h{a}{b}…`: the values on the way are references to hashes; follow them in place, without handles.
+ * NULL: it has to be done in perl's way. */
 static SV *shm_multideref_chain(pTHX_ UNOP_AUX_item *item)
 {
     UV         actions = item->uv, action = actions;
@@ -825,7 +825,7 @@ OP *shm_fork_operator(pTHX)
     return next;
 }
 
-/* Does open() execute a command? What is only a dash forks. */
+/* Does open() execute a command? A mere dash forks. */
 static bool shm_opens_command(pTHX_ SV **arguments, SSize_t count)
 {
     SV         *how = count > 1 ? arguments[1] : NULL, *sv = count > 2 ? arguments[2] : how;
@@ -847,7 +847,7 @@ static void shm_forget_command(pTHX_ void *unused)
     shm_command = NULL;
 }
 
-/* Also if it dies: another operator may lie there later, and fork. */
+/* Also if it dies: there may be another operator at this address later, which forks. */
 static OP *shm_open_operator(pTHX)
 {
     SV **arguments = PL_stack_base + *PL_markstack_ptr + 1;
@@ -890,7 +890,7 @@ static bool shm_may_always(pTHX_ const OP *op)
     return true;
 }
 
-/* Not `my (...) = ...` without attributes: what it assigns to is new, so not shared. */
+/* Not `my (...) = ...` without attributes: it assigns to new variables, which are not shared. */
 static bool shm_may_assign(pTHX_ const OP *op)
 {
     const OP *left = (op->op_flags & OPf_KIDS) != 0 ? cBINOPx(op)->op_last : NULL, *kid;
@@ -933,7 +933,7 @@ static bool shm_may_delete(pTHX_ const OP *op)
     return (op->op_private & SHM_MANY) != 0;
 }
 
-/* Of a sub's last statement only the caller knows whether it is a list. */
+/* For the last statement of a sub, only the caller knows whether it is in list context. */
 static bool shm_may_list(pTHX_ const OP *op)
 {
     U8 want = op->op_flags & OPf_WANT;
@@ -993,7 +993,7 @@ static const struct {
     { OP_ASLICE, shm_may_list, shm_read_aslice },        /* the same */
     { OP_KVHSLICE, shm_may_list, shm_read_kvhslice },    /* the same */
     { OP_KVASLICE, shm_may_list, shm_read_kvaslice },    /* the same */
-    { OP_FORK, shm_may_always, shm_fork_operator },      /* a child that dies at once leaves its marks to be found */
+    { OP_FORK, shm_may_always, shm_fork_operator },      /* if the child dies at once, its marks can be found */
     { OP_OPEN, shm_may_open, shm_open_operator },        /* a child for a command takes no marks */
     { OP_EXEC, shm_may_always, shm_exec_operator },      /* the marks of this process go, and come back if it fails */
     { OP_TIE, shm_may_always, shm_tie_operator },        /* the short way for what is tied by hand */
@@ -1022,13 +1022,13 @@ void shm_meet_operator(OP *op)
     if (op->op_ppaddr == shm_pp[op->op_type]) shm_swap(op, ours);
 }
 
-/* `$x` of a package: perl has made one operator of two, of which one is left. */
+/* A package variable `$x`: perl has merged two operators into one. */
 static bool shm_is_global(const OP *op)
 {
     return op->op_type == OP_NULL && op->op_targ == OP_RV2SV && (op->op_flags & OPf_KIDS) != 0 && cUNOPx(op)->op_first->op_type == OP_GVSV;
 }
 
-/* `($x, $y) = …`, the commonest but for `my (…) = …`. */
+/* `($x, $y) = …`, the most common form apart from `my (…) = …`. */
 static bool shm_assigns_two(const OP *op)
 {
     const OP *left  = cBINOPx(op)->op_last, *kid;
@@ -1042,7 +1042,7 @@ static bool shm_assigns_two(const OP *op)
     return count == 2;
 }
 
-/* An operator that somebody else has replaced since for all to come goes on to that. */
+/* If somebody else has since replaced an operator globally, ours goes on to that function. */
 static SHM_APART void shm_choose(pTHX_ OP *op)
 {
     size_t type = op->op_type;
@@ -1052,7 +1052,7 @@ static SHM_APART void shm_choose(pTHX_ OP *op)
     shm_swap(op, type == OP_AASSIGN && shm_assigns_two(op) ? shm_change_two : shm_ours[type]);
 }
 
-/* These write to what they are given, and perl does not say so where the element is looked up. */
+/* These write to their operands, and perl does not say so where the element is looked up. */
 static bool shm_writes_unsaid(size_t type)
 {
     switch (type) {
@@ -1079,7 +1079,7 @@ static OP *shm_perls_multideref(pTHX)
     return shm_pp[OP_MULTIDEREF](aTHX);
 }
 
-/* Below those, elements are looked up in perl's way: not with its function, so none is met. */
+/* Below those, elements are looked up in perl's way, by another function, so none is met. */
 static SHM_APART void shm_leave_elements(OP *op)
 {
     OP *kid;
@@ -1138,7 +1138,7 @@ static void shm_peep(pTHX_ OP *start)
         shm_choose_below(aTHX_ PL_main_root);
 }
 
-/* Files and strings that are being run: they are nobody's but their callers'. */
+/* Files and strings that are being run: only their callers know them. */
 static void shm_choose_running(pTHX)
 {
     const PERL_SI *info;
@@ -1162,7 +1162,7 @@ static void shm_choose_compiled(pTHX)
                 shm_choose_below(aTHX_ CvROOT((CV *)sv));
 }
 
-/* The table is the process's, what is compiled is each interpreter's. */
+/* The table belongs to the process, compiled code to each interpreter. */
 void shm_operators_install(pTHX)
 {
     size_t i;

@@ -1,11 +1,11 @@
 /*
  * process.c - fork and exec, as far as perl is concerned.
  *
- * The marks of a child are made before the fork (store_fork_prepare()). A child that is made
- * to execute a command (system, backticks, a pipe from or to a command) gets none; one that
- * executes another program in another way never takes them, and they expire. If perl's fork
- * made it, it takes its marks at once; else at the next statement: it may be about to become
- * another program.
+ * The marks of a child are made before the fork (store_fork_prepare()). A child that is made to
+ * execute a command (system, backticks, a pipe from or to a command) gets none. One that executes
+ * another program in another way never takes its marks, and they expire. A child of perl's fork
+ * takes its marks at once; any other takes them at its next statement, because it may be about to
+ * become another program.
  */
 #include "shm.h"
 
@@ -15,8 +15,8 @@ __thread OP *shm_command; /* the operator that is about to execute a command in 
 static bool  shm_prepared;
 static void (*shm_old_signalhook)(pTHX);
 
-/* Perl's fork goes on in Perl, and tells its parent the PID. A fork for the sake of a command never
- * runs Perl code. */
+/* Perl's fork continues in Perl, and tells its parent the PID. A fork made to run a command never runs
+ * Perl code. */
 static int shm_what_forks(pTHX)
 {
     if (!SHM_HAS_PERL || PL_op == NULL) return STORE_FORK_PERHAPS;

@@ -26,7 +26,7 @@ static bool shm_read_ticket(pTHX_ SV *sv, store_reservation_t *reservation)
     return true;
 }
 
-/* Of what the dead have reserved the one that was nearest to the head. */
+/* Of the jobs that dead processes had reserved, the one that was nearest to the head. */
 typedef struct shm_search {
     store_t            *store;
     bool                found;
@@ -94,10 +94,10 @@ bool shm_queue_take(pTHX_ shm_var_t *var, SV *job, SV *ticket)
     return there;
 }
 
-/* How long at most until a waiter sees that somebody who had a job is dead: nobody tells. */
+/* The longest time until a waiter notices that a process with a job has died: nobody tells it. */
 #define SHM_QUEUE_LOOK_NS INT64_C(250000000)
 
-/* The look at the size comes before the look for a job: what is pushed behind it ends the wait. */
+/* The size is read before looking for a job: anything pushed after that ends the wait. */
 bool shm_queue_await(pTHX_ shm_var_t *var, SV *job, SV *ticket, SV *seconds)
 {
     int64_t timeout = shm_timeout(aTHX_ seconds), deadline = STORE_FOREVER;
@@ -118,7 +118,8 @@ bool shm_queue_await(pTHX_ shm_var_t *var, SV *job, SV *ticket, SV *seconds)
     }
 }
 
-/* It is done with (false: it is not reserved by that ticket any more), or goes back to the head. */
+/* End the reservation (false: there is none with that ticket any more), or put the element back to the
+ * head. */
 bool shm_queue_end(pTHX_ shm_var_t *var, SV *ticket, bool back)
 {
     store_reservation_t reservation;

@@ -1,9 +1,9 @@
 /*
  * share.c - storing references: what they lead to becomes shared.
  *
- * The targets of a reference that is stored, and what those refer to in turn, are found
- * first; then each becomes a variable of its own and is tied to it, keeping what it
- * holds. All of them, or, where one cannot be shared or there is no room, none.
+ * First the target of the reference that is stored is found, and what that refers to in turn; then
+ * each becomes a variable of its own, and is tied to it, keeping its content. Either all of them
+ * become shared, or none: if one cannot be shared, or there is no room.
  */
 #include "shm.h"
 
@@ -20,7 +20,7 @@ static void shm_cannot(pTHX_ const char *what)
     croak("Cannot share %s", what);
 }
 
-/* A value inside of what is stored: is it one that can be? */
+/* A value within what is stored: can it be stored? */
 void shm_check_value(pTHX_ SV *sv)
 {
     if (isGV_with_GP(sv)) shm_cannot(aTHX_ "a glob or filehandle");
@@ -56,7 +56,7 @@ static void shm_check_container(pTHX_ SV *target)
     if ((SvTYPE(target) == SVt_PVHV || SvTYPE(target) == SVt_PVAV) && SvREADONLY(target)) shm_cannot(aTHX_ "a read-only array or hash");
 }
 
-/* Note the target of a reference, unless it is shared already. A constant gets a double. */
+/* Note the target of a reference, unless it is shared already. A constant gets a copy. */
 static void shm_move_add(pTHX_ shm_move_t *move, SV *reference)
 {
     SV        *target = SvRV(reference), *known;
@@ -104,7 +104,7 @@ static void shm_move_content(pTHX_ shm_move_t *move, SV *target)
         shm_move_value(aTHX_ move, target);
 }
 
-/* The value as it is stored; a reference leads to what is tied by now. */
+/* The value as it is to be stored; a reference leads to what has been tied by now. */
 static void shm_move_encode(pTHX_ shm_move_t *move, SV *sv, store_value_t *value)
 {
     if (SvROK(sv)) {
@@ -128,7 +128,7 @@ static int shm_move_array(pTHX_ shm_move_t *move, shm_var_t *var, AV *from)
     return code;
 }
 
-/* A key of perl's own hashes is bytes, or characters that bytes cannot say. */
+/* A key of a plain Perl hash is bytes, or characters that bytes cannot express. */
 static int shm_move_entry(pTHX_ shm_move_t *move, shm_var_t *var, HE *entry)
 {
     store_value_t value;
@@ -173,7 +173,7 @@ static int shm_move_write(pTHX_ shm_move_t *move, shm_var_t *var, SV *target)
     return code;
 }
 
-/* The container is empty behind its tie: what it held is shared. */
+/* Empty the container behind its tie: what it held is now shared. */
 static void shm_empty_behind(pTHX_ SV *container)
 {
     U32 magical = SvMAGICAL(container);
@@ -187,7 +187,7 @@ static void shm_empty_behind(pTHX_ SV *container)
     SvFLAGS(container) |= magical;
 }
 
-/* A new variable for each of them, tied. Returns how many; *code says why not all. */
+/* Make a variable for each of them, and tie it. Returns how many were made; *code says why not all. */
 static SSize_t shm_move_tie(pTHX_ shm_move_t *move, shm_var_t **vars, SSize_t count, int *code)
 {
     SSize_t tied;

@@ -34,7 +34,7 @@
 
 #define SHM_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define SHM_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define SHM_APART       __attribute__((noinline)) /* its caller has a shorter way, which is to save no registers */
+#define SHM_APART       __attribute__((noinline)) /* its caller has a shorter way, which then need not save registers */
 
 #ifdef G_LIST
 #define SHM_G_LIST G_LIST
@@ -48,11 +48,11 @@ typedef struct shm_var {
     store_t        *store; /* kept open */
     store_ref_t     id;
     uint32_t        type;
-    uint32_t        armed;             /* an operator works on it: its changes are one */
+    uint32_t        armed;             /* an operator works on it: its stores are one change */
     bool            kept;              /* its container is, see object.c */
     bool            joint;             /* its change is to be committed with others */
-    bool            guarded;           /* a method's change is open, which its scope undoes */
-    bool            fetched, iterated; /* its container was made for a fetch; is kept while it is gone through */
+    bool            guarded;           /* a method has a change open, which its scope undoes */
+    bool            fetched, iterated; /* its container was made for a fetch; the container is kept while it is being iterated */
     SV             *object;            /* not counted */
     HV             *stash;             /* of its class, as far as known; not counted */
     SV             *container;         /* the tied variable, not counted; NULL: unknown or gone */
@@ -64,8 +64,8 @@ typedef struct shm_var {
     struct shm_var *next, **link;      /* in the table of handles */
 } shm_var_t;
 
-/* The interpreter, where there can be several; and whether this thread is one of perl's,
- * not of C. Without threads aTHX is no expression. */
+/* The interpreter, if there can be several, and whether this thread belongs to perl. Without threads aTHX
+ * is not an expression. */
 #ifdef MULTIPLICITY
 #define SHM_PERL     ((void *)aTHX)
 #define SHM_HAS_PERL (aTHX != NULL)
@@ -93,15 +93,14 @@ static inline shm_var_t *shm_handle_of(pTHX_ SV *object)
     return NULL;
 }
 
-/* The handle of a method's object, of that type (0: any); croaks if it is none. */
+/* The handle of a method's object, of that type (0: any); croaks if it is not such an object. */
 shm_var_t *shm_self(pTHX_ SV *self, uint32_t type);
 
 /* The handle of a container that is tied to a shared variable, or NULL. *foreign: it is
  * tied to something else. */
 shm_var_t *shm_handle_of_container(pTHX_ SV *container, bool *foreign);
 
-/* A handle for a variable that was opened: a new one, or the one that there is (then `var`
- * is released). */
+/* A handle for a variable that was opened: a new one, or the existing one (then `var` is released). */
 shm_var_t *shm_handle(pTHX_ store_var_t *var, const char *name, STRLEN length);
 
 /* This interpreter's handle of a variable, or NULL. */
@@ -120,10 +119,10 @@ void     shm_drop_fetched(pTHX);
 void shm_lock_table(void);
 void shm_unlock_table(void);
 
-/* Exceptions: what a code means for this variable. Does not return. */
+/* Throw an exception that says what a code means for this variable. Does not return. */
 void shm_fail(pTHX_ const shm_var_t *var, int code, const char *doing) __attribute__((noreturn));
 
-/* Run what signal handlers have to be run, while this variable waits. They may die. */
+/* Run the signal handlers that are pending, while waiting for this variable. They may die. */
 void shm_run_handlers(pTHX_ shm_var_t *var);
 
 /* The store behind the handle, or an exception. */
@@ -136,8 +135,8 @@ static inline store_var_t *shm_store_of(pTHX_ shm_var_t *var)
 /* Call `operation` until no signal interrupts it. */
 #define SHM_UNINTERRUPTED(var, code, operation) SHM_UNINTERRUPTED_WITH(var, code, NULL, operation)
 
-/* What such an operation has borrowed of perl's memory: a key, and values. A handler may change the
- * variables that it is of, so before one runs it is copied. */
+/* What such an operation has borrowed from perl's memory: a key, and values. A handler may change the
+ * variables that they come from, so they are copied before a handler runs. */
 typedef struct shm_loan {
     store_key_t   *key;    /* or NULL */
     store_value_t *values; /* or NULL */
@@ -152,24 +151,24 @@ void shm_keep_loan(pTHX_ const shm_loan_t *loan); /* NULL: nothing is borrowed *
 
 /* --- value.c ------------------------------------------------------------------------ */
 
-/* A Perl value that shm_ready() returned, as one to be stored: it borrows the text. Runs no code. */
+/* Make a value to be stored of a Perl value that shm_ready() returned; it borrows the text. Runs no code. */
 void shm_encode(pTHX_ SV *sv, store_value_t *value);
 
-/* Is it a reference to a constant of a class, as the booleans of JSON? The program does not
- * mean to share that. */
+/* Is it a reference to a constant of a class, such as the booleans of JSON? The program does not mean to
+ * share that. */
 bool shm_is_constant(pTHX_ SV *reference);
 
-/* A stored value into `sv`. False: it is a reference to what is gone meanwhile. May die. */
+/* Put a stored value into `sv`. False: it is a reference to a variable that is gone meanwhile. May die. */
 bool shm_decode(pTHX_ shm_var_t *var, const store_value_t *value, SV *sv);
 
-/* A key as text, good until the end of the statement. To find it may run the user's code. */
+/* A key as text, valid until the end of the statement. May run the user's code. */
 SV               *shm_text_key(pTHX_ SV *key);
 static inline SV *shm_key(pTHX_ SV *key)
 {
     return SHM_LIKELY(SvPOK(key) && !SvROK(key) && !SvGMAGICAL(key)) ? key : shm_text_key(aTHX_ key);
 }
 
-/* The stored form of a key that shm_key() returned: bytes where they can say it. */
+/* The stored form of a key that shm_key() returned: as bytes, if bytes can express it. */
 store_key_t shm_store_key(pTHX_ store_t *store, SV *key);
 SV         *shm_key_sv(pTHX_ const store_value_t *key);
 
@@ -194,8 +193,8 @@ static inline void shm_tend(pTHX)
 
 /* --- share.c ----------------------------------------------------------------------------- */
 
-/* Make a value of the user's ready to be stored: its magic is read, and what it refers to
- * is shared. May run the user's code. Good until the end of the statement. */
+/* Prepare a value of the user's to be stored: read its magic, and share what it refers to. May run the
+ * user's code. The result is valid until the end of the statement. */
 SV               *shm_ready_reference(pTHX_ shm_var_t *var, SV *sv);
 void              shm_check_value(pTHX_ SV *sv);
 static inline SV *shm_ready(pTHX_ shm_var_t *var, SV *sv)
@@ -211,8 +210,8 @@ static inline SV *shm_ready(pTHX_ shm_var_t *var, SV *sv)
 extern MGVTBL shm_element_vtbl, shm_tied_vtbl;
 void          shm_magic_prepare(void);
 
-/* Make `sv`, which has the value of an element, one that stores to that when it is assigned
- * to. A key, or (NULL) an index. */
+/* Make `sv`, which has the value of an element, store to that element when it is assigned to. A key or, if
+ * that is NULL, an index. */
 void shm_make_alias(pTHX_ SV *sv, SV *object, SV *key, IV index);
 
 /* A container is tied to one of our objects: let its magic take the short way. */
@@ -221,8 +220,8 @@ void shm_quicken(pTHX_ SV *container);
 /* The variable that magic leads to, if its methods are ours; or NULL. */
 shm_var_t *shm_of_magic(pTHX_ const MAGIC *mg);
 
-/* The change that a store is part of: begun, unless the operator that is at work has begun it;
- * ended, unless that goes on. */
+/* Begin the change that a store is part of, unless the current operator has begun it; end it, unless the
+ * operator continues it. */
 void shm_begin(pTHX_ shm_var_t *var, const shm_loan_t *loan);
 void shm_end(pTHX_ shm_var_t *var, int code);
 void shm_begin_armed(pTHX_ shm_var_t *var, const shm_loan_t *loan); /* by a method: until commit or abort */
@@ -238,13 +237,13 @@ int  shm_get(shm_var_t *var, const shm_place_t *place, store_value_t *value, con
 bool shm_fetch(pTHX_ shm_var_t *var, const shm_place_t *place, SV *sv);
 void shm_check_index(pTHX_ IV index);
 
-/* Into `sv`; false: there is none (sv is undef then). */
+/* Put the value into `sv`; false: there is none (then sv is undef). */
 bool shm_hash_fetch(pTHX_ shm_var_t *var, SV *key, SV *sv);
 bool shm_hash_exists(pTHX_ shm_var_t *var, SV *key);
 SV  *shm_hash_lend(pTHX_ shm_var_t *var, SV *key); /* as fetch, where the next operator copies it */
 void shm_hash_store(pTHX_ shm_var_t *var, SV *key, SV *value, uint64_t expires);
 
-/* Add to an element. False: they are not two integers whose sum is one, and nothing has happened. */
+/* Add to an element. False: they are not two integers with an integer sum, and nothing has happened. */
 bool shm_hash_add(pTHX_ shm_var_t *var, store_key_t *key, int64_t delta, int64_t *sum);
 SV  *shm_hash_delete(pTHX_ shm_var_t *var, SV *key);
 SV  *shm_hash_next(pTHX_ shm_var_t *var, SV *key);
@@ -259,8 +258,8 @@ void shm_scalar_store(pTHX_ shm_var_t *var, SV *value);
 void shm_clear(pTHX_ shm_var_t *var);
 SV  *shm_sum(pTHX_ SV *value, SV *delta);
 
-/* The values on Perl's stack from `first` on, in place of elements; removed (may be NULL)
- * gets those. Negative offset and length as perl's splice. Returns the new size. */
+/* Put the values on Perl's stack, from `first` on, in place of elements; removed (may be NULL) gets the
+ * old ones. Negative offset and length as in perl's splice. Returns the new size. */
 typedef struct shm_splice {
     IV      offset, length;
     bool    to_end; /* length: up to the end */
@@ -271,19 +270,19 @@ typedef struct shm_splice {
 IV  shm_array_splice(pTHX_ shm_var_t *var, shm_splice_t *splice);
 SV *shm_array_take(pTHX_ shm_var_t *var, bool last);
 
-/* What lies on Perl's stack from `first` on goes to the end. Returns how many there are then. */
+/* Append the values on Perl's stack, from `first` on. Returns the new size. */
 IV shm_array_push(pTHX_ shm_var_t *var, SSize_t first, SSize_t count);
 
-/* The value of $h{a}{b}…, gone through where it lies; NULL: to be done in perl's way. */
+/* The value of $h{a}{b}…, found by following references in place; NULL: it has to be done in perl's way. */
 SV *shm_fetch_chain(pTHX_ shm_var_t *var, SV **keys, int depth);
 
 /* --- element.c ------------------------------------------------------------------------------- */
 
-/* The place that a method's arguments (a key, an index, none) tell of; `key` is room for it. */
+/* The place that a method's arguments (a key, an index, or nothing) stand for; `key` is room for it. */
 shm_place_t shm_place_of(pTHX_ shm_var_t *var, SV *where, store_key_t *key);
 
-/* The arguments of such a method: a place, which is returned (scalars: none, NULL), and so many
- * `more`, that are called `what`. Dies for another number. */
+/* Check the arguments of such a method: a place, which is returned (NULL for scalars), and `more` others,
+ * which the message calls `what`. Dies if their number is wrong. */
 SV *shm_arguments(pTHX_ const shm_var_t *var, const char *method, I32 given, I32 more, const char *what, SV *first);
 
 SV      *shm_add(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta);
@@ -302,8 +301,8 @@ UV       shm_hash_sweep(pTHX_ shm_var_t *var);
 
 /* --- queue.c --------------------------------------------------------------------------------- */
 
-/* The next element, of which the dead come first; false: there is none. ticket (may be NULL):
- * it is reserved. */
+/* Take the next element; jobs that dead processes had reserved come first. False: there is none. If ticket
+ * is not NULL, the element is reserved. */
 bool shm_queue_take(pTHX_ shm_var_t *var, SV *job, SV *ticket);
 bool shm_queue_await(pTHX_ shm_var_t *var, SV *job, SV *ticket, SV *seconds); /* the same, but waits for it */
 bool shm_queue_end(pTHX_ shm_var_t *var, SV *ticket, bool back);
@@ -311,29 +310,29 @@ void shm_queue_list(pTHX_ shm_var_t *var); /* pushed onto Perl's stack */
 
 /* --- joint.c --------------------------------------------------------------------------------- */
 
-/* From here to the end all that this interpreter stores in the namespace of that variable is one
+/* From here to the end, everything that this interpreter stores in the namespace of that variable is one
  * change. False: one is open already. */
 bool shm_joint_begin(pTHX_ shm_var_t *var);
 void shm_joint_commit(pTHX); /* dies, undone, where there is no room */
 void shm_joint_abort(pTHX);
 void shm_joint_forget(pTHX);
 
-/* A variable takes part, if a change is open in which it can; waits for it. */
+/* If such a change is open, and the variable can take part in it, let it take part; waits for it. */
 extern unsigned shm_joints __attribute__((visibility("hidden")));
 void            shm_join(pTHX_ shm_var_t *var);
 
 /* --- look.c ------------------------------------------------------------------------------- */
 
-/* All of it, of one moment: SVs, mortal, in an array that is mortal too: keys, or keys and
- * values (hashes), or values. With the object that the container is tied to, the values
- * are aliases: a store to one is a store to the element. */
+/* The whole content at one moment, as mortal SVs in an array that is mortal too: keys, or keys and values
+ * (hashes), or values. If the object that the container is tied to is given, the values are aliases: a
+ * store to one is a store to the element. */
 typedef enum shm_which { SHM_KEYS, SHM_VALUES, SHM_PAIRS } shm_which_t;
 AV *shm_look(pTHX_ shm_var_t *var, shm_which_t which, SV *object);
 
-/* The same as a new plain array or hash, by reference; of a scalar, its value. */
+/* The same as a reference to a new plain array or hash; for a scalar, its value. */
 SV *shm_all(pTHX_ shm_var_t *var);
 
-/* The elements of these keys (SVs on Perl's stack), of one moment. */
+/* The values of these keys (SVs on Perl's stack) at one moment. */
 AV *shm_look_slice(pTHX_ shm_var_t *var, SSize_t first, SSize_t count, SV *object);
 
 /* --- space.c --------------------------------------------------------------------------------- */
@@ -372,7 +371,7 @@ OP *shm_push_operator(pTHX);
 OP *shm_unshift_operator(pTHX);
 OP *shm_take_operator(pTHX);
 
-/* Called by a method: the operator of that number that has called it comes to us from now on. */
+/* Called by a method: from now on, the operator of that number that has called it runs our function. */
 void shm_meet_statement(pTHX_ int number);
 
 /* --- engine.c: engines in Perl ---------------------------------------------------------------- */
@@ -382,12 +381,13 @@ void shm_engine_hold_signals(pTHX_ bool hold); /* handlers wait */
 void shm_engine_tune_socket(int fd, int milliseconds);
 
 void shm_engine_in_perl(void); /* there is one from now on */
-/* The object that sv (or what it is an element of) is tied to, where that is of such an engine; or NULL. */
+/* The object that sv, or the container of which it is an element, is tied to, if it belongs to such an
+ * engine; or NULL. */
 SV  *shm_engine_object(pTHX_ SV *sv);
 bool shm_engine_begin(pTHX_ SV *object); /* false: a change is open already */
 void shm_engine_end(pTHX_ SV *object, bool done);
 bool shm_engine_assign(pTHX_ SV *object, SSize_t from, SSize_t to, bool is_hash); /* false: not done */
-void shm_engine_tied(pTHX_ SV *container);                                        /* it was, perhaps to an object of such an engine */
+void shm_engine_tied(pTHX_ SV *container); /* the container was tied, perhaps to an object of such an engine */
 AV  *shm_engine_look(pTHX_ SV *object, const char *how, AV *keys);
 SV  *shm_engine_dump(pTHX_ SV *packed, bool is_hash); /* a list that is packed as RESTORE wants it; NULL: it cannot be */
 

@@ -30,7 +30,7 @@ store_t *shm_space_of(pTHX_ SV *object)
     return (store_t *)(void *)mg->mg_ptr;
 }
 
-/* What the dead have left in it is freed on the way. */
+/* Also free what dead processes have left in it. */
 SV *shm_space_object(pTHX_ const char *path, const store_options_t *options)
 {
     store_error_t err;
@@ -114,8 +114,8 @@ void shm_space_names(pTHX_ store_t *store)
     shm_push_list(aTHX_ list);
 }
 
-/* The name of the package variable that this is, or NULL: it is a lexical. Of several that
- * lead to it (an alias), the first in the alphabet: all programs agree on it. */
+/* The name of the package variable, or NULL if this is a lexical. If several names lead to it (an alias),
+ * the first one in alphabetical order, so that all programs agree. */
 static GV *shm_find_glob(pTHX_ SV *target, HV *stash)
 {
     HE   **buckets = HvARRAY(stash), *entry;
@@ -242,7 +242,7 @@ bool shm_wait_change(pTHX_ shm_var_t *var, int64_t timeout_ns)
     return true;
 }
 
-/* Offset or length as perl takes it: undef is 0, and warned of. */
+/* An offset or length as perl takes it: undef is 0, with a warning. */
 IV shm_splice_argument(pTHX_ SV *sv)
 {
     SvGETMAGIC(sv);

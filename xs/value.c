@@ -7,7 +7,7 @@
 #define SHM_IS_BOOL(sv) ((sv) == &PL_sv_yes || (sv) == &PL_sv_no)
 #endif
 
-/* Is a number that is both integer and double told whole by its integer? */
+/* Does the integer of a number that is both integer and double say all of it? */
 static bool shm_is_integer(SV *sv)
 {
     NV number, integer;
@@ -18,7 +18,7 @@ static bool shm_is_integer(SV *sv)
     return memcmp(&number, &integer, sizeof(double)) == 0; /* NOLINT(bugprone-suspicious-memory-comparison): to the last bit */
 }
 
-/* Does the text say the number that is beside it? */
+/* Does the text express the number that is beside it? */
 static bool shm_says_number(pTHX_ SV *sv)
 {
     UV  whole = 0;
@@ -30,7 +30,7 @@ static bool shm_says_number(pTHX_ SV *sv)
     return number == said || (Perl_isnan(number) && Perl_isnan(said));
 }
 
-/* A string that is also a number that it does not say itself, as $! is. */
+/* A string that is also a number which the text does not express, such as $!. */
 static bool shm_is_dual(pTHX_ SV *sv, store_value_t *value)
 {
     if (!(SvIOK(sv) || SvNOK(sv)) || SvUTF8(sv) || shm_says_number(aTHX_ sv)) return false;
@@ -64,7 +64,7 @@ static void shm_encode_number(SV *sv, store_value_t *value)
     }
 }
 
-/* A constant of a class is stored by value: the number that it is, and the class. */
+/* A constant of a class is stored by value: its number, and the class. */
 bool shm_is_constant(pTHX_ SV *reference)
 {
     static const char *const classes[] = { "JSON::PP::Boolean", "Types::Serialiser::Boolean", "Types::Serialiser::BooleanBase", "boolean" };
@@ -131,8 +131,8 @@ void shm_encode(pTHX_ SV *sv, store_value_t *value)
 
 /* --- and back ------------------------------------------------------------------------ */
 
-/* Bless what a stored reference leads to into the class that was stored with it. What the
- * program has blessed anew meanwhile stays, until a reference says something new. */
+/* Bless what a stored reference leads to into the class that was stored with it. If the program has
+ * reblessed it meanwhile, that stays until a reference with another class is fetched. */
 static void shm_bless(pTHX_ shm_var_t *var, SV *reference, const store_value_t *value)
 {
     HV *stash = gv_stashpvn(value->text, (U32)value->length, GV_ADD | (value->number.ref.is_text ? SVf_UTF8 : 0));
@@ -165,7 +165,7 @@ static bool shm_decode_reference(pTHX_ shm_var_t *var, const store_value_t *valu
     return true;
 }
 
-/* Anybody may have written the bytes: what says that it is UTF-8 is looked at. */
+/* Anybody may have written the bytes: check that what claims to be UTF-8 is UTF-8. */
 static void shm_decode_text(pTHX_ const store_value_t *value, SV *sv)
 {
     sv_setpvn(sv, value->length > 0 ? value->text : "", (STRLEN)value->length);
