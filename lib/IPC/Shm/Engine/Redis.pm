@@ -561,6 +561,7 @@ the key is new.) Most of that is time in which the server does nothing else. So 
                                       this is approximate)
     sweep                             waits for locks; reads do not wait for it
     begin ... commit, update          hold the write lock, so that others wait even to read
+    reserve, release                  cannot be part of an open change, nor of the sub of done
     stats                             there are no blocks; bytes are those of the whole server
     locks                             can be lost (see above); in memory they cannot
     a signal handler that interrupts  cannot use that same scalar, because perl calls no method of a tied scalar while another
