@@ -786,7 +786,7 @@ static inline void *pool_ptr(const pool_t *pool, uint64_t slot)
     {                                                                                                                                     \
         return __atomic_exchange_n((type *)(void *)pool->data + slot, value, __ATOMIC_ACQ_REL);                                           \
     }                                                                                                                                     \
-    /* Write if the slot holds `old`. Returns what it held; *done (may be NULL): whether it did. Atomic. */                               \
+    /* Write if the slot holds `old`. Returns what it held; *done (may be NULL): was it written? Atomic. */                               \
     static inline type pool_##name##_cas(pool_t *pool, uint64_t slot, type old, type value, bool *done)                                   \
     {                                                                                                                                     \
         bool ok = __atomic_compare_exchange_n((type *)(void *)pool->data + slot, &old, value, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE); \
@@ -880,7 +880,7 @@ extern "C" {
 #define POOL_I_MS              INT64_C(1000000)
 #define POOL_I_EXTENT          ((uint64_t)256 << 10) /* bytes a sparse pool reserves at a time */
 #define POOL_I_PAGE            ((uint64_t)4096)      /* files are whole multiples of this */
-#define POOL_I_UNINDEXED       16u                   /* so many groups are searched without an index */
+#define POOL_I_UNINDEXED       16u                   /* up to this many groups are searched without an index */
 #define POOL_I_AUDIT_TRY       4u                    /* slots audited by a failed pool_try_alloc() */
 #define POOL_I_AUDIT_WAIT      ((uint64_t)16384)     /* slots audited by a waiter, each slice, at least … */
 #define POOL_I_AUDIT_WAIT_PART 16u                   /* … and this part of the pool */
@@ -920,8 +920,8 @@ static ssize_t pool_i_read_file(const char *path, char *text, size_t size)
     return got > 0 ? got : -1;
 }
 
-/* What /proc/PID/stat says of a process. Its second field is a name in
- * parentheses that may hold anything, so count from the last parenthesis. */
+/* What /proc/PID/stat says about a process. Its second field is a name in parentheses that may contain
+ * anything, so count from the last parenthesis. */
 typedef struct pool_i_stat {
     char     state;
     uint64_t threads;
@@ -966,8 +966,8 @@ static bool pool_i_is_filesystem(const struct statfs *fs, uint32_t magic)
     return (uint32_t)fs->f_type == magic;
 }
 
-/* The number of a namespace: the inode that /proc shows, which needs no descriptor;
- * 0: unknown. That it is no other file is seen by its filesystem. */
+/* The number of a namespace: the inode that /proc shows, which needs no descriptor; 0: unknown. Its
+ * filesystem tells that it is not some other file. */
 static uint32_t pool_i_namespace(const char *path)
 {
     const uint32_t nsfs = 0x6e736673;
@@ -976,8 +976,8 @@ static uint32_t pool_i_namespace(const char *path)
     return statfs(path, &fs) == 0 && pool_i_is_filesystem(&fs, nsfs) && stat(path, &st) == 0 ? (uint32_t)st.st_ino : 0;
 }
 
-/* What outlives a fork: the boot is one for all. `space` holds in a child if that
- * is in the same namespaces: see pool_i_fork_child(). */
+/* What is still valid after a fork: the boot is the same for all. `space` is valid in a child that is in
+ * the same namespaces: see pool_i_fork_child(). */
 static struct {
     uint64_t boot;  /* as in a space; 0: not known yet */
     uint64_t space; /* 0: not known */
@@ -987,8 +987,8 @@ static struct {
     pid_t    pid;   /* whose knowledge it is */
 } pool_i_known;
 
-/* This boot. Containers may get a boot id of their own (a file mounted over the
- * kernel's), and two processes of one boot must agree: only the kernel's counts. */
+/* This boot. Containers may have a boot id of their own (a file mounted over the kernel's), but two
+ * processes of one boot must agree, so only the kernel's counts. */
 static uint64_t pool_i_boot(void)
 {
     const uint32_t procfs = 0x9fa0;
@@ -1008,11 +1008,10 @@ static uint64_t pool_i_boot(void)
     return boot;
 }
 
-/* Does /proc show the processes of this PID namespace (`name`) under the numbers
- * that they have here? It may have been mounted for another, also since the last
- * look. That its "self" has our PID may be chance, in a namespace that is not the
- * first: then it tells the numbers of the namespaces in which we are, from its own
- * on, and must know of one. */
+/* Does /proc show the processes of this PID namespace (`name`) under the numbers that they have here? It
+ * may have been mounted for another one, even since the last check. If its "self" is our PID, that may be
+ * a coincidence in a namespace other than the first: then it lists our numbers in all namespaces that we
+ * are in, from its own on, and must list only one. */
 static bool pool_i_proc_is_ours(uint64_t name)
 {
     char        text[2048];
@@ -1028,7 +1027,7 @@ static bool pool_i_proc_is_ours(uint64_t name)
     return *at == '\n';
 }
 
-/* What names a namespace: its number, when its first process was started (0: not seen), and the
+/* What identifies a namespace: its number, when its first process was started (0: not visible), and the
  * time namespace. */
 static uint64_t pool_i_mix_name(uint32_t number, uint64_t start, uint64_t time_ns)
 {
@@ -1039,11 +1038,11 @@ static uint64_t pool_i_mix_name(uint32_t number, uint64_t start, uint64_t time_n
     return name != 0 ? name : 1;
 }
 
-/* The name of this PID namespace, or 0. Start times are shown relative to the reader's
- * time namespace, so a process in another one counts as in another namespace; the
- * first of both kinds, which nearly everybody is in, are told exactly. The number
- * of a namespace that is gone is given to the next one soon: when its first process
- * was started makes the difference, for those who can see it. */
+/* The name of this PID namespace, or 0. Start times are shown relative to the reader's time namespace, so
+ * a process in another one counts as in another PID namespace; the first namespaces of both kinds, which
+ * nearly all processes are in, are identified exactly. The number of a namespace that is gone is soon
+ * reused for another one: the start time of its first process makes the difference, for those who can see
+ * it. */
 static uint64_t pool_i_name(uint64_t *time_ns)
 {
     uint32_t      number = pool_i_namespace("/proc/self/ns/pid");
@@ -1055,7 +1054,7 @@ static uint64_t pool_i_name(uint64_t *time_ns)
     return pool_i_mix_name(number, init.start, *time_ns);
 }
 
-/* A name for a namespace of which nothing is known. */
+/* A name for a namespace about which nothing is known. */
 static uint64_t pool_i_new_name(void)
 {
     struct timespec now;
@@ -1072,8 +1071,8 @@ static int64_t pool_i_clock(clockid_t which)
     return (int64_t)now.tv_sec * 1000 * POOL_I_MS + now.tv_nsec;
 }
 
-/* The difference of two clocks, from looks that lie close together: who loses the processor
- * between them (20 ms are nothing on a busy machine) looks again. */
+/* The difference between two clocks, read in quick succession: if the process loses the processor in
+ * between (20 ms are not unusual on a busy machine), they are read again. */
 static int64_t pool_i_skew(void)
 {
     int64_t skew = 0, closest = INT64_MAX;
@@ -1099,10 +1098,10 @@ static void pool_i_fork_prepare(void)
     pool_i_known.skew = pool_i_skew();
 }
 
-/* A child is in its parent's PID namespace if it sees the parent under the number
- * that that has for itself, and in its time namespace if /proc says so, or, where that
- * cannot be seen, if the clocks have not moved against each other. Else it has nothing
- * from it. A kind of fork that runs no handlers leaves `told` cleared. */
+/* A child is in its parent's PID namespace if it sees the parent under the number that the parent has for
+ * itself. It is in the parent's time namespace if /proc says so or, if that cannot be read, if the offset
+ * between the clocks is unchanged. Otherwise it inherits nothing. A kind of fork that runs no handlers
+ * leaves `told` cleared. */
 static void pool_i_fork_child(void)
 {
     int64_t moved = pool_i_skew() - pool_i_known.skew;
@@ -1113,7 +1112,7 @@ static void pool_i_fork_child(void)
     pool_i_process->told = true;
 }
 
-/* The page that holds the identity of this process, once a process. */
+/* The page that holds the identity of this process; one per process. */
 static bool pool_i_process_page(void)
 {
     void             *page;
@@ -1127,17 +1126,17 @@ static bool pool_i_process_page(void)
         munmap(page, POOL_I_PAGE); /* another thread was first */
         return true;
     }
-    /* Linux before 4.14 refuses the advice, and emulators take it and do nothing. */
+    /* Linux before 4.14 refuses the advice; emulators accept it and do nothing. */
     madvise(page, POOL_I_PAGE, MADV_WIPEONFORK);
     return pthread_atfork(pool_i_fork_prepare, NULL, pool_i_fork_child) == 0;
 }
 
-/* The name of this PID namespace: what the parent knew, or what /proc shows; the last
- * resort is one that only this process and its children use. */
+/* The name of this PID namespace: what the parent knew, or what /proc shows, or, as a last resort, one
+ * that only this process and its children use. */
 static uint64_t pool_i_find_name(uint64_t *time_ns)
 {
     uint64_t known = pool_i_process->told ? pool_i_known.space & POOL_I_NAME_MASK : 0, name;
-    uint64_t clock = pool_i_namespace("/proc/self/ns/time"); /* a parent may have gone into another one */
+    uint64_t clock = pool_i_namespace("/proc/self/ns/time"); /* a parent may have entered another one */
 
     *time_ns = pool_i_known.time_ns;
     if (pool_i_known.moved && (clock == 0 || clock != *time_ns)) known = 0;
@@ -1147,8 +1146,8 @@ static uint64_t pool_i_find_name(uint64_t *time_ns)
     return known != 0 ? known : pool_i_new_name();
 }
 
-/* Work out who this process is. Threads may see different things: the first has
- * said who we are. */
+/* Work out the identity of this process. Threads may see different things: what the first one publishes is
+ * used by all. */
 static uint64_t pool_i_find_process(void)
 {
     pool_i_stat_t stat = { 0, 0, 0 };
@@ -1191,8 +1190,8 @@ bool pool_identify(void)
  * descriptor that was sent on) holds the locks of all of them, too long rather than
  * too short. Names are written only after the lock is held. */
 
-/* Where a mapping holds the file that was opened. On others (overlayfs maps another
- * one, and on network filesystems a lock is something else) no lock is kept. */
+/* Filesystems on which a mapping keeps the opened file itself. On others (overlayfs maps another file, and
+ * on network filesystems a lock means something else) no lock is kept. */
 static bool pool_i_file_keeps_locks(int fd)
 {
     static const uint32_t magics[] = {
@@ -1207,7 +1206,7 @@ static bool pool_i_file_keeps_locks(int fd)
     return false;
 }
 
-/* What each use of the lock of a space begins with. */
+/* The beginning of each use of the lock of a space. */
 static struct flock pool_i_lock_of(uint64_t space, short type)
 {
     struct flock lock;
@@ -1219,8 +1218,8 @@ static struct flock pool_i_lock_of(uint64_t space, short type)
     return lock;
 }
 
-/* Hold the lock of a space. Somebody who clears up (pool_i_take_entry()) may have it
- * for a moment; one who is stopped there keeps nobody for long. */
+/* Hold the lock of a space. A process that cleans up (pool_i_take_entry()) may hold it for a moment; one
+ * that is stopped there does not delay us for long. */
 static bool pool_i_lock_space(int fd, uint64_t space)
 {
     const struct timespec moment = { 0, 1000000 };
@@ -1236,8 +1235,8 @@ static bool pool_i_lock_space(int fd, uint64_t space)
 
 static int pool_i_open_anew(const pool_t *pool);
 
-/* Hold the lock of this process's space by a page of the file that is mapped for it:
- * a child in another PID namespace than the one that opened the pool. */
+/* Hold the lock of this process's space through a page of the file that is mapped for this purpose: for a
+ * child in another PID namespace than that of the process that opened the pool. */
 static bool pool_i_hold_anew(pool_t *pool, uint64_t space)
 {
     int   fd   = pool_i_open_anew(pool);
@@ -1252,15 +1251,14 @@ static bool pool_i_hold_anew(pool_t *pool, uint64_t space)
     return true;
 }
 
-/* Hold the lock by the mapping that was just made of fd. */
+/* Hold the lock through the mapping that was just made of fd. */
 static void pool_i_hold(pool_t *pool, int fd)
 {
     if (pool_i_file_keeps_locks(fd) && pool_i_lock_space(fd, pool_i_process->space)) pool->kept = pool_i_process->space;
 }
 
-/* The space of this process in this pool. What the mapping holds already is right for
- * a child in the same namespace, though that may know more (the boot) than the
- * parent did. */
+/* The space of this process in this pool. The one whose lock the mapping holds already is right for a
+ * child in the same namespace, even if the child knows more (the boot) than its parent did. */
 static uint64_t pool_i_space(pool_t *pool)
 {
     pool_t  *home  = pool->home != NULL ? pool->home : pool;
@@ -1271,16 +1269,16 @@ static uint64_t pool_i_space(pool_t *pool)
     return space;
 }
 
-/* Are the two of different boots? Not if one is unknown. */
+/* Do the two belong to different boots? Not if one is unknown. */
 static bool pool_i_other_boot(uint64_t one, uint64_t other)
 {
     return ((one ^ other) & POOL_I_BOOT_MASK) != 0 && (one & POOL_I_BOOT_MASK) != 0 && (other & POOL_I_BOOT_MASK) != 0;
 }
 
-/* Take the entry of a space of which nobody lives: of an earlier boot, or one whose
- * lock can be had. While we hold that, nobody who joins the space finds the entry
- * (pool_i_hold() comes before pool_i_tag()). What it meant is forgotten: the names of
- * its dead that are left mean others, who are dead or taken for alive. */
+/* Take the entry of a space that has no live processes: one of an earlier boot, or one whose lock can be
+ * taken. While we hold that lock, no process that joins the space finds the entry (pool_i_hold() comes
+ * before pool_i_tag()). What the entry meant is forgotten: owner words of its dead that are left now refer
+ * to the new space, in which such processes are dead or taken for alive. */
 static bool pool_i_take_entry(uint64_t *entry, uint64_t space, int fd)
 {
     uint64_t     found = __atomic_load_n(entry, __ATOMIC_ACQUIRE);
@@ -1292,10 +1290,10 @@ static bool pool_i_take_entry(uint64_t *entry, uint64_t space, int fd)
     return __atomic_compare_exchange_n(entry, &found, space, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-/* The number that stands for a space in this pool's owner words; 0 when the table is
- * full, which means "cannot be judged". An entry changes (CAS) from empty, and when
- * the table is full from one of which nobody lives; who dies here leaves at worst
- * an entry that nobody uses. Acquire and release pair with each other. */
+/* The number that stands for a space in this pool's owner words; 0 if the table is full, which means
+ * "cannot be judged". An entry changes by CAS, from empty or, when the table is full, from a space without
+ * live processes. A process that dies here at worst leaves an entry that nobody uses. Acquire and release
+ * pair with each other. */
 static uint64_t pool_i_tag(pool_t *pool, uint64_t space)
 {
     uint64_t probe, tag, found, first = (space ^ space >> 32) % (POOL_NAMESPACES - 1);
@@ -1322,9 +1320,9 @@ static uint64_t pool_i_tag(pool_t *pool, uint64_t space)
 
 static void pool_i_touch(pool_t *pool, uint64_t group);
 
-/* Where a process starts to search: apart from the others, even if their PIDs
- * are neighbours (multiplying by the golden ratio spreads those evenly), and at
- * the first of eight slots, whose data share a cache line. */
+/* Where a process starts to search: apart from the others, even if their PIDs are consecutive (multiplying
+ * by the golden ratio spreads those evenly), and at the first of eight slots whose data share a cache
+ * line. */
 static void pool_i_seed_hint(pool_t *pool, uint64_t word)
 {
     uint64_t spread = (uint32_t)((uint32_t)(word & POOL_I_PID_MASK) * 2654435769u);
@@ -1369,8 +1367,8 @@ static uint64_t pool_i_space_of(const pool_t *pool, uint64_t owner)
     return __atomic_load_n(&pool->header->namespaces[tag], __ATOMIC_ACQUIRE); /* pairs with pool_i_tag() */
 }
 
-/* Is the process that was started at `start` (ticks) the one that the owner word
- * names? It has its PID. The later of two times is within half of the range. */
+/* Is the process that was started at `start` (ticks), and has the PID of the owner word, the one that the
+ * owner word names? The later of two times is within half of the range. */
 static bool pool_i_is_owner(uint64_t owner, uint64_t start)
 {
     uint64_t after = ((start << POOL_I_TIME_BIT) - (owner & POOL_I_TIME_MASK)) & POOL_I_TIME_MASK;
@@ -1378,14 +1376,14 @@ static bool pool_i_is_owner(uint64_t owner, uint64_t start)
     return after == 0 || (owner & POOL_I_TIME_MASK) == 0;
 }
 
-/* A zombie is dead; but a first thread that ended before the others shows as one, too. */
+/* A zombie is dead; but a first thread that has ended before the others looks like one, too. */
 static bool pool_i_is_over(const pool_i_stat_t *stat)
 {
     return stat->state == 'X' || stat->state == 'x' || (stat->state == 'Z' && stat->threads <= 1);
 }
 
-/* Of a process of this PID namespace, whether or not its boot is known to be ours:
- * no process here has two of its three marks by chance. */
+/* Is a process of this PID namespace dead, whether or not its boot is known to be ours? No process here
+ * has two of its three marks by chance. */
 static enum pool_life pool_i_life_here(uint64_t name, uint64_t owner)
 {
     uint64_t      pid = owner & POOL_I_PID_MASK, time_ns;
@@ -1410,8 +1408,8 @@ static const char *pool_i_file_of(const char *pid, const char *name, char path[4
     return path;
 }
 
-/* The number that what /proc shows as PID (decimal) has in its own PID namespace, the last of
- * a line of its status; 0: it is in ours, or not to be seen. */
+/* The number that the process shown by /proc as PID (in decimal) has in its own PID namespace: the last
+ * one of a line of its status; 0: it is in ours, or cannot be seen. */
 static uint64_t pool_i_inner_pid(const char *pid)
 {
     char        path[40], text[2048];
@@ -1429,7 +1427,7 @@ static uint64_t pool_i_inner_pid(const char *pid)
     return count < 2 ? 0 : number;
 }
 
-/* What is looked for among the processes that /proc shows; each is asked, until one says true. */
+/* A search among the processes that /proc shows: each is tested, until the test is true for one. */
 typedef struct pool_i_wanted {
     bool (*is_it)(const char *pid, struct pool_i_wanted *search);
     uint64_t owner, space;
@@ -1473,8 +1471,8 @@ static bool pool_i_is_first(const char *pid, pool_i_wanted_t *search)
     return true;
 }
 
-/* May a process be of that space? Containers that are started together have first processes of one
- * number and one start time. Where its namespace cannot be named from here, it may. */
+/* Can a process belong to that space? The first processes of containers that are started together have the
+ * same number and start time. If its namespace cannot be named from here, it can. */
 static bool pool_i_may_be_of(const char *pid, uint64_t space, uint64_t time_ns)
 {
     pool_i_wanted_t first = { pool_i_is_first, 0, 0, 0, 0 };
@@ -1487,8 +1485,8 @@ static bool pool_i_may_be_of(const char *pid, uint64_t space, uint64_t time_ns)
     return name == pool_i_mix_name(first.number, first.start, time_ns) || name == pool_i_mix_name(first.number, 0, time_ns);
 }
 
-/* Is what /proc shows as PID the owner, in a PID namespace inside of this one? Start times tell
- * nothing where they are of another clock. */
+/* Is the process shown by /proc as PID the owner, in a PID namespace inside of this one? Start times say
+ * nothing if they come from another clock. */
 static bool pool_i_is_inner(const char *pid, pool_i_wanted_t *search)
 {
     char          path[40];
@@ -1509,9 +1507,9 @@ static bool pool_i_seen_from_outside(uint64_t space, uint64_t owner)
     return pool_i_search_proc(&search);
 }
 
-/* Of a process of another PID namespace: dead if nobody lives there, by the lock of
- * its space; and nobody is seen there who could be it, for a process that has
- * become another program (exec) has no mapping and may still be the owner. */
+/* Is a process of another PID namespace dead? Yes, if the lock of its space says that nobody lives there,
+ * and if no process can be seen that could be the owner: one that has become another program (exec) has no
+ * mapping, but may still be the owner. */
 static enum pool_life pool_i_life_elsewhere(pool_t *pool, uint64_t space, uint64_t owner)
 {
     struct flock lock = pool_i_lock_of(space, F_WRLCK);
@@ -1527,7 +1525,7 @@ static enum pool_life pool_i_life_elsewhere(pool_t *pool, uint64_t space, uint64
     return pool_i_seen_from_outside(space, owner) ? POOL_ALIVE : POOL_DEAD;
 }
 
-/* This process's space, better known than when it was named, if that is possible now. */
+/* This process's space, which may be known better by now than when it was named. */
 static uint64_t pool_i_space_now(void)
 {
     uint64_t space = pool_i_process->space, name = space & POOL_I_NAME_MASK, time_ns;
@@ -1535,9 +1533,9 @@ static uint64_t pool_i_space_now(void)
     return name | pool_i_boot();
 }
 
-/* Only a process of this PID namespace can be judged by itself; of another one, all
- * are dead when nobody lives there, and of an earlier boot, all. In doubt the owner
- * lives: a slot kept too long is a nuisance, one freed too early is damage. */
+/* Only processes of this PID namespace can be judged individually; those of another one are all dead when
+ * nobody lives there, and those of an earlier boot are all dead. In case of doubt the owner is alive: a
+ * slot that is kept too long is a nuisance, one that is freed too early is damage. */
 enum pool_life pool_owner_life(pool_t *pool, uint64_t owner)
 {
     uint64_t       me = pool_i_me(pool), space = pool_i_space_of(pool, owner), here;
@@ -1592,10 +1590,9 @@ static uint64_t pool_i_group_end(const pool_t *pool, uint64_t group)
     return end < pool->capacity ? end : pool->capacity;
 }
 
-/* Before the first claim in a group, so that recovery and statistics need not
- * look at groups that nobody used (a pool of millions stays untouched pages).
- * Acquire: the claim must not move before it; a load pairs with it by the same
- * means, see pool_i_next_touched(). */
+/* Called before the first claim in a group, so that recovery and statistics need not look at groups that
+ * were never used (most pages of a pool of millions stay untouched). Acquire: the claim must not move
+ * before it; a load pairs with it in the same way, see pool_i_next_touched(). */
 static void pool_i_touch(pool_t *pool, uint64_t group)
 {
     uint64_t *word = &pool->touched[group / 64], bit = (uint64_t)1 << group % 64;
@@ -1625,11 +1622,10 @@ static bool pool_i_has_free(const pool_t *pool, uint64_t group)
     return false;
 }
 
-/* Clear the bit `index` of a level, and those above it that are set, also above
- * one that is clear: whoever cleared that may have died before it came to them.
- * Each level is the same pair as slot and group: clear below, then look above;
- * pool_i_mark_full() sets above, then looks below. Returns whether one above the
- * group's was set. */
+/* Clear the bit `index` of a level, and those above it that are set, even above one that is clear: the
+ * process that cleared that one may have died before it reached them. Each level is the same pair as slot
+ * and group: clear below, then look above; pool_i_mark_full() sets above, then looks below. Returns
+ * whether one above the group's was set. */
 static bool pool_i_open_from(pool_t *pool, uint32_t level, uint64_t index)
 {
     bool upper = false;
@@ -1648,11 +1644,10 @@ bool pool_i_mark_open(pool_t *pool, uint64_t group)
     return pool_i_open_from(pool, 0, group);
 }
 
-/* All slots of the group were seen taken: set its bit, look once more; did that
- * fill the word, the same a level up. Who takes a bit back looks above, too:
- * somebody may have seen the word full meanwhile, and marked it. And it wakes
- * all: the bit may have hidden several slots from several who fell asleep. Pairs
- * with pool_i_open_group_of() and pool_i_open_from(). */
+/* All slots of the group were seen taken: set its bit, and look once more; if that has filled the word, do
+ * the same a level up. A process that takes a bit back also looks above: somebody may have seen the word
+ * full meanwhile, and marked it. And it wakes all waiters, because the bit may have hidden several slots
+ * from several of them, which fell asleep. Pairs with pool_i_open_group_of() and pool_i_open_from(). */
 static void pool_i_mark_full(pool_t *pool, uint64_t group)
 {
     uint32_t level;
@@ -1751,8 +1746,8 @@ static uint64_t pool_i_take(pool_t *pool, uint64_t me, uint64_t n, uint64_t *slo
     return got;
 }
 
-/* Look at `count` slots in turn without believing the index. Claims one slot,
- * mending the index, or returns POOL_NONE. */
+/* Check `count` slots, in turn, without relying on the index. Claims one slot, repairing the index, or
+ * returns POOL_NONE. */
 static uint64_t pool_i_audit(pool_t *pool, uint64_t me, uint64_t count)
 {
     uint64_t slot = __atomic_load_n(&pool->audit, __ATOMIC_RELAXED) % pool->capacity, found = POOL_NONE;
@@ -1792,9 +1787,8 @@ static int pool_i_populate(void *memory, uint64_t size)
     return 0;
 }
 
-/* Reserve the blocks of bytes [from, to) of the data. fallocate() leaves the
- * pages to those who use them, and takes nothing where it fails; without a
- * descriptor the kernel is asked for the pages. */
+/* Reserve the blocks of bytes [from, to) of the data. fallocate() leaves the pages to the processes that
+ * use them, and takes nothing if it fails; without a descriptor the kernel is asked to create the pages. */
 static bool pool_i_reserve_blocks(const pool_t *pool, int fd, uint64_t from, uint64_t to)
 {
     if (fd < 0) return (errno = pool_i_populate(pool->data + from, to - from)) == 0;
@@ -1803,9 +1797,9 @@ static bool pool_i_reserve_blocks(const pool_t *pool, int fd, uint64_t from, uin
     return true;
 }
 
-/* Reserve [from, to), which lie in one extent, and if there is room all of it.
- * Both may be repeated, and the bit is set after them (release; pairs with the
- * load in pool_i_reserve()): who dies between leaves work that is done again. */
+/* Reserve [from, to), which lies in one extent, and if there is room the whole extent. Both may be
+ * repeated, and the bit is set afterwards (release; pairs with the load in pool_i_reserve()): if a process
+ * dies in between, the work is done again. */
 static bool pool_i_reserve_extent(pool_t *pool, uint64_t extent, uint64_t from, uint64_t to)
 {
     uint64_t start = extent * POOL_I_EXTENT, end = start + POOL_I_EXTENT, all = pool->capacity * pool->elem_size;
@@ -1822,8 +1816,7 @@ static bool pool_i_reserve_extent(pool_t *pool, uint64_t extent, uint64_t from, 
     return done;
 }
 
-/* See that the blocks of bytes [from, to) are reserved. Acquire: pairs with
- * pool_i_reserve_extent(). */
+/* Make sure that the blocks of bytes [from, to) are reserved. Acquire: pairs with pool_i_reserve_extent(). */
 static bool pool_i_reserve(pool_t *pool, uint64_t from, uint64_t to)
 {
     uint64_t extent;
@@ -1842,8 +1835,8 @@ static void pool_i_unclaim(pool_t *pool, uint64_t slot)
     pool_i_announce(pool, slot);
 }
 
-/* Reserve the blocks of a slot that pool_trim() gave back. The mark goes after that, by the
- * holder, while BUSY is set. */
+/* Reserve the blocks of a slot that pool_trim() gave back. The holder clears the mark afterwards, while
+ * BUSY is set. */
 static bool pool_i_restore(pool_t *pool, uint64_t slot)
 {
     uint64_t *uses = &pool->records[slot].uses, at = slot * pool->elem_size;
@@ -1863,8 +1856,8 @@ uint64_t pool_i_finish_sparse(pool_t *pool, uint64_t slot, uint64_t me)
     return POOL_NOSPC;
 }
 
-/* Slots that were free, and the sum of how often they had been used by then: if it is the same later, and
- * they are free, they have been free all the time. */
+/* Slots that were free, and the sum of their `uses` then: if the sum is the same later, and they are free,
+ * they have been free all the time. */
 typedef struct pool_i_run {
     uint64_t from, to, uses;
 } pool_i_run_t;
@@ -1899,9 +1892,9 @@ static uint64_t pool_i_find_run(const pool_t *pool, uint64_t slot, pool_i_run_t 
     return slot;
 }
 
-/* The marks come before the pages go; who dies in between leaves marks that cost a system
- * call. Who claims a slot next sees its mark, by the store in pool_i_unclaim() that pairs
- * with pool_i_claim(). */
+/* The marks are set before the pages are given back; a process that dies in between leaves marks that cost
+ * a system call. The process that claims a slot next sees its mark, because of the store in
+ * pool_i_unclaim() that pairs with pool_i_claim(). */
 static uint64_t pool_i_give_back(pool_t *pool, const pool_i_run_t *run)
 {
     uintptr_t start;
@@ -1942,7 +1935,7 @@ uint64_t pool_trim(pool_t *pool, pool_trim_fn *may, void *context)
     return freed;
 }
 
-/* Allocate n slots or none, without waiting. *contended: some were had, not enough. */
+/* Allocate n slots or none, without waiting. *contended: some slots could be claimed, but not enough. */
 static int pool_i_try(pool_t *pool, uint64_t n, uint64_t *slots, bool *contended)
 {
     uint64_t me = pool_i_me(pool), got = pool_i_take(pool, me, n, slots), i, done;
@@ -1991,9 +1984,8 @@ static uint64_t pool_i_futex_wake(uint32_t *word, uint64_t n, uint32_t bits)
     return woken > 0 ? (uint64_t)woken : 0;
 }
 
-/* Is nobody waiting any more? Then clear `waiting`, unless a ticket was drawn
- * since it was read: a waiter enters the table before it draws one (pairs with
- * pool_i_round()). Strikes out the dead. */
+/* If nobody is waiting any more, clear `waiting`, unless a ticket was drawn since it was read: a waiter
+ * enters the table before it draws one (pairs with pool_i_round()). Removes dead waiters. */
 static void pool_i_forget_waiters(pool_t *pool, uint64_t waiting)
 {
     uint32_t i;
@@ -2026,18 +2018,18 @@ void pool_i_wake(pool_t *pool, uint64_t n, uint64_t waiting)
     errno = saved;
 }
 
-/* Say that somebody waits. A ticket makes `waiting` a value that it never was:
- * a waker that was stopped in pool_i_forget_waiters() and goes on much later
- * must not clear what was said since. Pairs with pool_i_announce(). */
+/* Announce a waiter. A ticket gives `waiting` a value that it never had: a waker that was stopped in
+ * pool_i_forget_waiters() and continues much later must not clear what was announced since. Pairs with
+ * pool_i_announce(). */
 static void pool_i_draw_ticket(pool_t *pool, uint32_t kind)
 {
     uint64_t *waiting = &pool->header->waiting, was = __atomic_load_n(waiting, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(waiting, &was, (was | kind) + POOL_I_TICKET, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {}
 }
 
-/* An entry of the table of waiters, or -1 where it is full (then only slices
- * wake this waiter). Who dies holding one is found by its name. Entering pairs
- * with the load in pool_i_forget_waiters(). */
+/* An entry of the table of waiters, or -1 if it is full (then only slices wake this waiter). If a process
+ * dies while it has one, the owner word in it tells. Entering pairs with the load in
+ * pool_i_forget_waiters(). */
 static int pool_i_enter(pool_t *pool, uint64_t owner)
 {
     uint32_t i;
@@ -2056,8 +2048,8 @@ static void pool_i_leave(pool_t *pool, int entry, uint64_t owner)
     if (entry >= 0) __atomic_compare_exchange_n(&pool->header->waiters[entry], &owner, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
 }
 
-/* Are there n free slots? Takes none, so that callers who want many do not take
- * from each other what they cannot use. Does not believe the index, but mends it. */
+/* Are there n free slots? Takes none, so that callers that want many do not take from each other what they
+ * cannot use. Does not rely on the index, but repairs it. */
 static bool pool_i_enough(pool_t *pool, uint64_t n)
 {
     uint64_t group, slot, found = 0;
@@ -2074,8 +2066,8 @@ static bool pool_i_enough(pool_t *pool, uint64_t n)
     return found >= n;
 }
 
-/* Two callers that each took part of what both want have both given it back:
- * step aside for a random moment, so that one of them gets all. */
+/* Two callers that each took a part of what both want have both given it back: back off for a random
+ * moment, so that one of them gets all. */
 static int pool_i_step_aside(uint64_t me, int64_t deadline_ns)
 {
     struct timespec pause = { 0, 0 };
@@ -2084,7 +2076,7 @@ static int pool_i_step_aside(uint64_t me, int64_t deadline_ns)
     return nanosleep(&pause, NULL) != 0 ? POOL_INTERRUPTED : POOL_FULL;
 }
 
-/* A search by one who is about to sleep: also audits a part of the pool. */
+/* A search by a process that is about to sleep; it also audits a part of the pool. */
 static int pool_i_search(pool_t *pool, uint64_t me, uint64_t n, uint64_t *slots, bool *contended)
 {
     uint64_t part = pool->capacity / POOL_I_AUDIT_WAIT_PART;
@@ -2113,7 +2105,8 @@ static int pool_i_round(pool_t *pool, uint64_t n, int64_t deadline_ns, uint64_t 
     code = pool_i_search(pool, me, n, slots, &contended);
     if (code == POOL_FULL && !contended) {
         code = pool_i_sleep(&pool->header->event, event, deadline_ns, kind);
-        /* It may have been woken for a slot, and its caller may lose patience now (a handler that dies): take it first. */
+        /* It may have been woken for a slot, and its caller may give up now (a handler that dies): take
+         * the slot first. */
         if (code == POOL_FULL) code = pool_i_search(pool, me, n, slots, &contended);
     }
     pool_i_leave(pool, entry, name);
@@ -2260,10 +2253,9 @@ bool pool_disown(pool_t *pool, uint64_t slot)
     return pool_i_bequeath(pool, slot, POOL_I_NOBODY);
 }
 
-/* One instruction gives it back, for who dies here must leave it to the next recovery
- * with all that belongs to that: so not by way of BUSY, as pool_free_generation().
- * Only a thread of this process could free and allocate it after the look. Pairs
- * with the CAS of the next pool_i_recover_slot(). */
+/* One instruction gives it back: if this process dies here, it must leave the slot, with its contents, to
+ * the next recovery. So it does not go through BUSY, as pool_free_generation() does. Only a thread of this
+ * process could free and allocate it after the look. Pairs with the CAS of the next pool_i_recover_slot(). */
 bool pool_unadopt(pool_t *pool, uint64_t slot, uint64_t uses, uint64_t owner)
 {
     uint64_t me = pool_i_me(pool);
@@ -2271,7 +2263,7 @@ bool pool_unadopt(pool_t *pool, uint64_t slot, uint64_t uses, uint64_t owner)
            && __atomic_compare_exchange_n(&pool->records[slot].owner, &me, owner, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
 }
 
-/* Verdicts of one recovery: a dead worker may have left a million slots. */
+/* The judgements of one recovery, kept because a dead worker may have left a million slots. */
 typedef struct pool_i_verdicts {
     uint64_t owner[64];
     bool     dead[64];
@@ -2446,11 +2438,10 @@ uint64_t pool_next_allocated(const pool_t *pool, uint64_t from)
     return slot;
 }
 
-/* How often the slot was freed: its uses, but for the one that still is. Never more
- * than is true at the end of the look. `uses` is written while the owner is BUSY,
- * before or after the look at it: so of a slot that is, or whose owner changed
- * meanwhile, the last use may be missing, which is counted the next time. Acquire:
- * pairs with pool_i_publish() and pool_i_claim(). */
+/* How often the slot was freed: its uses, except for one that still goes on. Never more than is true at
+ * the end of the look. `uses` is written while the owner is BUSY, before or after the look at the owner:
+ * so for a slot that is BUSY, or whose owner changed meanwhile, the last use may be missing; it is counted
+ * the next time. Acquire: pairs with pool_i_publish() and pool_i_claim(). */
 static uint64_t pool_i_frees_of(const pool_t *pool, uint64_t slot)
 {
     uint64_t before = __atomic_load_n(&pool->records[slot].owner, __ATOMIC_ACQUIRE);
@@ -2459,7 +2450,7 @@ static uint64_t pool_i_frees_of(const pool_t *pool, uint64_t slot)
     return (before != 0 || after != 0) && uses > 0 ? uses - 1 : uses;
 }
 
-/* The larger of a number and what was said before, which it replaces. */
+/* The larger of a number and of the one returned before, which it replaces. */
 static uint64_t pool_i_never_back(uint64_t *said, uint64_t now)
 {
     uint64_t was = __atomic_load_n(said, __ATOMIC_RELAXED);
@@ -2567,8 +2558,7 @@ static bool pool_i_check_spec(const pool_spec_t *spec, pool_error_t *err)
     return false;
 }
 
-/* Derive every offset from a checked spec; the mapping is at `base` (0: only
- * the sizes are wanted yet). */
+/* Derive every offset from a checked spec; the mapping is at `base` (0: only the sizes are needed so far). */
 static void pool_i_lay_out(pool_t *pool, const pool_spec_t *spec, uintptr_t base)
 {
     uint64_t at = sizeof(pool_header_t), bits = (spec->capacity + POOL_GROUP - 1) / POOL_GROUP;
@@ -2596,12 +2586,12 @@ static void pool_i_lay_out(pool_t *pool, const pool_spec_t *spec, uintptr_t base
     pool->records     = (pool_record_t *)(base + at);
     pool->data_offset = at = pool_i_round_up(at + spec->capacity * sizeof(pool_record_t), 64);
     pool->data             = (uint8_t *)(base + at);
-    /* Some bytes of zeros after the last slot: C code may look for the end of a string. */
+    /* A few zero bytes after the last slot: C code may look for the end of a string. */
     pool->total_size = pool_i_round_up(at + spec->capacity * spec->elem_size + 64, POOL_I_PAGE);
 }
 
-/* Allocate all slots for nobody, before the pool is one. Another that does the same
- * (pool_open_at()) may be late, and the pool in use: what is there stays. */
+/* Mark all slots as disowned, before the pool is complete. Another process that does the same
+ * (pool_open_at()) may be late, when the pool is in use already: existing owners stay. */
 static void pool_i_fix_all(pool_t *pool)
 {
     uint64_t slot, word;
@@ -2617,15 +2607,15 @@ static void pool_i_fix_all(pool_t *pool)
             __atomic_store_n(&pool->full[level][word], UINT64_MAX, __ATOMIC_RELAXED);
 }
 
-/* Fill a mapping of zeros. The magic comes last and whole (release; pairs with
- * the read in pool_i_read_header()): what has it is a pool, whose group 0 is
- * touched, though its creator may die right there. */
+/* Initialise a mapping of zeros. The magic number is stored last and as a whole (release; pairs with the
+ * read in pool_i_read_header()): once it is there, this is a pool whose group 0 is touched, even if its
+ * creator dies right afterwards. */
 static void pool_i_initialise(pool_t *pool, const pool_spec_t *spec)
 {
     pool_header_t *header = pool->header;
     uint32_t       level;
 
-    /* Of a pool in memory several may be at this at once, and each writes the same. */
+    /* For a pool in memory, several processes may do this at once, and each writes the same. */
     __atomic_store_n(&header->version, POOL_VERSION, __ATOMIC_RELAXED);
     __atomic_store_n(&header->variant, spec->variant, __ATOMIC_RELAXED);
     __atomic_store_n(&header->capacity, spec->capacity, __ATOMIC_RELAXED);
@@ -2660,10 +2650,10 @@ static const char *pool_i_fd_path(const char *folder, int fd, char path[40])
 
 #define POOL_I_EVENT_UNKNOWN 1u
 
-/* Which eventfd an anonymous inode is (all of them are one to fstat): 0: none;
- * POOL_I_EVENT_UNKNOWN: one, if not some other thing that neither a read nor a write
- * of 8 bytes does anything to (/proc cannot be read, or the kernel is before 5.2);
- * else more than that, and never given to another while the machine runs. */
+/* Which eventfd an anonymous inode is (for fstat, all of them are the same). 0: none.
+ * POOL_I_EVENT_UNKNOWN: an eventfd, or something else that ignores reads and writes of 8 bytes (/proc
+ * cannot be read, or the kernel is older than 5.2). Other numbers are never given to another eventfd while
+ * the machine runs. */
 static uint64_t pool_i_event(int fd)
 {
     char              text[512], path[40];
@@ -2726,8 +2716,7 @@ static int pool_i_open_again(const pool_t *pool)
     return -1;
 }
 
-/* A descriptor as pool_i_open_again(), but of a file opened anew, whose locks are not
- * those of the mapping. */
+/* Like pool_i_open_again(), but opens the file again, so that its locks are not those of the mapping. */
 static int pool_i_open_anew(const pool_t *pool)
 {
     const int flags = (pool->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
@@ -2791,7 +2780,7 @@ static pool_t *pool_i_map(pool_t *pool, int fd, const pool_spec_t *spec, pool_er
     return pool;
 }
 
-/* The hint of whoever creates a pool is its first slot; others start apart. */
+/* The creator of a pool starts at its first slot; others start elsewhere. */
 static pool_t *pool_i_ready(pool_t *pool, bool created)
 {
     uint64_t me = pool_i_identify(pool); /* from here on pool->me is never 0 */
@@ -2801,9 +2790,9 @@ static pool_t *pool_i_ready(pool_t *pool, bool created)
 
 enum pool_i_found { POOL_I_WHOLE, POOL_I_UNFINISHED, POOL_I_FOREIGN };
 
-/* Read the header with a system call: what is no pool is never mapped. A creator
- * may be at work meanwhile, and the magic is its last word: the rest of the header
- * and the size are read after it was seen. */
+/* Read the header with a system call: a file that is not a pool is never mapped. A creator may be at work
+ * meanwhile, and writes the magic number last: the rest of the header and the size are read after the
+ * magic was seen. */
 static enum pool_i_found pool_i_read_header(int fd, pool_header_t *header, uint64_t *size)
 {
     const size_t wanted = offsetof(pool_header_t, pad0);
@@ -2819,7 +2808,7 @@ static enum pool_i_found pool_i_read_header(int fd, pool_header_t *header, uint6
     return pread(fd, header, wanted, 0) > 0 ? POOL_I_WHOLE : POOL_I_FOREIGN;
 }
 
-/* Does the header agree with itself and with what is wanted? Completes `spec`. */
+/* Is the header consistent, and does it agree with what is wanted? Completes `spec`. */
 static bool pool_i_check_header(const pool_header_t *header, uint64_t size, pool_spec_t *spec, const char *name, pool_error_t *err)
 {
     pool_spec_t found = *spec;
@@ -2836,8 +2825,8 @@ static bool pool_i_check_header(const pool_header_t *header, uint64_t size, pool
         return false;
     }
     if (spec->variant != POOL_ANY && spec->variant != found.variant) {
-        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its variant is %s, not %s", name,
-                    pool_variant_name(found.variant), pool_variant_name(spec->variant));
+        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its variant is %s, not %s", name, pool_variant_name(found.variant),
+                    pool_variant_name(spec->variant));
         return false;
     }
     if (!pool_i_check_spec(&found, NULL) || (header->flags & ~(POOL_SPARSE | POOL_FIXED)) != 0) {
@@ -2887,9 +2876,8 @@ static pool_t *pool_i_attach(pool_t *pool, int fd, const pool_header_t *header, 
     return pool_i_ready(pool, false);
 }
 
-/* Reserve the blocks of [0, size), so that a full disk is an error now and no
- * SIGBUS later. Where the filesystem cannot, write zeros; a sparse pool needs one
- * that can. Returns an errno. */
+/* Reserve the blocks of [0, size), so that a full disk is an error now, not a SIGBUS later. If the
+ * filesystem cannot do that, write zeros; a sparse pool needs a filesystem that can. Returns an errno. */
 static int pool_i_reserve_file(int fd, uint64_t size, bool sparse)
 {
     static const char zeros[65536] = { 0 };
@@ -2908,7 +2896,7 @@ static int pool_i_reserve_file(int fd, uint64_t size, bool sparse)
     return 0;
 }
 
-/* A file larger than RLIMIT_FSIZE is death by SIGXFSZ: ask first. Returns an errno. */
+/* Writing a file larger than RLIMIT_FSIZE means death by SIGXFSZ: check first. Returns an errno. */
 static int pool_i_check_limit(uint64_t size)
 {
     struct rlimit limit;
@@ -2966,8 +2954,8 @@ static bool pool_i_folder_of(const char *path, char folder[PATH_MAX])
     return true;
 }
 
-/* May the link at `path` be followed? It may where nobody else could have put it
- * there; those of /proc (/proc/PID/fd/N) are the kernel's. */
+/* May the link at `path` be followed? It may if nobody else could have put it there; links of /proc
+ * (/proc/PID/fd/N) are the kernel's. */
 static bool pool_i_may_follow(const char *path)
 {
     const long    proc = 0x9fa0; /* PROC_SUPER_MAGIC */
@@ -2991,7 +2979,7 @@ static int pool_i_open_file(const char *path, bool readonly, bool may_create, bo
 {
     const int flags = (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     int       fd = -1, links = O_NOFOLLOW, tries;
-    for (tries = 0; tries < 1000; tries++) { /* a link to nowhere exists and does not, for ever */
+    for (tries = 0; tries < 1000; tries++) { /* a dangling link both exists and does not exist, for ever */
         *created = may_create && (fd = open(path, flags | O_CREAT | O_EXCL, 0600)) >= 0;
         if (*created) return fd;
         if (may_create && errno != EEXIST) return -1;
@@ -3020,8 +3008,8 @@ static void pool_i_cannot_open(const char *path, bool may_create, pool_error_t *
     pool_i_fail(err, POOL_E_SYSTEM, why, format, path);
 }
 
-/* Under the lock of the file: look again, and build the pool if nobody has.
- * *again: the path is another file now, and the handle is still the caller's. */
+/* Under the lock of the file: look again, and build the pool if nobody has done so. *again: the path is
+ * another file now, and the caller keeps the handle. */
 static pool_t *pool_i_create(pool_t *pool, int fd, const char *path, bool created, const pool_spec_t *want, bool *again, pool_error_t *err)
 {
     pool_header_t     header;
@@ -3174,7 +3162,7 @@ pool_t *pool_open_fd(int fd, const pool_spec_t *want, pool_error_t *err)
         return NULL;
     }
     pool->is_memfd = st.st_nlink == 0;
-    /* Opened anew, or the lock of our namespace would be held by all who have the descriptor, too. */
+    /* Opened again; otherwise the lock of our namespace would be held by all who have the descriptor. */
     (void)pool_i_look(pool->fd, &pool->file);
     anew = pool_i_open_anew(pool);
     pool = pool_i_attach(pool, anew >= 0 ? anew : pool->fd, &header, size, want, err);
@@ -3191,8 +3179,8 @@ uint64_t pool_size(const pool_spec_t *want)
     return layout.total_size;
 }
 
-/* What makes a pool of zeros stores the same values whoever does it, and before the
- * magic: several may do it at once. Acquire: pairs with pool_i_initialise(). */
+/* All processes that initialise memory of zeros as a pool store the same values, and do so before the
+ * magic number: several may do it at once. Acquire: pairs with pool_i_initialise(). */
 pool_t *pool_open_at(void *memory, uint64_t size, const pool_spec_t *want, pool_error_t *err)
 {
     pool_header_t *header = (pool_header_t *)memory, found;
@@ -3214,7 +3202,7 @@ pool_t *pool_open_at(void *memory, uint64_t size, const pool_spec_t *want, pool_
     if ((pool = pool_i_new_handle(NULL, err)) == NULL) return NULL;
     pool->is_borrowed = true;
     pool_i_lay_out(pool, want, (uintptr_t)memory);
-    /* The first page may be a hole, which a full filesystem cannot fill for a look at it. */
+    /* The first page may be a hole: on a full filesystem, merely looking at it would kill. */
     code = pool_i_populate(memory, 1);
     if (code == 0 && __atomic_load_n(&header->magic, __ATOMIC_ACQUIRE) == 0)
         code = pool_i_populate(memory, (want->flags & POOL_SPARSE) != 0 ? pool->data_offset : pool->total_size);
@@ -3247,7 +3235,7 @@ void pool_set_home(pool_t *pool, pool_t *home)
     (void)pool_i_identify(pool);
 }
 
-/* Does this process hold a slot? One that never was named does not. */
+/* Does this process hold a slot? A process that was never named in the pool does not. */
 static bool pool_i_holds_slots(const pool_t *pool)
 {
     uint64_t me = __atomic_load_n(&pool->me, __ATOMIC_RELAXED), word = __atomic_load_n(&pool_i_process->word, __ATOMIC_RELAXED), slot;
@@ -3257,8 +3245,8 @@ static bool pool_i_holds_slots(const pool_t *pool)
     return false;
 }
 
-/* Files whose first page stays mapped though their pools were closed, one each: the
- * process lives and holds slots, and its namespace must be seen to live. */
+/* Files whose first page stays mapped although their pools were closed, one each: the process is alive and
+ * holds slots, and it must be visible that its namespace is alive. */
 typedef struct pool_i_kept {
     pool_file_t         file;
     uint64_t            space;
