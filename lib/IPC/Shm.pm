@@ -30,7 +30,7 @@ sub import {
     return;
 }
 
-# Do perl's operators know shared variables? Who says so first says it for the whole process.
+# Do perl's operators know shared variables? The first to choose chooses for the whole process.
 my $operators;
 
 sub _choose_operators {
@@ -101,8 +101,8 @@ sub _engine {
     );
 }
 
-# What is thrown names the line that calls it, which is ours: let it be the caller's.
-# What a signal handler dies of is its own.
+# Exceptions name the line of the call, which is in this module: let them name the caller's line instead.
+# Exceptions of signal handlers are passed on as they are.
 sub _from_callers_line {
     my ($code, @arguments) = @_;
     my ($ok, $why, @result);
@@ -116,8 +116,8 @@ sub _from_callers_line {
     die $why;
 }
 
-# The object of a variable: a new one, or the one of that name. The namespace may be removed
-# just then: there will be a new one.
+# The object of a variable: a new one, or the one of that name. If the namespace is removed
+# meanwhile, there will be a new one.
 sub _new {
     my ($type, $name) = @_;
     _choose_operators() unless defined $operators;
@@ -128,7 +128,7 @@ sub _new {
     return Carp::croak('The namespace ' . namespace() . ' is removed again and again');
 }
 
-# The object of a variable by its full name, which is made if need be.
+# The object of the variable with this full name, which is created if necessary.
 sub _declared { my ($name) = @_; return _new($type_of{ substr $name, 0, 1 }, $name) }
 
 # The object of a variable that exists, by its name; or undef.

@@ -5,11 +5,11 @@ use attributes ();
 
 our $VERSION = '1.000';
 
-# The attribute `shm` of variables. Behind a declaration with attributes perl calls
-# attributes->import(PACKAGE, \VARIABLE, ATTRIBUTES). We come before it, take ours, and
-# hand on the rest. So `shm` is known in all packages, and no handler that a package
-# has, inherits, or will have is asked for it; nor does perl see a lower-case attribute
-# that it would warn of.
+# The attribute `shm` of variables. For a declaration with attributes perl calls
+# attributes->import(PACKAGE, \VARIABLE, ATTRIBUTES). We come before it, take our attribute, and
+# pass on the rest. So `shm` is known in all packages, and no handler that a package
+# has, inherits, or will have is called for it; nor does perl see a lower-case attribute
+# that it would warn about.
 
 our @CARP_NOT = qw(IPC::Shm attributes);
 
@@ -40,11 +40,11 @@ sub install {
     return;
 }
 
-# Tie a variable: a package variable by its name, a lexical to a new one. A name
-# that leads to what it is tied to already is left alone; it leads elsewhere after
-# the variable was removed. `shm(NAME)` is the variable of that name, whatever it is declared
-# as. A lexical without a name is a new variable each time that it comes into
-# scope; one that is tied already has not left it (`state`).
+# Tie a variable: a package variable to the shared one of its name, a lexical to a new one. If the
+# variable is already tied to the one that the name leads to, it is left alone; after a removal the name
+# leads to another one. `shm(NAME)` means the variable of that name, whatever name is declared.
+# A lexical without a name is a new variable each time that it comes into
+# scope; if it is tied already, it has not left its scope (`state`).
 sub share {
     my ($type, $package, $variable, $given) = @_;
     my $tied = $type == 3 ? tied %$variable : $type == 2 ? tied @$variable : tied $$variable;

@@ -70,8 +70,8 @@ sub _value {
     return defined $class ? bless $copy, $class : $copy;
 }
 
-# Storable takes what is tied for its object, which is nothing without shared memory, and makes
-# it tied again: no plain copy can come of that.
+# For a tied variable Storable stores the object, which means nothing without the shared memory, and
+# ties the copy to it: the result could not be a plain copy.
 sub STORABLE_freeze { return Carp::croak('Storable cannot copy or store a shared variable: give it (tied ...)->copy') }
 
 1;

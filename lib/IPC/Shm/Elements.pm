@@ -10,8 +10,8 @@ our @CARP_NOT = qw(IPC::Shm IPC::Shm::Tied);
 # One element at a time: looks and stores that are one change, on top of what every
 # engine has (IPC::Shm::Engine). In `place` is the key, or the index, or nothing.
 
-# The change that a method makes: until `commit`; undone where it is left in another way. Where
-# a change of the variable is open already it is part of that.
+# The change that a method makes, up to `commit`; it is undone if the method is left in another way. If
+# a change of the variable is open already, it is part of that one.
 sub _one_change {
     my ($self) = @_;
     my $open   = $self->is_open;
@@ -20,10 +20,10 @@ sub _one_change {
 }
 
 # Begin a change during which no other process changes the variable; true if that took a lock. An
-# engine whose changes do not keep others out has another one.
+# engine whose changes do not keep others out overrides this.
 sub _begin_alone { my ($self) = @_; $self->begin; return 0 }
 
-# An element that is stored again vanishes when it would have vanished.
+# Store an element again; its expiry time stays as it is.
 sub _keep_expiry { my ($self, @all) = @_; $self->STORE(@all); return }
 
 sub _places { my ($self) = @_; return $self->isa('IPC::Shm::Scalar') ? 0 : 1 }

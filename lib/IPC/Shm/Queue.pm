@@ -11,7 +11,7 @@ our @CARP_NOT = qw(IPC::Shm IPC::Shm::Tied IPC::Shm::Elements);
 # the next element, or gives an empty list; _end(TICKET, BACK) ends a reservation; _reserved and
 # _is_reserved tell of them. Each is one change.
 
-my $look = 0.25;           # seconds until a waiter looks whether somebody who has a job is dead: nobody tells
+my $look = 0.25;           # seconds until a waiter checks whether a process that has a job is dead: nobody tells it
 
 sub _now { require Time::HiRes; return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
 
@@ -44,7 +44,7 @@ sub reserve {
     return @got ? @got : IPC::Shm::_from_callers_line(\&_next, $self, 1, $seconds);
 }
 
-# The look at the size comes before the look for a job: what is pushed behind it ends the wait.
+# The size is read before looking for a job: anything pushed after that ends the wait.
 sub _next {
     my ($self, $reserve, $seconds) = @_;
     Carp::croak('A timeout must be a number of seconds, from 0 on')
@@ -72,8 +72,8 @@ sub done {
     return scalar IPC::Shm::_from_callers_line(\&_done, $self, $ticket, $code);
 }
 
-# Nobody else can take the job while the sub runs: the queue is in the hands of this process. All that
-# the sub stores is one change with that. An engine that cannot do it has another one.
+# Nobody else can take the job while the sub runs, because this process is changing the queue. All that
+# the sub stores is part of that change. An engine that cannot do this overrides it.
 sub _change_of_all {
     my ($self) = @_;
     Carp::croak('The sub of done cannot call done with a sub') if !$self->_begin_joint;

@@ -9,9 +9,9 @@ our $VERSION  = '1.000';
 our @CARP_NOT = qw(IPC::Shm IPC::Shm::Tied IPC::Shm::Scalar IPC::Shm::Array IPC::Shm::Hash
     IPC::Shm::Engine::Redis::Variable IPC::Shm::Engine::Redis::Scalar IPC::Shm::Engine::Redis::Array IPC::Shm::Engine::Redis::Hash);
 
-# What becomes shared when a reference is stored: the thing that it leads to, and all that
-# that leads to. First everything is looked at, and nothing is made if one thing cannot be
-# shared. Then the new variables are made and filled, and at last the originals are
+# What becomes shared when a reference is stored: the thing that it leads to, and everything that
+# can be reached from there. First everything is checked, and nothing is created if one thing cannot be
+# shared. Then the new variables are created and filled, and finally the originals are
 # tied to them. Loops, not recursion: data may be deep.
 
 my %type_of = (SCALAR => 1, REF => 1, VSTRING => 1, ARRAY => 2, HASH => 3);
@@ -31,7 +31,7 @@ my %is_harmless = map { $_ => 1 } '<', '>', '~', 'g', 'w', 't', 'V', '@', '#', '
 # What is about to be tied, while all of it is filled: address => object.
 our $coming;
 
-# The object of the variable that a reference leads to, which is shared if need be; undef
+# The object of the variable that a reference leads to, which is shared if necessary; undef
 # for a constant, which is stored by its value. Takes a reference to the value.
 sub object_of {
     my ($engine, $value) = @_;
@@ -97,8 +97,8 @@ sub _values {
         :              \$$target;
 }
 
-# What is to become a variable. Of what is read-only, a double is shared: the program does not mean
-# to have a constant changed.
+# What is to become a variable. Of something read-only, a copy is shared: the program does not intend
+# a constant to change.
 sub _new {
     my ($target, $what) = @_;
     my $address = Scalar::Util::refaddr($target);

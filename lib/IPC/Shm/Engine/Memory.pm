@@ -14,7 +14,7 @@ sub open {    ## no critic (the contract's name)
     return bless { path => $namespace, space => $space }, $class;
 }
 
-# Is it still what the path leads to? Not after a cleanup, nor after the files were removed.
+# Does the path still lead to it? Not after a cleanup, nor after the files were removed.
 sub is_current { my ($self) = @_; return _is_current($self->{space}, $self->{path}) }
 
 sub namespace { my ($self) = @_; return $self->{path} }
