@@ -2820,7 +2820,7 @@ static bool pool_i_check_header(const pool_header_t *header, uint64_t size, pool
     found.elem_size = header->elem_size;
     found.flags     = header->flags;
     if (header->version != POOL_VERSION) {
-        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its format version is %u, this library's %u", name,
+        pool_i_fail(err, POOL_E_MISMATCH, 0, "incompatible pool %s: its format version is %u, this library's is %u", name,
                     (unsigned)header->version, POOL_VERSION);
         return false;
     }
@@ -3218,7 +3218,7 @@ pool_t *pool_open_at(void *memory, uint64_t size, const pool_spec_t *want, pool_
     for (word = 0; word < offsetof(pool_header_t, pad0) / 8; word++) /* another may still be writing the same, see above */
         ((uint64_t *)(void *)&found)[word] = __atomic_load_n((const uint64_t *)memory + word, __ATOMIC_RELAXED);
     if (found.magic == POOL_MAGIC && pool_i_check_header(&found, size, &spec, "in memory", err)) return pool_i_ready(pool, false);
-    if (found.magic != POOL_MAGIC) pool_i_fail(err, POOL_E_INVALID, 0, "the memory holds no pool");
+    if (found.magic != POOL_MAGIC) pool_i_fail(err, POOL_E_INVALID, 0, "there is no pool in this memory");
     pool_close(pool);
     return NULL;
 }

@@ -406,13 +406,13 @@ static bool space_check_header(store_t *space, const store_header_t *header, uin
     char what[96];
     if (header->magic != STORE_MAGIC) {
         if (header->magic == POOL_MAGIC) { /* that of before was a pool */
-            snprintf(what, sizeof what, "is incompatible: its format version is 1, this library's %u", STORE_VERSION);
+            snprintf(what, sizeof what, "is incompatible: its format version is 1, this library's is %u", STORE_VERSION);
             return space_fail(err, STORE_E_MISMATCH, 0, space->path, what);
         }
         return space_fail(err, STORE_E_INVALID, 0, space->path, "is not a namespace of IPC::Shm");
     }
     if (header->version != STORE_VERSION) {
-        snprintf(what, sizeof what, "is incompatible: its format version is %u, this library's %u", (unsigned)header->version,
+        snprintf(what, sizeof what, "is incompatible: its format version is %u, this library's is %u", (unsigned)header->version,
                  STORE_VERSION);
         return space_fail(err, STORE_E_MISMATCH, 0, space->path, what);
     }

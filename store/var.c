@@ -220,7 +220,7 @@ static store_link_t mark_make(store_t *space, const store_ref_t *ref, uint64_t u
     ref_destroy(space, &doomed);
     if (!ok) {
         row_free(space, link);
-        space_fail(err, STORE_E_REMOVED, 0, space->path, "has not got that variable any more");
+        space_fail(err, STORE_E_REMOVED, 0, space->path, "no longer has that variable");
         return 0;
     }
     __atomic_store_n(&mark->state, STORE_MARK_COUNTED, __ATOMIC_RELEASE);
@@ -400,7 +400,7 @@ void handle_internal(store_var_t *var, store_t *space, const store_ref_t *ref)
 static store_var_t *handle_alloc(store_t *space, store_error_t *err)
 {
     store_var_t *var = (store_var_t *)malloc(sizeof *var);
-    if (var == NULL) space_fail(err, STORE_E_SYSTEM, ENOMEM, space->path, "cannot give a variable");
+    if (var == NULL) space_fail(err, STORE_E_SYSTEM, ENOMEM, space->path, "cannot make a handle of a variable");
     return var;
 }
 

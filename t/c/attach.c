@@ -126,7 +126,7 @@ static void mismatch(void)
     ok(refused(open_as(path, POOL_I64, 100, 8), POOL_E_MISMATCH, "variant is raw, not I64"), "another variant: says both");
     ok(strstr(err.text, "incompatible") != NULL && strstr(err.text, path) != NULL, "… and which file is incompatible");
     write_file(path, &version, sizeof version, offsetof(pool_header_t, version));
-    ok(refused(open_as(path, POOL_RAW, 100, 16), POOL_E_MISMATCH, "format version is 99, this library's 1"), "another format version");
+    ok(refused(open_as(path, POOL_RAW, 100, 16), POOL_E_MISMATCH, "format version is 99, this library's is 1"), "another format version");
     version = POOL_VERSION;
     write_file(path, &version, sizeof version, offsetof(pool_header_t, version));
     write_file(path, &variant, sizeof variant, offsetof(pool_header_t, variant));
