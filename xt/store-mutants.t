@@ -79,29 +79,29 @@ my @mutants = (
     ],
     [
         'a directory stays its maker\'s',
-        'hash.c',
+        'table.c',
         "    row_disown(space, page);\n    hash_give_up_root",
         '    hash_give_up_root',
         'step growth to 64 buckets'
     ],
     [
         'an old directory is given up before it is ours',
-        'hash.c',
+        'table.c',
         "    if (old != 0) row_adopt(space, old);\n    change_intended(record);",
         "    change_intended(record);\n    if (old != 0) row_adopt(space, old);",
         'step growth to 64 buckets'
     ],
     [
         'a page of heads stays its maker\'s',
-        'hash.c',
+        'table.c',
         "        hash_link(place, page);\n        row_disown(space, page);",
         '        hash_link(place, page);',
         'step one more page of buckets'
     ],
     [
         'a bucket is split, and the heir not told',
-        'hash.c', "    change_intend(record, STORE_INTENT_SPLIT, 0, fresh);\n",
-        '',       'step growth to 16 buckets'
+        'table.c', "    change_intend(record, STORE_INTENT_SPLIT, 0, fresh);\n",
+        '',        'step growth to 16 buckets'
     ],
     [
         'a cell is linked before it leads on',
@@ -180,7 +180,7 @@ my @mutants = (
         ') *sum = (int64_t)((uint64_t)value.number.i + (uint64_t)delta);', 'hash'
     ],
     [ 'what is taken stays', 'array.c', 'return code == STORE_OK ? array_open_gap(var, index, 1, 0) : code;', 'return code;', 'array' ],
-    [ 'what has expired is there', 'hash.c', 'return expires == 0 || expires > *now;',                        'return true;', 'expiry' ],
+    [ 'what has expired is there', 'expiry.h', 'return expires == 0 || expires > *now;',                      'return true;', 'expiry' ],
     [
         'a tree is replaced, and nobody told',
         'array.c',     "    else\n        change_intend(var->record, STORE_INTENT_TREE, 0, change_serial(var));",

@@ -1,8 +1,8 @@
 /* variable.pml - one hash in shared memory: two writers, a reader without a lock, deaths.
  *
  * Stands for store/change.c (change_add, change_end, change_publish, change_settle,
- * change_remove_cell), store/hash.c (hash_insert, hash_unlink, hash_find, hash_split,
- * hash_finish_page), store/lock.c (who inherits from the dead) and store/recover.c (cells
+ * change_remove_cell), store/hash.c (hash_insert, hash_unlink, hash_find), store/table.c
+ * (hash_split, hash_finish_page), store/lock.c (who inherits from the dead) and store/recover.c (cells
  * that the dead made). Each access to shared memory is a step; the writer's search along a
  * chain, which nobody else changes meanwhile, is one.
  *

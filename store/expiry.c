@@ -1,0 +1,157 @@
+/* expiry.c - elements that vanish: see expiry.h. */
+#include "expiry.h"
+
+bool store_hash_is_timed(const store_var_t *var)
+{
+    return STORE_LOAD(var->record->soonest) != 0;
+}
+
+/* WHEN THE HAND GOES ROUND. Stores look for what has expired only when something may have:
+ * `soonest` is no later than the first that will. Both words are the lock holder's, and only
+ * ever too early: what is stored lowers both before it is published, what the hand passes lowers
+ * `coming`, and where the hand begins anew, `soonest` is what was coming, and then nothing is
+ * coming. Who dies between any two of these leaves one that is too early: a round in vain. */
+#define HASH_NOTHING_COMES UINT32_MAX
+#define HASH_WHEN_BITS     28u /* a quarter of a second, so 32 bits are 36 years */
+
+static inline uint32_t hash_when(uint64_t ns)
+{
+    uint64_t when = ns >> HASH_WHEN_BITS;
+    return when == 0 ? 1 : when < HASH_NOTHING_COMES ? (uint32_t)when : HASH_NOTHING_COMES - 1;
+}
+
+void hash_expect(store_record_t *record, uint64_t expires_ns)
+{
+    uint32_t when = hash_when(expires_ns);
+    if (record->soonest == 0) STORE_STORE(record->coming, HASH_NOTHING_COMES); /* and no round is under way */
+    if (when < record->coming) STORE_STORE(record->coming, when);
+    if (record->soonest == 0 || when < record->soonest) STORE_STORE(record->soonest, when);
+}
+
+static uint32_t hash_next_bucket(store_record_t *record, uint32_t buckets)
+{
+    if (record->hand + 1 < buckets) {
+        STORE_STORE(record->hand, record->hand + 1);
+        return record->hand;
+    }
+    if (record->soonest != 0) STORE_STORE(record->soonest, record->coming);
+    STORE_STORE(record->coming, HASH_NOTHING_COMES);
+    STORE_STORE(record->hand, 0);
+    return 0;
+}
+
+/* What the hand of expiry and limit does to an element, in the open change. A limit: what was
+ * used since the hand came by is spared once. Returns whether it ends. */
+static bool hash_tend_cell(store_var_t *var, store_link_t link, store_cell_t *cell, uint64_t limit, uint64_t now)
+{
+    uint64_t expires = cell_expires(var->space, link, cell);
+    bool     over    = limit != 0 && change_draft(var)->length > limit;
+    if (cell_exists(cell, change_serial(var)) && cell->from != change_serial(var)) {
+        if ((expires != 0 && expires <= now) || (over && cell->used == 0)) {
+            hash_end_cell(var, link, cell);
+            return true;
+        }
+        if (over) STORE_STORE(cell->used, 0);
+    }
+    if (expires != 0) hash_expect(var->record, expires);
+    return false;
+}
+
+/* A whole chain; returns how many end. */
+static uint64_t hash_tend(store_var_t *var, store_link_t *place, uint64_t limit, uint64_t now)
+{
+    uint64_t     ended = 0;
+    store_walk_t walk  = { 0, 0 };
+    while (*place != 0 && !walk_goes_round(&walk, *place)) {
+        store_cell_t *cell = cell_at(var->space, *place);
+        if (cell == NULL) break;
+        if (hash_tend_cell(var, *place, cell, limit, now)) ended++;
+        place = &cell->next;
+    }
+    return ended;
+}
+
+/* How many buckets a store looks at: two elements or so. */
+#define HASH_TENDED 4u
+
+/* Who stores what vanishes has most likely just looked at the clock, to say when: now and then this does. */
+void hash_make_room(store_var_t *var, bool is_timed)
+{
+    store_record_t *record  = var->record;
+    uint32_t        buckets = hash_buckets(hash_table(record)), looks;
+    store_link_t   *heads;
+    uint64_t        now = 0, limit = record->limit;
+    bool            over = limit != 0 && change_draft(var)->length > limit;
+    if (POOL_LIKELY(record->soonest == 0 && !over)) return;
+    now = is_timed && record->serial % 16 != 0 ? store_clock_seen() : store_clock_tick();
+    if (POOL_LIKELY(hash_when(now) < record->soonest && !over)) return;
+    for (looks = 0; looks < (over ? 2 * buckets + 2 : HASH_TENDED); looks++) {
+        uint32_t bucket = hash_next_bucket(record, buckets), count;
+        count           = hash_heads(var->space, record, hash_table(record), bucket, &heads);
+        if (heads != NULL)
+            hash_tend(var, heads, limit, now);
+        else {
+            looks += count - 1;
+            STORE_STORE(record->hand, bucket + count - 1);
+        }
+        if (over && change_draft(var)->length <= limit) break;
+    }
+}
+
+/* How many elements a sweep ends in one change: so many are still in the processor's cache when
+ * they are freed. */
+#define HASH_SWEPT 128u
+
+/* From a bucket on; returns where to go on, or the number of buckets. */
+static uint32_t hash_sweep_some(store_var_t *var, uint32_t bucket, uint64_t *freed)
+{
+    store_table_t  table   = hash_table(var->record);
+    uint32_t       buckets = hash_buckets(table);
+    uint64_t       now = store_clock_tick(), ended = 0;
+    const uint32_t ahead = 8;
+    while (bucket < buckets && ended < HASH_SWEPT) {
+        store_link_t *heads;
+        uint32_t      count = hash_heads(var->space, var->record, table, bucket, &heads), i;
+        for (i = 0; heads != NULL && i < count && ended < HASH_SWEPT; i++) {
+            if (i + ahead < count) __builtin_prefetch(cell_at(var->space, heads[i + ahead]));
+            ended += hash_tend(var, &heads[i], 0, now);
+        }
+        bucket += heads != NULL ? i : count;
+    }
+    *freed += ended;
+    return bucket;
+}
+
+/* What has expired is not there: to free it is no change that anybody sees, so it may be many. */
+int store_hash_sweep(store_var_t *var, uint64_t *freed)
+{
+    uint32_t bucket = 0;
+    bool     own;
+    int      code = STORE_OK;
+    *freed        = 0;
+    do {
+        if ((code = change_enter(var, &own)) != STORE_OK) return code;
+        bucket = hash_sweep_some(var, bucket, freed);
+        code   = change_leave(var, own, STORE_OK);
+    } while (code == STORE_OK && bucket < hash_buckets(hash_table(var->record)));
+    return code;
+}
+
+int store_hash_expire_after(store_var_t *var, uint64_t ns)
+{
+    bool own;
+    int  code = change_enter(var, &own);
+    if (code != STORE_OK) return code;
+    STORE_STORE(var->record->expire_ns, ns);
+    return change_leave(var, own, STORE_OK);
+}
+
+int store_hash_limit(store_var_t *var, uint64_t elements)
+{
+    bool own;
+    int  code = change_enter(var, &own);
+    if (code != STORE_OK) return code;
+    STORE_STORE(var->record->limit, elements < UINT32_MAX ? (uint32_t)elements : 0u); /* never so many are stored */
+    hash_make_room(var, false);
+    return change_leave(var, own, STORE_OK);
+}
