@@ -2,8 +2,8 @@
  *
  *     squares FILE
  *
- * Takes jobs from a pool of 64-bit integers: each slot that holds a positive
- * number n is made -n*n, with one atomic exchange, so that any number of programs
+ * Takes jobs from a pool of 64-bit integers: in each slot with a positive number
+ * n, it replaces n by -n*n, with one atomic exchange, so that any number of programs
  * may do this at once. Ends when a slot holds INT64_MAX. */
 #define _POSIX_C_SOURCE 200809L /* nanosleep */
 #include "pool.h"

@@ -1,7 +1,7 @@
 #!/usr/bin/env perl
-# At most so many jobs at once, over any number of processes: a job that wants to
-# run takes a slot, and a slot that is not there is waited for. Whoever is killed
-# with a slot in hand blocks nobody: those who wait recover it.
+# Limit the number of jobs that run at once, in any number of processes: a job that wants to
+# run takes a slot, and waits if there is none. If a process is killed while it holds
+# a slot, nobody is blocked for long: those who wait recover the slot.
 use strict;
 use warnings;
 use File::Temp  ();
@@ -15,7 +15,7 @@ my $KILLED = 7;    # this job is killed while it runs
 my $folder = File::Temp->newdir('limit-XXXXXX', TMPDIR => 1);
 my $path   = "$folder/connections";
 
-# For the proof only: jobs running now, and the most there ever were.
+# Only to check the result: jobs running now, and the most that ever ran at once.
 my $count = Data::Pool::Shared::I64->new(undef, 3);
 my ($running, $most, $finished) = @{ $count->alloc_n(3) };
 

@@ -12,8 +12,8 @@ my $WORKERS  = 3;
 my $RESULTS  = 200;    # of each worker
 my $PATIENCE = 60;     # seconds
 
-# How each loop is told of a descriptor. The code that it calls returns whether all
-# is there, and then the loop ends.
+# How each loop is told of a descriptor. The code that it calls returns whether all results
+# have arrived; then the loop ends.
 my %LOOPS = (
     'EV' => sub {
         my ($fd, $collect) = @_;

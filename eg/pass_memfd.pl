@@ -1,7 +1,7 @@
 #!/usr/bin/env perl
-# A pool without a path, passed to a program that is no child of ours: as the
-# descriptor of a memfd over a Unix socket (SCM_RIGHTS). Who does not get the
-# descriptor cannot find the pool. sendmsg(2) and recvmsg(2) are called as they are:
+# A pool without a path, passed to a program that is not our child: as the
+# descriptor of a memfd, over a Unix socket (SCM_RIGHTS). Without the descriptor, no
+# process can find the pool. sendmsg(2) and recvmsg(2) are called directly, because
 # core Perl has no function for messages that carry descriptors.
 use strict;
 use warnings;
@@ -60,7 +60,7 @@ my $server = IO::Socket::UNIX->new(Type => SOCK_STREAM, Local => "$folder/socket
 my $pool   = Data::Pool::Shared::I64->new_memfd('example', 100);
 my $slot   = $pool->alloc_set(21);
 
-# Its parent is a shell that ends at once: the program is no child of ours.
+# Its parent is a shell that ends at once: the program is not our child.
 local $ENV{PERL5LIB} = join ':', grep { !ref } @INC;
 system('sh', '-c', '"$@" &', 'sh', $^X, $0, "$folder/socket") == 0 or die "cannot start the other program\n";
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env perl
 # Numbers in shared memory as a PDL vector, without a copy: the slots of an F64 pool
-# are one array of doubles, and a vector is made to lie on it. Workers compute in
-# parallel, each on its part; the parent reads the result where it is.
+# are one array of doubles, and a vector is laid over it. Workers compute in
+# parallel, each on its part; the parent reads the result in place.
 use strict;
 use warnings;
 use PDL;
@@ -13,8 +13,8 @@ my $pool    = Data::Pool::Shared::F64->new(undef, $N);
 my $slots   = $pool->alloc_n($N);
 die "not all slots\n" if @$slots != $N;
 
-# PDL can lay a vector on the memory of another one, so many bytes away (its mapped
-# files are done like that). Keep the pool as long as the vector.
+# PDL can lay a vector over the memory of another one, at a given offset (this is how it
+# maps files). Keep the pool as long as the vector.
 sub vector_on {
     my ($address, $length) = @_;
     my $anchor = zeroes(double, 1024);

@@ -1,9 +1,9 @@
 #!/usr/bin/env perl
-# A pipeline of processes. What goes through the pipes is a slot's number; the text
-# itself stays where it is. Each stage adopts the slots that it receives: from then
-# on they are its own, whatever happens to the stage before. (Until then they are the
-# sender's: a recovery takes them if it dies. Who is to survive that way, too, is
-# disowned before it is sent.) The size of the pool bounds how much is under way: a
+# A pipeline of processes. Only the numbers of slots go through the pipes; the texts
+# stay where they are. Each stage adopts the slots that it receives: from then
+# on it owns them, whatever happens to the previous stage. (Until then they belong to the
+# sender: if it dies, a recovery frees them. A slot that must survive this, too, has to be
+# disowned before it is sent.) The size of the pool limits how much is under way: a
 # fast stage waits for a slow one.
 use strict;
 use warnings;

@@ -1,7 +1,7 @@
 #!/usr/bin/env perl
 # Metrics that worker processes share, printed in the text format of Prometheus. A
-# worker counts with one atomic addition; whoever is asked for /metrics reads what
-# all of them counted, the dead included.
+# worker counts with one atomic addition; the worker that is asked for /metrics reads what
+# all of them have counted, including dead ones.
 use strict;
 use warnings;
 use Data::Pool::Shared;

@@ -1,6 +1,6 @@
 #!/usr/bin/env perl
 # A C program and a Perl program on the same variables: a queue, a hash and a counter. Both take
-# words from the queue, and note how long they are (see variables.c). Needs a C
+# words from the queue, and store how long they are (see variables.c). Needs a C
 # compiler, and pool.h, pool.c and store/ beside the folder of this file.
 use strict;
 use warnings;

@@ -1,8 +1,8 @@
 #!/usr/bin/env perl
 # A pre-forked worker pool that shares slots and counters. Each job takes a slot,
 # works in it and gives it back; counters are added to atomically. One worker is
-# killed in the middle of a job; the survivors recover its slot. At the end a
-# table adds up, or this program exits with 1.
+# killed in the middle of a job; the survivors recover its slot. At the end the
+# figures in a table must add up, or this program exits with 1.
 use strict;
 use warnings;
 use Data::Pool::Shared;

@@ -6,8 +6,8 @@ package SessionStore;
 #     use SessionStore;
 #     builder { enable 'Session', store => SessionStore->new(name => 'app.session', seconds => 3600); $app };
 #
-# An object with fetch, store and remove is all that the middleware asks for. A session vanishes when
-# nobody has stored it for so many seconds; its memory comes back by itself.
+# All that the middleware needs is an object with fetch, store and remove. A session expires when
+# nobody has stored it for the given number of seconds; its memory is freed automatically.
 use strict;
 use warnings;
 use IPC::Shm;
@@ -18,7 +18,7 @@ sub new {
     return bless { sessions => \%session, seconds => $option{seconds} // 3600 }, $class;
 }
 
-# A copy: what the application does to it is stored with the answer, not before.
+# A copy: changes by the application are stored together with the response, not before.
 sub fetch {
     my ($self, $id) = @_;
     my $session = $self->{sessions}{$id};

@@ -1,13 +1,13 @@
 #!/usr/bin/perl
-# A job queue whose workers are killed at random: no job is lost, and each is done once
-# by the ledger.
+# A job queue whose workers are killed at random: no job is lost, and each is in the ledger
+# exactly once.
 #
 #     perl eg/shm/jobs.pl [jobs of each producer [kills]]
 #
-# Four producers push, four workers reserve. A worker that is killed leaves what it had reserved
-# to the others. It may have been killed behind its work and before it said so: then the job is
-# done again. It is in the ledger once all the same, and counted once: what the sub of done() stores
-# is one change with the end of the job.
+# Four producers push, four workers reserve. If a worker is killed, the others get what it had
+# reserved. It may have been killed after its work and before it called done(): then the job is
+# done again. Even so, it is in the ledger once, and counted once: what the sub of done() stores
+# is one change together with the end of the job.
 use strict;
 use warnings;
 use IPC::Shm;
