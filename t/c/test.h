@@ -123,6 +123,20 @@ static inline bool small_filesystem(const char *folder, const char *size)
     return (mkdir(folder, 0700) == 0 || errno == EEXIST) && mount("pool-test", folder, "tmpfs", 0, size) == 0;
 }
 
+/* Does nothing of ours keep it any more? Who reads something of a dead child in /proc, as ps does, keeps the child's
+ * memory for a moment, and with that what it had mapped. */
+static inline bool filesystem_ends(const char *folder)
+{
+    int tries;
+    for (tries = 0; tries < 1000; tries++) {
+        if (umount(folder) == 0) return true;
+        if (errno != EBUSY) return false;
+        usleep(10000);
+    }
+    umount2(folder, MNT_DETACH);
+    return false;
+}
+
 /* A child that runs body(argument) and exits with its result. */
 static inline pid_t child(int (*body)(void *), void *argument)
 {
