@@ -1,7 +1,6 @@
 /* A full filesystem is an error that changes nothing; deleting needs no room. Needs to mount. */
 #include "store_test.h"
 
-
 static store_t *store;
 
 /* Fill it to the last byte. How many were stored. */
