@@ -35,12 +35,20 @@ void shm_batch_abort(pTHX_ shm_var_t *var)
     if (var->var != NULL) store_abort(var->var);
 }
 
+/* A signal handler that ran during the wait may have begun a change and left it open. */
+static int shm_begin_if_none(store_var_t *its, bool *begun)
+{
+    *begun = !store_is_open(its);
+    return *begun ? store_begin(its, STORE_FOREVER) : (int)STORE_OK;
+}
+
 /* When an operator goes on to its next variable, it ends the change of the one before: with two open at a
  * time, two processes could wait for each other. */
 void shm_begin(pTHX_ shm_var_t *var, const shm_loan_t *loan)
 {
     store_var_t *its = shm_store_of(aTHX_ var);
     int          code;
+    bool         begun;
     dSAVE_ERRNO;
     if (SHM_UNLIKELY(shm_joints != 0)) {
         shm_keep_loan(aTHX_ loan);
@@ -48,20 +56,23 @@ void shm_begin(pTHX_ shm_var_t *var, const shm_loan_t *loan)
     }
     if (store_is_open(its)) return;
     if (var->armed && shm_batch != NULL && shm_batch != var) shm_batch_commit(aTHX_ shm_batch);
-    SHM_UNINTERRUPTED_WITH(var, code, loan, store_begin(its, STORE_FOREVER));
+    SHM_UNINTERRUPTED_WITH(var, code, loan, shm_begin_if_none(its, &begun));
     if (code != STORE_OK) shm_fail(aTHX_ var, code, "store");
-    if (var->armed) shm_batch = var;
+    if (var->armed && begun) shm_batch = var;
     RESTORE_ERRNO;
 }
 
-/* This change does not belong to the operator, so no operator commits it on the way. */
-void shm_begin_armed(pTHX_ shm_var_t *var, const shm_loan_t *loan)
+/* This change does not belong to the operator, so no operator commits it on the way. The variable is armed
+ * when the change has begun: what a signal handler stores before is a change of its own. */
+bool shm_begin_armed(pTHX_ shm_var_t *var, const shm_loan_t *loan)
 {
-    int code;
-    SHM_UNINTERRUPTED_WITH(var, code, loan, store_begin(var->var, STORE_FOREVER));
-    if (code == STORE_OK) return;
-    var->armed--;
-    shm_fail(aTHX_ var, code, "store");
+    store_var_t *its = shm_store_of(aTHX_ var);
+    int          code;
+    bool         begun;
+    SHM_UNINTERRUPTED_WITH(var, code, loan, shm_begin_if_none(its, &begun));
+    if (code != STORE_OK) shm_fail(aTHX_ var, code, "store");
+    if (begun) var->armed++;
+    return begun;
 }
 
 /* An operator ends what it has begun, also if it is left by an exception. */

@@ -119,9 +119,8 @@ static bool shm_begin_guarded(pTHX_ shm_var_t *var, const shm_loan_t *loan)
     }
     if (store_is_open(shm_store_of(aTHX_ var))) return false;
     sv_2mortal(SvREFCNT_inc_NN(var->object));
-    var->armed++;
     shm_batch_forget();
-    shm_begin_armed(aTHX_ var, loan);
+    if (!shm_begin_armed(aTHX_ var, loan)) return false;
     var->guarded = true;
     SAVEDESTRUCTOR_X(shm_undo, var);
     return true;

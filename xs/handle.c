@@ -161,15 +161,15 @@ void shm_fail(pTHX_ const shm_var_t *var, int code, const char *doing)
 
 /* --- signals ------------------------------------------------------------------------------ */
 
-/* While get or set magic of a scalar is at work, perl has switched its magic off: a handler that uses the
- * same scalar must find it shared. */
+/* While get or set magic of a scalar is at work, or a hash or array is being emptied, perl has switched its magic
+ * off: a handler that uses the same variable must find it shared. */
 static U32 shm_magic_on(pTHX_ SV *container)
 {
     U32 magic;
     PERL_UNUSED_CONTEXT;
     if (container == NULL) return 0;
     magic = SvFLAGS(container) & (SVs_GMG | SVs_SMG | SVs_RMG);
-    if (SvTYPE(container) < SVt_PVAV) SvFLAGS(container) |= SVs_GMG | SVs_SMG | SVs_RMG;
+    SvFLAGS(container) |= SvTYPE(container) < SVt_PVAV ? SVs_GMG | SVs_SMG | SVs_RMG : SVs_RMG;
     return magic;
 }
 
@@ -194,6 +194,10 @@ void shm_run_handlers(pTHX_ shm_var_t *var)
     sv_2mortal(SvREFCNT_inc(var->object));
     magic = shm_magic_on(aTHX_ container);
     ENTER;
+    if (var->armed > 0 && var->var != NULL && !store_is_open(var->var)) { /* what a handler stores is no part of what waits */
+        save_I32((I32 *)&var->armed);
+        var->armed = 0;
+    }
     PERL_ASYNC_CHECK();
     LEAVE;
     if (container != NULL && var->container == container)

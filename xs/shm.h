@@ -224,7 +224,7 @@ shm_var_t *shm_of_magic(pTHX_ const MAGIC *mg);
  * operator continues it. */
 void shm_begin(pTHX_ shm_var_t *var, const shm_loan_t *loan);
 void shm_end(pTHX_ shm_var_t *var, int code);
-void shm_begin_armed(pTHX_ shm_var_t *var, const shm_loan_t *loan); /* by a method: until commit or abort */
+bool shm_begin_armed(pTHX_ shm_var_t *var, const shm_loan_t *loan); /* by a method: until commit or abort; false: one is open */
 void shm_batch_commit(pTHX_ shm_var_t *var);
 void shm_batch_abort(pTHX_ shm_var_t *var);
 

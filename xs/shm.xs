@@ -233,9 +233,11 @@ begin(self)
   CODE:
     if (shm_joints != 0) shm_join(aTHX_ var);
     if (store_is_open(shm_store_of(aTHX_ var)) && !var->joint) croak("A change of this variable is open already");
-    var->armed++;
     shm_batch_forget();
-    if (!var->joint) shm_begin_armed(aTHX_ var, NULL);
+    if (var->joint)
+        var->armed++;
+    else if (!shm_begin_armed(aTHX_ var, NULL))
+        croak("A change of this variable is open already");
 
 void
 commit(self)
