@@ -334,7 +334,7 @@ void shm_hash_expire(pTHX_ shm_var_t *var, SV *seconds)
 {
     int64_t ns = shm_timeout(aTHX_ seconds);
     int     code;
-    if (ns == 0) croak("Elements that vanish at once cannot be stored");
+    if (ns == 0) croak("Elements that expire at once cannot be stored");
     shm_refuse_in_change(aTHX_ var, "expire");
     shm_begin(aTHX_ var, NULL);
     code = store_hash_expire_after(var->var, ns == STORE_FOREVER ? 0 : (uint64_t)ns);

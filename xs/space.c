@@ -212,10 +212,8 @@ int64_t shm_timeout(pTHX_ SV *seconds)
         return (int64_t)SvIVX(seconds) * 1000000000;
     SvGETMAGIC(seconds);
     if (!SvOK(seconds)) return STORE_FOREVER;
-    if (SvROK(seconds) ? !SvAMAGIC(seconds) : !looks_like_number(seconds))
-        croak("A timeout must be a number of seconds, not '%" SVf "'", SVfARG(seconds));
-    nv = SvNV_nomg(seconds);
-    if (!(nv >= 0)) croak("A timeout must be a number of seconds, not negative");
+    nv = (SvROK(seconds) ? SvAMAGIC(seconds) : looks_like_number(seconds)) ? SvNV_nomg(seconds) : -1;
+    if (!(nv >= 0)) croak("A time limit must be a number of seconds, not '%" SVf "'; it cannot be negative", SVfARG(seconds));
     return nv > 9e9 ? STORE_FOREVER : (int64_t)(nv * 1e9);
 }
 

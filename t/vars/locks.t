@@ -156,8 +156,8 @@ ok !eval {
     1;
 } && $@ eq "inside\n", '… and dies what was died';
 is in_child(sub { $t->writelock(0) // 'undef' }), 1, '… releasing the lock';
-ok !eval { $t->synchronize('x'); 1 } && $@ =~ /code reference/, '… and wants a code reference';
-ok !eval { $t->writelock(-1);    1 } && $@ =~ /not negative/,   'a negative timeout is refused';
+ok !eval { $t->synchronize('x'); 1 } && $@ =~ /code reference/,     '… and wants a code reference';
+ok !eval { $t->writelock(-1);    1 } && $@ =~ /cannot be negative/, 'a negative timeout is refused';
 
 # A child does not hold what its parent holds.
 $t->writelock;
@@ -231,7 +231,7 @@ $t->unlock;
 # A time limit is a number of seconds.
 for my $wrong ('soon', '', '1s', [], sub {1}, 'NaN', -1) {
     for my $call (qw(writelock readlock wait_change)) {
-        ok !eval { $t->$call($wrong); 1 } && $@ =~ /^A timeout must be a number of seconds, not .* at \Q$0\E/s,
+        ok !eval { $t->$call($wrong); 1 } && $@ =~ /^A time limit must be a number of seconds, not .*; it cannot be negative at \Q$0\E/s,
             "$call: '$wrong' is no time limit";
     }
 }

@@ -47,7 +47,7 @@ sub reserve {
 # The size is read before looking for a job: anything pushed after that ends the wait.
 sub _next {
     my ($self, $reserve, $seconds) = @_;
-    Carp::croak('A timeout must be a number of seconds, from 0 on')
+    Carp::croak("A time limit must be a number of seconds, not '$seconds'; it cannot be negative")
         if defined $seconds && !(IPC::Shm::_is_number($seconds) && $seconds >= 0);
     my $until = !defined $seconds ? undef : $seconds > 0 ? _now() + $seconds : 0;
     while (1) {

@@ -225,7 +225,7 @@ sub _fields {
 sub _how {
     my ($seconds) = @_;
     return 'n' if !defined $seconds;
-    Carp::croak('A timeout must be a number of seconds, not ' . (Scalar::Util::looks_like_number($seconds) ? 'negative' : "'$seconds'"))
+    Carp::croak("A time limit must be a number of seconds, not '$seconds'; it cannot be negative")
         if !Scalar::Util::looks_like_number($seconds) || !($seconds >= 0);
     return $seconds > 9e9 ? 'n' : sprintf '%.0f', 1000 * $seconds;
 }
@@ -308,7 +308,7 @@ sub _refuse_in_change {
 sub expire {
     my ($self, $seconds) = @_;
     my $how = IPC::Shm::_from_callers_line(sub { _how($seconds) });
-    Carp::croak('Elements that vanish at once cannot be stored') if $how eq '0';
+    Carp::croak('Elements that expire at once cannot be stored') if $how eq '0';
     $self->_refuse_in_change('expire');
     $self->_alter('elements', 'expire', $how eq 'n' ? '' : $how);
     return;

@@ -208,7 +208,7 @@ sub _leave {
 sub _until {
     my ($seconds) = @_;
     return if !defined $seconds;
-    Carp::croak('A timeout must be a number of seconds, not ' . (Scalar::Util::looks_like_number($seconds) ? 'negative' : "'$seconds'"))
+    Carp::croak("A time limit must be a number of seconds, not '$seconds'; it cannot be negative")
         if !Scalar::Util::looks_like_number($seconds) || !($seconds >= 0);
     return now() + $seconds;
 }
