@@ -49,6 +49,20 @@ my @mutants = (
         'change.h', '    __atomic_store_n(&record->retired, STORE_LOAD(record->retired) + 1, __ATOMIC_RELAXED);',
         '',         'readers'
     ],
+    [ 'a look does not say that it is on', 'change.h', "    STORE_STORE(*looking, 1);\n", '', 'pairs fetch of a long value and stores' ],
+    [ 'nobody is asked whether he looks',  'trim.c',   'return !wait.failed;',            'return true;', 'stopped' ],
+    [
+        'a look is over before the value is copied',
+        'scalar.c',
+        "        result = scalar_look_up(var, &sight, value, buffer);\n        look_end(&sight);",
+        "        look_end(&sight);\n        result = scalar_look_up(var, &sight, value, buffer);", 'stopped'
+    ],
+    [
+        'the dead look for ever',
+        'trim.c',
+        "        if (tries == TRIM_TRIES && !mark_lives(space, link, &ref)) return;\n",
+        "        (void)ref;\n", 'stopped'
+    ],
     [ 'a published cell stays its maker\'s',          'change.c', "    cell_disown(space, link);\n",    '', 'step put of a new key' ],
     [ 'a reference is not shaded as it is published', 'change.c', "    ref_shade_cell(space, link);\n", '', 'garbage' ],
     [

@@ -1,4 +1,5 @@
-# Two processes meet in one variable, at each access to shared memory. Takes two minutes; x86-64
+# Two processes meet in one variable, at each access to shared memory, also on a full filesystem.
+# Takes two to three minutes; x86-64
 # only. STORE_PAIR_PLACES=0: at really each.
 use strict;
 use warnings;

@@ -10,6 +10,9 @@
  * The same with a first one that is killed there: the other one finishes; a recovery, and
  * nothing is left.
  *
+ * And those that only look, held while all that they look at is freed, its memory is given back to
+ * a filesystem that is full, and something else gets it. They have to survive that.
+ *
  *     store_pairs [part of a name]
  *
  * STORE_PAIR_PLACES: at how many accesses (15; others in each run), 0: at all.
@@ -844,6 +847,97 @@ static void meet_and_die(const pair_t *pair, const expected_t *expected, unsigne
     RIGHT(world_end(&w, true), "something is left after a death");
 }
 
+/* --- looks on a full filesystem --------------------------------------------------------------- */
+
+static bool only_looks(act_fn *const *acts)
+{
+    static act_fn *const looks[] = { a_get,  a_get_new, a_get_many, a_get_sum, a_get_expired, a_walk,  a_look,
+                                     a_list, a_count,   a_glance,   a_element, a_first,       a_scalar };
+    size_t               i;
+    for (; *acts != NULL; acts++) {
+        for (i = 0; i < sizeof looks / sizeof looks[0] && looks[i] != *acts;) i++;
+        if (i == sizeof looks / sizeof looks[0]) return false;
+    }
+    return true;
+}
+
+static int put_number(store_var_t *hash, int number, uint64_t length)
+{
+    char          name[32];
+    store_key_t   key   = key_number(store_of(hash), name, number);
+    store_value_t value = store_text(long_text, length, false);
+    return AGAIN(store_hash_put(hash, &key, &value, 0));
+}
+
+/* What was never used is not given back: the first slots of each size are used once. */
+static void use_all_sizes(world_t *w)
+{
+    store_var_t *hash = var_new(w->store, STORE_HASH);
+    uint64_t     length;
+    int          number = 1000, i;
+    for (length = 1; length < 4000; length += length < 100 ? 12 : length / 5)
+        for (i = 0; i < 70; i++) MUST(put_number(hash, number++, length));
+    store_release(hash);
+}
+
+/* To the last page, with values of this length. */
+static store_var_t *fill_up(world_t *w, uint64_t length)
+{
+    store_var_t *filler = var_new(w->store, STORE_HASH);
+    int          number = 0, code;
+    while ((code = put_number(filler, number++, length)) == STORE_OK) {}
+    RIGHT(code == STORE_E_NOSPC, "it is not full");
+    return filler;
+}
+
+static void free_all(world_t *w)
+{
+    store_value_t undef = store_none(STORE_UNDEF);
+    MUST(store_hash_clear(w->hash));
+    MUST(store_hash_clear(w->other));
+    MUST(store_array_resize(w->array, 0));
+    MUST(store_scalar_put(w->scalar, &undef));
+}
+
+static victim_t look_start(world_t *w, const pair_t *pair)
+{
+    static actor_t actor;
+    actor.acts   = pair->one;
+    actor.result = &results[0];
+    world_make(w);
+    use_all_sizes(w);
+    pair->prepare(w);
+    return victim_start(w, actor_run, &actor, true);
+}
+
+static bool look_on_full(const pair_t *pair, unsigned long k)
+{
+    world_t      w;
+    victim_t     victim = look_start(&w, pair);
+    store_var_t *filler;
+    bool         goes_on = run_to(&victim, k);
+    free_all(&w);
+    filler = fill_up(&w, k % 2 == 0 ? 40 : 3000);
+    RIGHT(first_goes_on(&victim), "who looks does not end well");
+    kill(victim.pid, SIGKILL);
+    reap(victim.pid);
+    store_release(filler);
+    store_recover(w.store);
+    RIGHT(world_end(&w, false), "something is left in the end");
+    return goes_on;
+}
+
+static void run_look(const pair_t *pair, unsigned long places)
+{
+    unsigned long accesses = accesses_of(pair), k, stride = places == 0 || accesses <= places ? 1 : accesses / places + 1, held = 0;
+    failed_at = NULL;
+    for (k = 1 + dice(stride); failed_at == NULL && look_on_full(pair, k); k += stride) held++;
+    if (failed_at != NULL) printf("# after %lu accesses: %s\n", k, failed_at);
+    ok(failed_at == NULL, "%s, on a full filesystem: %lu places", pair->name, held);
+}
+
+/* ---------------------------------------------------------------------------------------------- */
+
 static void run_pair(const pair_t *pair, unsigned long places, const char *role)
 {
     expected_t    expected;
@@ -868,10 +962,17 @@ int main(int argc, char **argv)
     const char   *given  = getenv("STORE_PAIR_PLACES");
     unsigned long places = given != NULL ? strtoul(given, NULL, 10) : 15;
     size_t        i;
+    bool          is_small;
     test_begin();
     alarm(0);
     test_seed();
     results = (uint64_t *)shared(2 * sizeof *results);
+    snprintf(space_folder, sizeof space_folder, "%s", scratch("small"));
+    is_small = small_filesystem(space_folder, "size=8m");
+    if (!is_small) {
+        test_skip("cannot mount a filesystem", "looks on a full filesystem");
+        space_folder[0] = '\0';
+    }
     for (i = 0; i < sizeof long_text; i++) long_text[i] = (char)('a' + i * 7 % 26);
     for (i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         pair_t turned = pairs[i];
@@ -880,6 +981,8 @@ int main(int argc, char **argv)
         memcpy(turned.other, pairs[i].one, sizeof turned.other);
         run_pair(&pairs[i], places, "the one held");
         run_pair(&turned, places, "the other held");
+        if (is_small && only_looks(pairs[i].one)) run_look(&pairs[i], places);
     }
+    if (is_small) umount2(space_folder, MNT_DETACH);
     return test_done();
 }
