@@ -2,7 +2,11 @@
  * filesystem is full, goes on unharmed; and nobody waits for it. Needs to mount. */
 #include "store_test.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 
 enum { BIG = 1 << 20, SMALL = 300 };
 
@@ -294,6 +298,40 @@ static void others(const kind_t *kind)
     MUST(store_hash_clear(filler));
 }
 
+/* From here on the kernel refuses this process membarrier(), and its children. */
+static bool forbid_barriers(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { sizeof filter / sizeof filter[0], filter };
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0
+           && syscall(SYS_membarrier, 0, 0, 0) == -1;
+}
+
+/* Looks go on, and nothing is given back. */
+static void without_barriers(const kind_t *kind)
+{
+    uint64_t fits = all_that_fits(kind), had;
+    pid_t    pid;
+    kind->put();
+    if (!forbid_barriers()) {
+        test_skip("cannot forbid a system call", "without membarrier()");
+        return;
+    }
+    pid = reader_start(kind);
+    ok(reader_goes_on(pid, 5), "without membarrier() looks go on");
+    kind->drop();
+    had = fill_from(0);
+    ok(had + BIG / SMALL / 4 < fits, "… and nothing is given back: %" PRIu64 " fit", had);
+    __atomic_store_n(&looks->enough, true, __ATOMIC_RELAXED);
+    ok(reap(pid) == 0, "… to their end");
+    MUST(store_hash_clear(filler));
+}
+
 int main(void)
 {
     static const kind_t kinds[] = {
@@ -326,6 +364,7 @@ int main(void)
     filler = var_named(store, STORE_HASH, "%filler");
     for (i = 0; i < sizeof kinds / sizeof kinds[0]; i++) stopped_or_dead(&kinds[i]);
     others(&kinds[0]);
+    without_barriers(&kinds[0]);
     store_release(hash);
     store_release(scalar);
     store_release(array);
