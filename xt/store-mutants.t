@@ -49,6 +49,11 @@ my @mutants = (
         'change.h', '    __atomic_store_n(&record->retired, STORE_LOAD(record->retired) + 1, __ATOMIC_RELAXED);',
         '',         'readers'
     ],
+    [
+        'a lock by name that goes lets others see links that are being moved', 'lock.c',
+        'if (STORE_LOAD(record->exclusive) != STORE_MOVING) __atomic_store_n', '__atomic_store_n',
+        'moving'
+    ],
     [ 'a look does not say that it is on', 'change.h', "    STORE_STORE(*looking, 1);\n", '', 'pairs fetch of a long value and stores' ],
     [ 'nobody is asked whether he looks',  'trim.c',   'return !wait.failed;',            'return true;', 'stopped' ],
     [

@@ -1,0 +1,214 @@
+/* On a full filesystem the links of an array are moved in place, and nobody looks meanwhile: also
+ * where a write lock is taken, or released, in the middle of that change. Needs to mount. */
+#include "store_test.h"
+
+#include <stdlib.h>
+
+enum { SIZE = 1500, FIRST = 500, GONE = 10 };
+
+static store_t     *store;
+static store_var_t *array;
+
+/* What it has, and what it has after GONE elements have left it. */
+static int64_t  before[SIZE], after[SIZE];
+static uint64_t size;
+
+static void expect(void)
+{
+    uint64_t i;
+    for (i = 0; i < size - GONE; i++) after[i] = before[i < FIRST ? i : i + GONE];
+}
+
+static void happened(void)
+{
+    size -= GONE;
+    memcpy(before, after, sizeof before);
+}
+
+/* --- who looks ----------------------------------------------------------------------------- */
+
+enum sight { NOTHING, OLD, NEW, NEITHER };
+
+static uint32_t *seen; /* enum sight, of the process that looks */
+
+static bool is_same(const store_look_t *look, const int64_t *items, uint64_t count)
+{
+    uint64_t i;
+    for (i = 0; look->count == count && i < count; i++)
+        if (look->values[i * look->stride].number.i != items[i]) return false;
+    return look->count == count;
+}
+
+static enum sight look_at(void)
+{
+    store_look_t look;
+    enum sight   sight;
+    MUST(store_look(array, true, &look));
+    sight = is_same(&look, before, size) ? OLD : is_same(&look, after, size - GONE) ? NEW : NEITHER;
+    store_look_free(&look);
+    return sight;
+}
+
+static pid_t fork_all(void)
+{
+    pid_t pid;
+    fflush(stdout);
+    store_fork_prepare(STORE_FORK_GOES_ON);
+    if ((pid = fork()) == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        store_fork_child();
+        return 0;
+    }
+    store_fork_parent();
+    store_fork_parent_pid(pid);
+    return pid;
+}
+
+static pid_t look_elsewhere(void)
+{
+    pid_t pid;
+    __atomic_store_n(seen, NOTHING, __ATOMIC_RELAXED);
+    if ((pid = fork_all()) != 0) return pid;
+    __atomic_store_n(seen, look_at(), __ATOMIC_RELAXED);
+    _exit(0);
+}
+
+static bool is_kept_out(void)
+{
+    nap_ms(60);
+    return __atomic_load_n(seen, __ATOMIC_RELAXED) == NOTHING;
+}
+
+/* --- who moves ------------------------------------------------------------------------------ */
+
+/* The links are moved, for want of a page: then no more can be done in this change. */
+static bool begin_to_move(void)
+{
+    MUST(store_begin(array, STORE_FOREVER));
+    MUST(store_array_splice(array, FIRST, GONE, NULL, 0));
+    return store_array_delete(array, 0) == STORE_E_NOSPC;
+}
+
+typedef struct way {
+    const char *name;
+    bool        locked, commits; /* the lock is there before, and released in the change; else it is taken in it */
+} way_t;
+
+static void lock_in_the_middle(const way_t *way)
+{
+    if (way->locked)
+        store_unlock_write(array);
+    else
+        MUST(store_lock_write(array, STORE_FOREVER, NULL));
+}
+
+/* Nobody has a lock, and others can write. */
+static bool is_free_for_others(void)
+{
+    pid_t pid = fork_all();
+    if (pid != 0) return reap(pid) == 0;
+    if (AGAIN(store_lock_write(array, store_deadline(0), NULL)) != STORE_OK) _exit(1);
+    store_unlock_write(array);
+    _exit(0);
+}
+
+static void moves(const way_t *way)
+{
+    bool  moved, out;
+    pid_t reader;
+    expect();
+    if (way->locked) MUST(store_lock_write(array, STORE_FOREVER, NULL));
+    moved  = begin_to_move();
+    reader = look_elsewhere();
+    out    = is_kept_out();
+    lock_in_the_middle(way);
+    out = is_kept_out() && out;
+    ok(moved && out, "%s: nobody looks while links are moved", way->name);
+    if (way->commits)
+        store_commit(array);
+    else
+        store_abort(array);
+    if (!way->locked) {
+        ok(is_kept_out(), "… nor after that, before the lock is released");
+        store_unlock_write(array);
+    }
+    ok(reap(reader) == 0 && *seen == (way->commits ? NEW : OLD), "… then what there is is seen");
+    if (way->commits) happened();
+    ok(look_at() == OLD, "… by the one who did it, too");
+    ok(is_free_for_others(), "… and no lock is left");
+}
+
+/* The same by a process that dies with the change open; who comes is its heir. */
+static void moves_and_dies(const way_t *way)
+{
+    pid_t pid;
+    expect();
+    if ((pid = fork_all()) == 0) {
+        if (way->locked) MUST(store_lock_write(array, STORE_FOREVER, NULL));
+        if (!begin_to_move()) _exit(1);
+        lock_in_the_middle(way);
+        kill(getpid(), SIGKILL);
+    }
+    ok(reap(pid) == -SIGKILL, "%s, and dies", way->name);
+    ok(look_at() == OLD, "… then nothing has happened");
+    ok(is_free_for_others(), "… and no lock is left");
+}
+
+/* To the last byte, the large first. */
+static void fill_up(void)
+{
+    static const uint64_t lengths[] = { 100000, 4000, 1000, 300, 100, 10, 0 };
+    static char           text[100000];
+    store_var_t          *hash   = var_named(store, STORE_HASH, "%fill");
+    int64_t               number = 0;
+    size_t                i;
+    for (i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
+        for (;; number++) {
+            char          name[32];
+            store_key_t   key   = key_number(store, name, number);
+            store_value_t value = store_text(text, lengths[i], false);
+            int           code  = AGAIN(store_hash_put(hash, &key, &value, 0));
+            if (code == STORE_E_NOSPC) break;
+            MUST(code);
+        }
+    store_release(hash);
+}
+
+int main(void)
+{
+    static const way_t ways[] = {
+        { "a lock that is taken in a change", false, true },
+        { "one that is taken in a change that is undone", false, false },
+        { "a lock that is released in a change", true, true },
+        { "one that is released in a change that is undone", true, false },
+    };
+    const char   *folder;
+    char          path[600];
+    store_error_t err;
+    size_t        i;
+    test_begin();
+    folder = scratch("full");
+    if (!small_filesystem(folder, "size=4m")) {
+        test_skip("cannot mount a filesystem", "a full filesystem");
+        return test_done();
+    }
+    snprintf(path, sizeof path, "%s/space", folder);
+    if ((store = store_open(path, NULL, &err)) == NULL) test_die("store_open", err.text);
+    seen = (uint32_t *)mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (seen == MAP_FAILED) test_die("memory", "none");
+    array = var_named(store, STORE_ARRAY, "@array");
+    for (size = 0; size < SIZE; size++) {
+        before[size] = (int64_t)size;
+        MUST(push_int(array, (int64_t)size));
+    }
+    fill_up();
+    for (i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        moves(&ways[i]);
+        moves_and_dies(&ways[i]);
+    }
+    store_release(array);
+    store_remove_all(store, 0);
+    store_close(store);
+    ok(umount(folder) == 0, "closed, it keeps nothing of the filesystem");
+    return test_done();
+}
