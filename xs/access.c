@@ -69,7 +69,8 @@ bool shm_begin_armed(pTHX_ shm_var_t *var, const shm_loan_t *loan)
     store_var_t *its = shm_store_of(aTHX_ var);
     int          code;
     bool         begun;
-    SHM_UNINTERRUPTED_WITH(var, code, loan, shm_begin_if_none(its, &begun));
+    /* As part of a joint change: who holds it may wait for others, and looks whether they wait for it. */
+    SHM_UNINTERRUPTED_WITH(var, code, loan, (begun = !store_is_open(its)) ? store_begin_joint(its, STORE_FOREVER) : (int)STORE_OK);
     if (code != STORE_OK) shm_fail(aTHX_ var, code, "store");
     if (begun) var->armed++;
     return begun;

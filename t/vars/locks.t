@@ -351,4 +351,22 @@ subtest 'mistakes are reported where they are made' => sub {
     like $@, qr/removed.* at \Q${\__FILE__}\E line \d+\.$/s, 'the line is ours';
 };
 
+# Changes of two variables, one within the other, in opposite orders: one process is told.
+SKIP: {
+    skip 'on a server another wait ends it', 1 if on_server();
+    our %one : shm;
+    our %other : shm;
+    my @pids = map {
+        my ($first, $second) = @$_;
+        child(
+            sub {
+                alarm 60;
+                my $in = sub { sleep 0.3; $second->{x} = $$; $_ = 1 };
+                eval { (tied %$first)->update(k => $in); 1 } or $@ =~ /Deadlock/ or die $@;
+            }
+        )
+    } [ \%one, \%other ], [ \%other, \%one ];
+    is join(' ', map { finish($_) ? 'ended' : 'hung' } @pids), 'ended ended', 'update within update, in opposite orders';
+}
+
 done_testing;
