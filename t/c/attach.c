@@ -121,8 +121,7 @@ static void mismatch(void)
     pool_t     *pool = open_as(path, POOL_RAW, 100, 16);
 
     ok(refused(open_as(path, POOL_RAW, 101, 16), POOL_E_MISMATCH, "capacity is 100 slots, not 101"), "another capacity: says both");
-    ok(refused(open_as(path, POOL_RAW, 100, 17), POOL_E_MISMATCH, "element size is 16 bytes, not 17"),
-       "another element size: says both");
+    ok(refused(open_as(path, POOL_RAW, 100, 17), POOL_E_MISMATCH, "element size is 16 bytes, not 17"), "another element size: says both");
     ok(refused(open_as(path, POOL_I64, 100, 8), POOL_E_MISMATCH, "variant is raw, not I64"), "another variant: says both");
     ok(strstr(err.text, "incompatible") != NULL && strstr(err.text, path) != NULL, "… and which file is incompatible");
     write_file(path, &version, sizeof version, offsetof(pool_header_t, version));
