@@ -173,6 +173,41 @@ static U32 shm_magic_on(pTHX_ SV *container)
     return magic;
 }
 
+/* The iteration of a hash that waits within it: perl has one entry for that, which a handler that goes
+ * through the same hash would free under it. */
+typedef struct shm_iteration {
+    HV  *hash;
+    HE  *entry;
+    I32  place;
+    bool lazy;
+} shm_iteration_t;
+
+static void shm_iterate_on(pTHX_ void *at)
+{
+    const shm_iteration_t *kept = (const shm_iteration_t *)at;
+    hv_iterinit(kept->hash); /* frees what a handler has left */
+    HvEITER_set(kept->hash, kept->entry);
+    HvRITER_set(kept->hash, kept->place);
+    if (kept->lazy) HvLAZYDEL_on(kept->hash);
+    SvREFCNT_dec_NN(kept->hash);
+}
+
+/* Until the scope ends, however it does. */
+static void shm_keep_iteration(pTHX_ SV *container)
+{
+    shm_iteration_t *kept;
+    if (container == NULL || SvTYPE(container) != SVt_PVHV || !SvOOK(container) || HvEITER_get((HV *)container) == NULL) return;
+    Newx(kept, 1, shm_iteration_t);
+    SAVEFREEPV(kept);
+    kept->hash  = (HV *)SvREFCNT_inc_simple_NN(container);
+    kept->entry = HvEITER_get(kept->hash);
+    kept->place = HvRITER_get(kept->hash);
+    kept->lazy  = HvLAZYDEL(kept->hash);
+    HvEITER_set(kept->hash, NULL);
+    HvLAZYDEL_off(kept->hash);
+    SAVEDESTRUCTOR_X(shm_iterate_on, kept);
+}
+
 static void shm_keep_bytes(pTHX_ const char **bytes, size_t length)
 {
     if (length > 0) *bytes = SvPVX_const(newSVpvn_flags(*bytes, (STRLEN)length, SVs_TEMP));
@@ -194,6 +229,7 @@ void shm_run_handlers(pTHX_ shm_var_t *var)
     sv_2mortal(SvREFCNT_inc(var->object));
     magic = shm_magic_on(aTHX_ container);
     ENTER;
+    shm_keep_iteration(aTHX_ container);
     if (var->armed > 0 && var->var != NULL && !store_is_open(var->var)) { /* what a handler stores is no part of what waits */
         save_I32((I32 *)&var->armed);
         var->armed = 0;

@@ -139,7 +139,7 @@ subtest 'install' => sub {
     {
         local $ENV{PERL5LIB} = $lib;
         is works("'$root/$shm' --version"), "shmpool $version\n", 'which runs';
-        like works("'$root/$shm' info --help"), qr/What kind of pool/, 'and has its manual';
+        like works("'$root/$shm' info --help"), qr/Prints what kind of pool it is/, 'and has its manual';
     }
     SKIP: {
         skip 'man is not installed', 1 if !has_command('man');

@@ -276,5 +276,24 @@ for my $what (sort keys %by_variable) {
     is join(',', grep { !/\A[an]\z/ && $_ ne $was } keys %h), '',  '… and no other key is there';
 }
 
+# A handler that goes through the hash whose iteration waits: perl has one iterator for both.
+refill();
+for my $what ('goes through it', 'empties it') {
+    %h = map { $_ => 1 } 1 .. 20;
+    my $first = each %h;
+    my ($next, $why) = interrupted(
+        sub { scalar each %h },
+        sub {
+            if   ($what eq 'empties it') { %h      = () }
+            else                         { my @all = keys %h }
+        }
+    );
+    ok "$why" eq '' && ($what eq 'empties it' || $next && $next ne $first), "a handler that comes within each, and $what"
+        or diag "$why; first $first, next ", $next // 'none';
+    my $more = 0;
+    $more++ while each %h;
+    is $more, $what eq 'empties it' ? 0 : 18, '... after which the iteration goes on';
+}
+
 IPC::Shm->cleanup;
 done_testing;
