@@ -52,7 +52,8 @@ uint64_t shm_expiry(pTHX_ shm_var_t *var, const shm_place_t *place, bool *there)
     return !*there ? 0 : expires != 0 ? expires : STORE_NEVER;
 }
 
-SV *shm_add(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta)
+/* The sum is put into `target`, where a number will do. */
+SV *shm_add(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta, SV *target)
 {
     char           space[64];
     store_buffer_t buffer = { space, sizeof space };
@@ -66,8 +67,10 @@ SV *shm_add(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta)
 
     SvGETMAGIC(delta);
     if (SvROK(delta) || !looks_like_number(delta)) croak("Cannot add what is not a number");
-    if (place->key != NULL && shm_is_integer(delta) && shm_hash_add(aTHX_ var, place->key, (int64_t)SvIVX(delta), &number))
-        return sv_2mortal(newSViv((IV)number));
+    if (place->key != NULL && shm_is_integer(delta) && shm_hash_add(aTHX_ var, place->key, (int64_t)SvIVX(delta), &number)) {
+        sv_setiv(target, (IV)number);
+        return target;
+    }
     shm_begin(aTHX_ var, &loan);
     code = shm_get(var, place, &value, &buffer);
     if (SHM_LIKELY(shm_add_integers(code, &value, delta, &number))) {

@@ -285,7 +285,7 @@ shm_place_t shm_place_of(pTHX_ shm_var_t *var, SV *where, store_key_t *key);
  * which the message calls `what`. Dies if their number is wrong. */
 SV *shm_arguments(pTHX_ const shm_var_t *var, const char *method, I32 given, I32 more, const char *what, SV *first);
 
-SV      *shm_add(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta);
+SV      *shm_add(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta, SV *target);
 bool     shm_insert(pTHX_ shm_var_t *var, SV *where, SV *sv);
 bool     shm_replace(pTHX_ shm_var_t *var, SV *where, SV *old, SV *sv);
 SV      *shm_exchange(pTHX_ shm_var_t *var, SV *where, SV *sv);

@@ -342,9 +342,10 @@ add(self, delta)
     SV *self
     SV *delta
   PREINIT:
+    dXSTARG;
     shm_place_t place = { NULL, 0 };
   PPCODE:
-    ST(0) = shm_add(aTHX_ shm_self(aTHX_ self, STORE_SCALAR), &place, delta);
+    ST(0) = shm_add(aTHX_ shm_self(aTHX_ self, STORE_SCALAR), &place, delta, TARG);
     XSRETURN(1);
 
 MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Hash
@@ -419,12 +420,13 @@ add(self, key, delta)
     SV *key
     SV *delta
   PREINIT:
+    dXSTARG;
     shm_var_t  *var = shm_self(aTHX_ self, STORE_HASH);
     store_key_t its;
     shm_place_t place;
   PPCODE:
     place = shm_place_of(aTHX_ var, key, &its);
-    ST(0) = shm_add(aTHX_ var, &place, delta);
+    ST(0) = shm_add(aTHX_ var, &place, delta, TARG);
     XSRETURN(1);
 
 void
@@ -627,11 +629,12 @@ add(self, index, delta)
     SV *index
     SV *delta
   PREINIT:
+    dXSTARG;
     shm_var_t  *var = shm_self(aTHX_ self, STORE_ARRAY);
     shm_place_t place;
   PPCODE:
     place = shm_place_of(aTHX_ var, index, NULL);
-    ST(0) = shm_add(aTHX_ var, &place, delta);
+    ST(0) = shm_add(aTHX_ var, &place, delta, TARG);
     XSRETURN(1);
 
 void
