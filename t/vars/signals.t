@@ -276,9 +276,10 @@ for my $what (sort keys %by_variable) {
     is join(',', grep { !/\A[an]\z/ && $_ ne $was } keys %h), '',  '… and no other key is there';
 }
 
-# A handler that goes through the hash whose iteration waits: perl has one iterator for both.
+# A handler that goes through the hash whose iteration waits: perl has one iterator for both. (On a server the keys
+# are there since it began, so nothing waits.)
 refill();
-for my $what ('goes through it', 'empties it') {
+for my $what (on_server() ? () : ('goes through it', 'empties it')) {
     %h = map { $_ => 1 } 1 .. 20;
     my $first = each %h;
     my ($next, $why) = interrupted(
