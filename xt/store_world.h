@@ -221,17 +221,8 @@ static inline void fill_array(world_t *w, int64_t count)
 
 static inline pid_t fork_with_all(void)
 {
-    pid_t pid;
-    fflush(stdout);
-    store_fork_prepare(STORE_FORK_GOES_ON);
-    if ((pid = fork()) == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        store_fork_child();
-        store_fork_adopt();
-        return 0;
-    }
-    store_fork_parent();
-    store_fork_parent_pid(pid);
+    pid_t pid = fork_with(STORE_FORK_GOES_ON);
+    if (pid == 0) store_fork_adopt();
     return pid;
 }
 

@@ -131,15 +131,10 @@ static void alone(void)
 static pid_t start(void (*run)(void), uint32_t seed)
 {
     pid_t pid;
-    fflush(stdout);
-    store_fork_prepare(STORE_FORK_GOES_ON);
-    if ((pid = fork()) == 0) {
-        store_fork_child();
+    if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
         dice_seed(seed + 1);
         for (;;) run();
     }
-    store_fork_parent();
-    store_fork_parent_pid(pid);
     return pid;
 }
 
@@ -218,16 +213,11 @@ static void circle(void)
     int   status, code;
     alarm(20); /* else they would wait for ever */
     MUST(store_begin_joint(hash, STORE_FOREVER));
-    fflush(stdout);
-    store_fork_prepare(STORE_FORK_GOES_ON);
-    if ((pid = fork()) == 0) {
-        store_fork_child();
+    if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
         MUST(store_begin_joint(scalar, STORE_FOREVER));
         code = AGAIN(store_begin_joint(hash, STORE_FOREVER));
         _exit(code == STORE_E_DEADLOCK ? 1 : code == STORE_OK ? 0 : 2);
     }
-    store_fork_parent();
-    store_fork_parent_pid(pid);
     usleep(100000);
     code = AGAIN(store_begin_joint(scalar, STORE_FOREVER));
     store_abort(scalar);

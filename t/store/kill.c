@@ -178,17 +178,11 @@ static void step(void)
 static pid_t worker(uint64_t seed)
 {
     pid_t pid;
-    fflush(stdout);
-    store_fork_prepare(STORE_FORK_GOES_ON);
-    if ((pid = fork()) == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        store_fork_child();
+    if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
         alarm(0);
         dice_seed(seed);
         for (;;) step();
     }
-    store_fork_parent();
-    store_fork_parent_pid(pid);
     return pid;
 }
 

@@ -47,18 +47,11 @@ static peer_t peer_new(void)
     int    to[2], from[2];
     peer_t peer;
     if (pipe(to) != 0 || pipe(from) != 0) test_die("pipe", strerror(errno));
-    fflush(stdout);
-    store_fork_prepare(STORE_FORK_GOES_ON);
-    peer.pid = fork();
-    if (peer.pid == 0) {
-        store_fork_child();
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if ((peer.pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
         close(to[1]);
         close(from[0]);
         _exit(peer_serve(one, two, to[0], from[1]));
     }
-    store_fork_parent();
-    store_fork_parent_pid(peer.pid);
     close(to[0]);
     close(from[1]);
     peer.to   = to[1];
@@ -249,15 +242,9 @@ static void fairness(void)
     int     i, gotten = 0;
     int64_t worst = 0;
     for (i = 0; i < 3; i++) {
-        fflush(stdout);
-        store_fork_prepare(STORE_FORK_GOES_ON);
-        if ((pid[i] = fork()) == 0) {
-            store_fork_child();
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if ((pid[i] = fork_with(STORE_FORK_GOES_ON)) == 0) {
             _exit(hammer(end));
         }
-        store_fork_parent();
-        store_fork_parent_pid(pid[i]);
     }
     for (i = 0; i < 20; i++) {
         int64_t start = store_deadline(0), took;

@@ -213,16 +213,10 @@ static int find_on(void)
 static pid_t start(int what)
 {
     pid_t pid;
-    fflush(stdout);
-    store_fork_prepare(STORE_FORK_GOES_ON);
-    if ((pid = fork()) == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        store_fork_child();
+    if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
         dice_seed((uint64_t)getpid());
         _exit(what == 0 ? write_on(0) : what == 1 ? write_on(1) : what == 2 ? read_on() : what == 3 ? grow_on() : find_on());
     }
-    store_fork_parent();
-    store_fork_parent_pid(pid);
     return pid;
 }
 

@@ -255,18 +255,13 @@ static bool o_fork(world_t *w)
 {
     pid_t pid;
     (void)w;
-    fflush(stdout);
-    store_fork_prepare(STORE_FORK_GOES_ON);
-    if ((pid = fork()) == 0) {
-        store_fork_child();
+    if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
         store_fork_adopt();
         store_release(w->hash);
         store_release(w->array);
         store_release(w->scalar);
         _exit(0);
     }
-    store_fork_parent();
-    store_fork_parent_pid(pid);
     return reap(pid) == 0;
 }
 
@@ -291,16 +286,11 @@ static bool o_recover(world_t *w)
     MUST(put_ref(b, "a", a));
     store_release(a);
     store_release(b);
-    fflush(stdout);
-    store_fork_prepare(STORE_FORK_GOES_ON);
-    if ((pid = fork()) == 0) {
-        store_fork_child();
+    if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
         MUST(store_begin(w->hash, STORE_FOREVER));
         MUST(put_number(w->hash, 777));
         kill(getpid(), SIGKILL);
     }
-    store_fork_parent();
-    store_fork_parent_pid(pid);
     reap(pid);
     countdown = when;
     store_recover(w->store);

@@ -49,26 +49,11 @@ static enum sight look_at(void)
     return sight;
 }
 
-static pid_t fork_all(void)
-{
-    pid_t pid;
-    fflush(stdout);
-    store_fork_prepare(STORE_FORK_GOES_ON);
-    if ((pid = fork()) == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        store_fork_child();
-        return 0;
-    }
-    store_fork_parent();
-    store_fork_parent_pid(pid);
-    return pid;
-}
-
 static pid_t look_elsewhere(void)
 {
     pid_t pid;
     __atomic_store_n(seen, NOTHING, __ATOMIC_RELAXED);
-    if ((pid = fork_all()) != 0) return pid;
+    if ((pid = fork_with(STORE_FORK_GOES_ON)) != 0) return pid;
     __atomic_store_n(seen, look_at(), __ATOMIC_RELAXED);
     _exit(0);
 }
@@ -105,7 +90,7 @@ static void lock_in_the_middle(const way_t *way)
 /* Nobody has a lock, and others can write. */
 static bool is_free_for_others(void)
 {
-    pid_t pid = fork_all();
+    pid_t pid = fork_with(STORE_FORK_GOES_ON);
     if (pid != 0) return reap(pid) == 0;
     if (AGAIN(store_lock_write(array, store_deadline(0), NULL)) != STORE_OK) _exit(1);
     store_unlock_write(array);
@@ -143,7 +128,7 @@ static void moves_and_dies(const way_t *way)
 {
     pid_t pid;
     expect();
-    if ((pid = fork_all()) == 0) {
+    if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
         if (way->locked) MUST(store_lock_write(array, STORE_FOREVER, NULL));
         if (!begin_to_move()) _exit(1);
         lock_in_the_middle(way);
@@ -182,18 +167,14 @@ int main(void)
         { "a lock that is released in a change", true, true },
         { "one that is released in a change that is undone", true, false },
     };
-    const char   *folder;
-    char          path[600];
-    store_error_t err;
-    size_t        i;
+    const char *folder;
+    size_t      i;
     test_begin();
     folder = scratch("full");
-    if (!small_filesystem(folder, "size=4m")) {
+    if ((store = space_on_small_filesystem(folder, "size=4m")) == NULL) {
         test_skip("cannot mount a filesystem", "a full filesystem");
         return test_done();
     }
-    snprintf(path, sizeof path, "%s/space", folder);
-    if ((store = store_open(path, NULL, &err)) == NULL) test_die("store_open", err.text);
     seen = (uint32_t *)mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (seen == MAP_FAILED) test_die("memory", "none");
     array = var_named(store, STORE_ARRAY, "@array");

@@ -17,22 +17,6 @@ int clock_gettime(clockid_t id, struct timespec *now)
     return failed;
 }
 
-static pid_t fork_with(int keep)
-{
-    pid_t pid;
-    fflush(stdout);
-    store_fork_prepare(keep);
-    pid = fork();
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        store_fork_child();
-        return 0;
-    }
-    store_fork_parent();
-    store_fork_parent_pid(pid);
-    return pid;
-}
-
 static void the_child_has_it(void)
 {
     store_var_t *one = var_new(store, STORE_HASH);

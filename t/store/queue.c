@@ -111,15 +111,10 @@ static void alone(void)
 static pid_t start(uint32_t seed)
 {
     pid_t pid;
-    fflush(stdout);
-    store_fork_prepare(STORE_FORK_GOES_ON);
-    if ((pid = fork()) == 0) {
-        store_fork_child();
+    if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
         dice_seed(seed + 1);
         for (;;) move();
     }
-    store_fork_parent();
-    store_fork_parent_pid(pid);
     return pid;
 }
 

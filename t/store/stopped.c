@@ -155,19 +155,13 @@ static pid_t reader_start(const kind_t *kind)
 {
     pid_t pid;
     memset(looks, 0, sizeof *looks);
-    fflush(stdout);
-    store_fork_prepare(STORE_FORK_GOES_ON);
-    if ((pid = fork()) == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        store_fork_child();
+    if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
         while (!__atomic_load_n(&looks->enough, __ATOMIC_RELAXED)) {
             kind->look();
             __atomic_add_fetch(&looks->done, 1, __ATOMIC_RELAXED);
         }
         _exit(0);
     }
-    store_fork_parent();
-    store_fork_parent_pid(pid);
     return pid;
 }
 
@@ -339,18 +333,14 @@ int main(void)
         { "an element of an array", array_put, array_drop, array_get }, { "a look at all", hash_put, hash_drop, hash_look },
         { "a long key on a walk", key_put, hash_clear, key_walk },      { "a glance", inner_put, inner_drop, inner_get },
     };
-    const char   *folder;
-    char          path[600];
-    store_error_t err;
-    size_t        i;
+    const char *folder;
+    size_t      i;
     test_begin();
     folder = scratch("full");
-    if (!small_filesystem(folder, "size=4m")) {
+    if ((store = space_on_small_filesystem(folder, "size=4m")) == NULL) {
         test_skip("cannot mount a filesystem", "a full filesystem");
         return test_done();
     }
-    snprintf(path, sizeof path, "%s/space", folder);
-    if ((store = store_open(path, NULL, &err)) == NULL) test_die("store_open", err.text);
     looks     = (looks_t *)mmap(NULL, sizeof *looks, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     big_text  = (char *)malloc(BIG);
     big_space = (char *)malloc(BIG);

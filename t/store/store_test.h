@@ -11,6 +11,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 static char space_folder[300];
 
@@ -50,9 +51,37 @@ static inline store_t *space_new_with(const char *name, const store_options_t *o
     return store;
 }
 
+/* On a tmpfs that this process alone sees ("size=4m"); `folder` is to be unmounted at the end. NULL: that is not allowed. */
+static inline store_t *space_on_small_filesystem(const char *folder, const char *size)
+{
+    char          path[600];
+    store_error_t err;
+    store_t      *store;
+    if (!small_filesystem(folder, size)) return NULL;
+    snprintf(path, sizeof path, "%s/space", folder);
+    if ((store = store_open(path, NULL, &err)) == NULL) test_die("store_open", err.text);
+    return store;
+}
+
 static inline store_t *space_new(const char *name)
 {
     return space_new_with(name, NULL);
+}
+
+/* Fork a child that has all handles, and dies with this process. `how`: enum store_fork. */
+static inline pid_t fork_with(int how)
+{
+    pid_t pid;
+    fflush(stdout);
+    store_fork_prepare(how);
+    if ((pid = fork()) == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        store_fork_child();
+        return 0;
+    }
+    store_fork_parent();
+    store_fork_parent_pid(pid);
+    return pid;
 }
 
 static inline store_var_t *var_named(store_t *store, uint32_t type, const char *name)
