@@ -329,10 +329,11 @@ bool hash_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *visi
 static bool hash_end_chain(store_var_t *var, store_link_t *place, uint64_t serial)
 {
     store_walk_t walk = { 0, 0 };
-    for (; *place != 0; place = &cell_at(var->space, *place)->next) {
+    while (*place != 0) {
         store_cell_t *cell = cell_at(var->space, *place);
         if (cell == NULL || walk_goes_round(&walk, *place)) return false;
         if (cell_exists(cell, serial)) hash_end_cell(var, *place, cell);
+        place = &cell->next;
     }
     return true;
 }

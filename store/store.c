@@ -507,7 +507,7 @@ static void list_count(store_t *store, store_sight_t *sight, store_listed_t *one
     var.is_glance = true;
     one->bytes    = sizeof(store_record_t);
     list_look(var.record, sight);
-    if (mark == 0) return;
+    if (mark == 0) return; /* no room, not even after those of the dead are freed: its content is not counted */
     one->blocks = one->ref.type == STORE_HASH ? hash_pages(&var, sight) : one->ref.type == STORE_ARRAY ? array_pages(&var, sight) : 0;
     if (one->ref.type != STORE_SCALAR) hash_each(&var, sight, list_count_cell, one);
     if (one->ref.type == STORE_ARRAY) array_each(&var, sight, list_count_cell, one);

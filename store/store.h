@@ -184,7 +184,7 @@ enum store_fork {
  * failed); then what the parent had is kept for this child until it is dead, and no longer. The child takes
  * over its handles in its first call, or by calling the fifth. A child that executes a program before that
  * keeps the variables for as long as that program runs. */
-void store_fork_prepare(int keep);
+void store_fork_prepare(int how);
 void store_fork_parent(void);
 void store_fork_child(void);
 void store_fork_parent_pid(int child);

@@ -82,26 +82,35 @@ static void trim_outwait(store_t *space, store_link_t link, void *context)
     int                 tries;
     for (tries = 0; !wait->failed && __atomic_load_n(&mark->looking, __ATOMIC_ACQUIRE) != 0; tries++) {
         if (tries == TRIM_TRIES && !mark_lives(space, link, &ref)) return;
-        if (tries >= TRIM_TRIES && store_clock() >= wait->until) wait->failed = true;
-        trim_pause(tries);
+        wait->failed = tries >= TRIM_TRIES && store_clock() >= wait->until;
+        if (!wait->failed) trim_pause(tries);
     }
 }
+
+/* One attempt, at all pools of a namespace. */
+typedef struct trim {
+    store_t *space;
+    bool     refused; /* somebody is in a look that does not end: nothing more is tried */
+} trim_t;
 
 /* Have all looks ended that may reach what was free when this was called? The barrier pairs with look_enter(). */
 static bool trim_may(void *context)
 {
-    store_t    *space = (store_t *)context;
+    trim_t     *trim  = (trim_t *)context;
+    store_t    *space = trim->space;
     uint64_t    now   = store_clock();
     trim_wait_t wait  = { now + TRIM_PATIENCE_NS, false };
-    if (STORE_LOAD(space_fences) || !trim_membarrier(TRIM_BARRIER)) return false;
+    if (trim->refused || STORE_LOAD(space_fences) || !trim_membarrier(TRIM_BARRIER)) return false;
     if (now - STORE_LOAD(space->in_vain) < TRIM_IN_VAIN_NS) wait.until = now;
     row_each(space, STORE_ROW_MARKS, trim_outwait, &wait);
+    trim->refused = wait.failed;
     if (wait.failed) STORE_STORE(space->in_vain, now);
     return !wait.failed;
 }
 
 bool space_trim(store_t *space)
 {
+    trim_t   trim  = { space, false };
     uint64_t freed = 0;
     uint32_t row, part;
     if (STORE_LOAD(space->frees) == 0 && store_clock() - STORE_LOAD(space->trimmed) < TRIM_NS) return false;
@@ -110,7 +119,7 @@ bool space_trim(store_t *space)
         for (part = 0; part < STORE_PARTS && __atomic_load_n(&space->header->parts[row][part], __ATOMIC_ACQUIRE) != 0;
              part++) { /* pairs with row_place() */
             pool_t *pool = row_open(space, row, part, false, NULL);
-            if (pool != NULL) freed += pool_trim(pool, trim_may, space);
+            if (pool != NULL) freed += pool_trim(pool, trim_may, &trim);
         }
     STORE_STORE(space->trimmed, store_clock());
     return freed > 0;

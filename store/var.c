@@ -603,7 +603,7 @@ void transits_forget(const store_t *space)
     transit_last  = before;
 }
 
-void store_fork_prepare(int keep)
+void store_fork_prepare(int how)
 {
     store_var_t  *var;
     uint64_t      now = store_clock();
@@ -612,9 +612,9 @@ void store_fork_prepare(int keep)
     handles_hold();
     transit_expire(now);
     transit_last  = transit_count;
-    transit_until = now + (keep == STORE_FORK_PERHAPS ? MARK_PERHAPS_NS : MARK_COMES_NS);
+    transit_until = now + (how == STORE_FORK_PERHAPS ? MARK_PERHAPS_NS : MARK_COMES_NS);
     for (var = handles; var != NULL; var = var->next) {
-        var->child_mark = keep != STORE_FORK_COMMAND && var->mark != 0 ? mark_make(var->space, &var->id, transit_until, &err) : 0;
+        var->child_mark = how != STORE_FORK_COMMAND && var->mark != 0 ? mark_make(var->space, &var->id, transit_until, &err) : 0;
         if (var->child_mark == 0) continue;
         var->mark_generation = row_generation(var->space, var->child_mark);
         var->mark_owner      = row_owner(var->space, var->child_mark);
