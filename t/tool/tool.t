@@ -139,10 +139,11 @@ subtest 'slots: who holds them' => sub {
     is $age{disowned}, undef, 'nobody has no age';
 
     my @lines = split /\n/, succeeds('slots', "$folder/who");
-    like $lines[0], qr/^ *SLOT +PID +STATE +AGE +COMMAND +VALUE$/,                'heading';
-    like $lines[1], qr/^ *$mine +$$ +alive +\d[\d.dhms]* +\Q$name_of_test\E +5$/, 'a line a slot';
-    like $lines[2], qr/^ *$kept +- +disowned +- +- +6$/,                          'of nobody';
-    like $lines[3], qr/^ *\d+ +$dead +stale +\d[\d.dhms]* +- +0$/,                'of the dead';
+    my $age   = qr/\d\.\ds|\d\ds|\d+m\d\ds|\d+h\d\dm|\d+d\d\dh/;
+    like $lines[0], qr/^ *SLOT +PID +STATE +AGE +COMMAND +VALUE$/,        'heading';
+    like $lines[1], qr/^ *$mine +$$ +alive +$age +\Q$name_of_test\E +5$/, 'a line a slot';
+    like $lines[2], qr/^ *$kept +- +disowned +- +- +6$/,                  'of nobody';
+    like $lines[3], qr/^ *\d+ +$dead +stale +$age +- +0$/,                'of the dead';
     is @lines, 4, 'and no more';
 
     my $empty = Data::Pool::Shared::I64->new("$folder/empty", 3);
