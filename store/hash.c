@@ -439,7 +439,10 @@ static int hash_next_try(store_var_t *var, const store_sight_t *sight, const sto
         int          code;
         if (*torn) return STORE_OK;
         if (link != 0) {
-            code  = cell_key(var->space, link, cell_at(var->space, link), next, buffer);
+            code = cell_key(var->space, link, cell_at(var->space, link), next, buffer);
+            /* With another hash than its bytes have, the next call would come to it again. */
+            if (code == STORE_OK && store_key(var->space, next->bytes, next->length, next->is_text).hash != next->hash)
+                code = STORE_E_DAMAGED;
             *torn = !look_holds(var, sight);
             return code;
         }

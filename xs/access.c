@@ -283,6 +283,8 @@ SV *shm_hash_next(pTHX_ shm_var_t *var, SV *key)
     value = store_text(next.bytes, next.length, next.is_text);
     sv    = sv_2mortal(shm_key_sv(aTHX_ & value));
     free(memory);
+    /* Text that is none, or need not be, is another key to perl: it would be given again and again. */
+    if (next.is_text && !shm_store_key(aTHX_ var->store, sv).is_text) shm_fail(aTHX_ var, STORE_E_DAMAGED, "read");
     return sv;
 }
 

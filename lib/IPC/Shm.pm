@@ -162,7 +162,12 @@ sub list {
 }
 
 # Objects that are only stored end before perl destroys, in no order, what their destructors need.
-END { local $?; _drop_all_kept() }
+# In package DB: a program's debugger or profiler (DB::sub) is not called for what is not the program's.
+{
+
+    package DB;
+    END { local $?; IPC::Shm::_drop_all_kept() }
+}
 
 1;
 

@@ -66,12 +66,40 @@ static bool is_kept_out(void)
 
 /* --- who moves ------------------------------------------------------------------------------ */
 
-/* The links are moved, for want of a page: then no more can be done in this change. */
+/* To the last byte, the large first; none takes the place of one that an earlier call or process stored. */
+static void fill_up(void)
+{
+    static const uint64_t lengths[] = { 100000, 4000, 1000, 300, 100, 10, 0 };
+    static const char     text[100000];
+    static int64_t        number;
+    store_var_t          *hash = var_named(store, STORE_HASH, "%fill");
+    size_t                i;
+    for (i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
+        for (;; number++) {
+            char          name[32];
+            store_key_t   key   = key_number(store, name, (int64_t)getpid() << 32 | number);
+            store_value_t value = store_text(text, lengths[i], false);
+            int           code  = AGAIN(store_hash_put(hash, &key, &value, 0));
+            if (code == STORE_E_NOSPC) break;
+            MUST(code);
+        }
+    store_release(hash);
+}
+
+/* The links are moved, for want of a page: then no more can be done in this change. What an earlier
+ * change needed no more may come back late (see trim.c), and is taken first. */
 static bool begin_to_move(void)
 {
-    MUST(store_begin(array, STORE_FOREVER));
-    MUST(store_array_splice(array, FIRST, GONE, NULL, 0));
-    return store_array_delete(array, 0) == STORE_E_NOSPC;
+    enum { ATTEMPTS = 20 };
+    int attempt;
+    for (attempt = 0; attempt < ATTEMPTS; attempt++) {
+        fill_up();
+        MUST(store_begin(array, STORE_FOREVER));
+        MUST(store_array_splice(array, FIRST, GONE, NULL, 0));
+        if (store_array_delete(array, 0) == STORE_E_NOSPC) return true;
+        store_abort(array);
+    }
+    return false;
 }
 
 typedef struct way {
@@ -139,26 +167,6 @@ static void moves_and_dies(const way_t *way)
     ok(is_free_for_others(), "… and no lock is left");
 }
 
-/* To the last byte, the large first. */
-static void fill_up(void)
-{
-    static const uint64_t lengths[] = { 100000, 4000, 1000, 300, 100, 10, 0 };
-    static char           text[100000];
-    store_var_t          *hash   = var_named(store, STORE_HASH, "%fill");
-    int64_t               number = 0;
-    size_t                i;
-    for (i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
-        for (;; number++) {
-            char          name[32];
-            store_key_t   key   = key_number(store, name, number);
-            store_value_t value = store_text(text, lengths[i], false);
-            int           code  = AGAIN(store_hash_put(hash, &key, &value, 0));
-            if (code == STORE_E_NOSPC) break;
-            MUST(code);
-        }
-    store_release(hash);
-}
-
 int main(void)
 {
     static const way_t ways[] = {
@@ -182,7 +190,6 @@ int main(void)
         before[size] = (int64_t)size;
         MUST(push_int(array, (int64_t)size));
     }
-    fill_up();
     for (i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         moves(&ways[i]);
         moves_and_dies(&ways[i]);

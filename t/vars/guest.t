@@ -115,6 +115,15 @@ my $counts =
     is program("use IPC::Shm; $counts"), 'each 12', 'the same with IPC_SHM_PLAIN_OPERATORS';
 }
 
+# A debugger is called for the subs of the program, and when it ends for no more than for any object.
+SKIP: {
+    skip 'the engine of a server is written in Perl', 1 if on_server();
+    local $ENV{PERL5DB} = 'sub DB::DB {}';
+    my $traced = 'use IPC::Shm; our %x : shm; BEGIN { *DB::sub = sub { print "$DB::sub " if $DB::sub !~ m{DESTROY}; goto &$DB::sub } }
+        sub mine { print "here " } mine(); $x{o} = bless {}, "Kept"; print "end "';
+    is run_perl('-d', $traced), 'main::mine here end ', 'a debugger sees the subs of the program only';
+}
+
 # A program that embeds perl, twice one after the other, with the library unloaded at the end
 # of each as DynaLoader may do: compiled code of the second one goes through the operators
 # that the first one has wrapped.

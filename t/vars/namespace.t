@@ -182,6 +182,37 @@ SKIP: {
         $bad = $got if $got ne 'fine';
     }
     is $bad, '', 'hostile bytes are an exception or a value';
+
+    # Each bit before a key, and each of it, is turned: perl's own way through a hash comes to an end.
+    my $turned = in_space("$top/turned", <<'PERL');
+        use IPC::Shm;
+        our %h : shm = map { ("damaged $_" => $_) } 1 .. 9;
+        open my $file, '+<:raw', "$ENV{IPC_SHM_NAMESPACE}/namespace" or die $!;
+        sysread $file, my $start, 4_000_000;
+        my $at = index $start, 'damaged 5';
+        my ($told, $seen) = (0, 0);
+        sub turn {
+            my ($at, $bit) = @_;
+            sysseek $file, $at, 0;
+            sysread $file, my $byte, 1;
+            sysseek $file, $at, 0;
+            syswrite $file, $byte ^ chr 1 << $bit;
+        }
+        for my $byte (map { $at + $_ } -40 .. 8) {
+            for my $bit (0 .. 7) {
+                turn($byte, $bit);
+                my $keys = 0;
+                keys %h;
+                eval { while (my ($key, $value) = each %h) { $keys++ < 100 or print("endless at $byte, $bit\n"), last } 1 }
+                    ? ($seen += $keys)
+                    : $@ =~ /damaged/ ? $told++ : print "$byte, $bit: $@";
+                turn($byte, $bit);
+            }
+        }
+        print "told\n" if $told > 50;
+        print join ' ', map { /(\d)/ } sort keys %h;
+PERL
+    is $turned, "told\n1 2 3 4 5 6 7 8 9", 'whichever bit of an element is turned, each comes to an end';
 }
 # cleanup, remove, list.
 {
