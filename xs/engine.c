@@ -1,6 +1,6 @@
 /*
  * engine.c - what an engine in Perl needs, and perl does not offer: to be called at a
- * fork, to have signal handlers wait, to set up a socket, to be told of operators.
+ * fork, to set up a socket, to be told of operators.
  */
 #include "shm.h"
 
@@ -66,29 +66,6 @@ void shm_engine_watch_forks(void)
     pthread_once(&once, engine_register);
 }
 
-/* --- signals ------------------------------------------------------------
- * While an exchange with a server is under way no handler may die out of it: the
- * answer would be lost. A signal without a handler of perl ends the process as ever. */
-
-static void (*engine_old_signalhook)(pTHX);
-
-static void engine_signalhook_later(pTHX)
-{
-    PERL_UNUSED_CONTEXT;
-}
-
-/* True: handlers wait. False: they run, and those that have waited run at the next statement. */
-void shm_engine_hold_signals(pTHX_ bool hold)
-{
-    if (hold && PL_signalhook != engine_signalhook_later) {
-        engine_old_signalhook = PL_signalhook;
-        PL_signalhook         = engine_signalhook_later;
-    }
-    else if (!hold && PL_signalhook == engine_signalhook_later) {
-        PL_signalhook = engine_old_signalhook;
-    }
-}
-
 /* --- sockets -------------------------------------------------------------
  * Not for programs that are executed; a peer that is gone is noticed in the time. */
 
@@ -131,12 +108,14 @@ SV *shm_engine_object(pTHX_ SV *sv)
     return NULL;
 }
 
-static SV *engine_call(pTHX_ SV *object, const char *method, SV *argument)
+/* `held`: handlers of signals wait, so that what it begins or ends is known as soon as it is so. */
+static SV *engine_call(pTHX_ SV *object, const char *method, SV *argument, bool held)
 {
     SV *result;
     dSP;
     ENTER;
     SAVETMPS;
+    if (held) shm_handlers_later(aTHX);
     PUSHMARK(SP);
     EXTEND(SP, 2);
     PUSHs(sv_2mortal(newRV_inc(object)));
@@ -153,12 +132,12 @@ static SV *engine_call(pTHX_ SV *object, const char *method, SV *argument)
 
 bool shm_engine_begin(pTHX_ SV *object)
 {
-    return SvTRUE(engine_call(aTHX_ object, "_begin_operator", NULL));
+    return SvTRUE(engine_call(aTHX_ object, "_begin_operator", NULL, true));
 }
 
 void shm_engine_end(pTHX_ SV *object, bool done)
 {
-    engine_call(aTHX_ object, done ? "commit" : "abort", NULL);
+    engine_call(aTHX_ object, done ? "commit" : "abort", NULL, true);
 }
 
 /* Tell the object which container the user has tied to it. */
@@ -166,14 +145,14 @@ void shm_engine_tied(pTHX_ SV *container)
 {
     SV *object = shm_engine_object(aTHX_ container);
     if (object != NULL && gv_fetchmethod_autoload(SvSTASH(object), "_is_tied_to", false) != NULL)
-        engine_call(aTHX_ object, "_is_tied_to", sv_2mortal(newRV_inc(container)));
+        engine_call(aTHX_ object, "_is_tied_to", sv_2mortal(newRV_inc(container)), false);
 }
 
 /* What `_look_at` returns: `how` is pairs, keys or values; with `keys`, the values of a slice. */
 AV *shm_engine_look(pTHX_ SV *object, const char *how, AV *keys)
 {
     SV *argument = keys != NULL ? sv_2mortal(newRV_inc((SV *)keys)) : sv_2mortal(newSVpv(how, 0));
-    SV *list     = engine_call(aTHX_ object, "_look_at", argument);
+    SV *list     = engine_call(aTHX_ object, "_look_at", argument, false);
     if (!SvROK(list) || SvTYPE(SvRV(list)) != SVt_PVAV) croak("An engine gave no list");
     return (AV *)SvRV(list);
 }
@@ -274,5 +253,5 @@ bool shm_engine_assign(pTHX_ SV *object, SSize_t from, SSize_t to, bool is_hash)
     SV *packed;
     if ((is_hash && (to - from) % 2 != 0) || to - from > 0x7fffffff) return false;
     packed = engine_pack(aTHX_ from, to, is_hash);
-    return packed != NULL && SvTRUE(engine_call(aTHX_ object, "_assign_packed", packed));
+    return packed != NULL && SvTRUE(engine_call(aTHX_ object, "_assign_packed", packed, false));
 }

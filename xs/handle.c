@@ -234,7 +234,7 @@ void shm_run_handlers(pTHX_ shm_var_t *var)
         save_I32((I32 *)&var->armed);
         var->armed = 0;
     }
-    PERL_ASYNC_CHECK();
+    shm_handlers_now(aTHX);
     LEAVE;
     if (container != NULL && var->container == container)
         SvFLAGS(container) = (SvFLAGS(container) & ~(U32)(SVs_GMG | SVs_SMG | SVs_RMG)) | magic;

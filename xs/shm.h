@@ -125,6 +125,12 @@ void shm_fail(pTHX_ const shm_var_t *var, int code, const char *doing) __attribu
 /* Run the signal handlers that are pending, while waiting for this variable. They may die. */
 void shm_run_handlers(pTHX_ shm_var_t *var);
 
+/* --- signal.c: handlers that wait --- */
+void shm_boot_signals(pTHX);
+void shm_handlers_later(pTHX);           /* handlers wait, until the scope ends */
+void shm_handlers_now(pTHX);             /* those that are pending run: we wait for others. They may die. */
+void shm_destroy_held(pTHX_ SV *object); /* call its method `_destroyed` while handlers wait: one cannot die out of it */
+
 /* The store behind the handle, or an exception. */
 static inline store_var_t *shm_store_of(pTHX_ shm_var_t *var)
 {
@@ -377,7 +383,6 @@ void shm_meet_statement(pTHX_ int number);
 /* --- engine.c: engines in Perl ---------------------------------------------------------------- */
 
 void shm_engine_watch_forks(void);
-void shm_engine_hold_signals(pTHX_ bool hold); /* handlers wait */
 void shm_engine_tune_socket(int fd, int milliseconds);
 
 void shm_engine_in_perl(void); /* there is one from now on */

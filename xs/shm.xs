@@ -5,6 +5,7 @@ MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Engine::Memory
 BOOT:
     shm_magic_prepare();
     shm_process_install(aTHX);
+    shm_boot_signals(aTHX);
 
 SV *
 _open(path, is_private, block_size, mode, attach)
@@ -759,6 +760,30 @@ SPLICE(self, ...)
     for (i = 0; i < splice.length; i++) PUSHs(sv_2mortal(SvREFCNT_inc_NN(AvARRAY(splice.removed)[i])));
     XSRETURN(splice.length);
 
+MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Guard
+
+void
+DESTROY(self)
+    SV *self
+  CODE:
+    shm_destroy_held(aTHX_ self);
+
+MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Elements::Change
+
+void
+DESTROY(self)
+    SV *self
+  CODE:
+    shm_destroy_held(aTHX_ self);
+
+MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Engine::Redis::Variable
+
+void
+DESTROY(self)
+    SV *self
+  CODE:
+    shm_destroy_held(aTHX_ self);
+
 MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Engine
 
 void
@@ -772,12 +797,6 @@ void
 _watch_forks()
   CODE:
     shm_engine_watch_forks();
-
-void
-_hold_signals(hold)
-    bool hold
-  CODE:
-    shm_engine_hold_signals(aTHX_ hold);
 
 void
 _tune_socket(fd, milliseconds)

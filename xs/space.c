@@ -49,7 +49,7 @@ SV *shm_space_object(pTHX_ const char *path, const store_options_t *options)
 
 static void shm_run_pending(pTHX)
 {
-    PERL_ASYNC_CHECK();
+    shm_handlers_now(aTHX);
 }
 
 SV *shm_space_variable(pTHX_ store_t *store, uint32_t type, SV *name, bool create)

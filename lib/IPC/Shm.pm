@@ -19,6 +19,7 @@ my %type_of = ('$' => 1, '@' => 2, '%' => 3);
 my $namespace;                           # as given by `use IPC::Shm namespace =>`
 my $in_use;                              # where the first variable went
 our $ATTACH_ONLY = 0;                    # for tools: a namespace that is not there is an error
+our $HANDLERS_WAIT;                      # true: handlers of signals wait, unless we wait ourselves (xs/signal.c)
 
 sub import {
     my ($class, @options) = @_;
@@ -57,7 +58,7 @@ sub _absolute {
     my ($dir) = @_;
     $dir =~ s{(?<=.)/+\z}{};
     return $dir if $dir =~ m{\A/};
-    require Cwd;
+    IPC::Shm::Tied::_load('Cwd.pm');
     my $here = Cwd::getcwd();
     Carp::croak("The relative namespace '$dir' cannot be found: there is no current directory") unless defined $here;
     return $here eq '/' ? "/$dir" : "$here/$dir";
@@ -88,7 +89,7 @@ sub _engine {
     my $path = _where();
     $in_use = $path;
     return $engine if $engine && $engine->is_current;
-    return $engine = _from_callers_line(
+    my $opened = _from_callers_line(
         sub {
             IPC::Shm::Engine::class_of($path)->open(
                 $path,
@@ -99,6 +100,8 @@ sub _engine {
             );
         }
     );
+    return $engine if $engine && $engine->is_current;    # opened meanwhile, by a handler of a signal
+    return $engine = $opened;
 }
 
 # Exceptions name the line of the call, which is in this module: let them name the caller's line instead.
@@ -504,7 +507,8 @@ any, 0 if not. Locks are also released when the process ends, however it dies; a
 
 Takes a lock that is released when C<$lock> goes out of scope, also by an exception;
 C<< $lock->release >> releases it earlier. Without arguments it is a write lock; kinds other than C<read> and C<write>
-are an exception. If the process already holds a lock on the variable, the guard does nothing.
+are an exception. If the process already holds a lock on the variable, the guard does nothing. A signal handler that dies
+at any point leaves no lock behind, unless the guard has been stored; the same is true of C<synchronize> and C<update>.
 
 =head2 synchronize
 

@@ -38,6 +38,10 @@ while (my ($k) = each %h) { $n++; isnt $k, 'short', '… each' }
 is $n, 3, '… which gives the others';
 ok !exists {%h}->{short}, '… a copy';
 is(exists((tied %h)->copy->{short}) ? 1 : 0, 0, '… copy');
+{
+    my $guard = $hash->lock_guard;
+    is eval { join ' ', sort keys %{ $hash->copy } } // $@, join(' ', sort keys %h), '… nor a copy under a lock';
+}
 is in_child(sub { exists $h{short} ? 1 : 0 }), 0,  '… for all';
 is $hash->ttl('short'),                        -1, '… ttl';
 ok !$hash->touch(short => 10), '… and touch comes too late';

@@ -14,9 +14,12 @@ our @CARP_NOT = qw(IPC::Shm IPC::Shm::Tied);
 # a change of the variable is open already, it is part of that one.
 sub _one_change {
     my ($self) = @_;
-    my $open   = $self->is_open;
-    my $locked = !$open && $self->_begin_alone;
-    return bless { object => $self, ended => $open, locked => $locked }, 'IPC::Shm::Elements::Change';
+    my $change = bless { object => $self, ended => 1, locked => 0 }, 'IPC::Shm::Elements::Change';
+    local $IPC::Shm::HANDLERS_WAIT = 1;    # between its beginning and what ends it
+    return $change if $self->is_open;
+    $change->{locked} = $self->_begin_alone;
+    $change->{ended}  = 0;
+    return $change;
 }
 
 # Begin a change during which no other process changes the variable; true if that took a lock. An
@@ -123,13 +126,16 @@ our $VERSION = '1.000';
 
 sub commit {
     my ($self) = @_;
-    return if $self->{ended}++;
+    local $IPC::Shm::HANDLERS_WAIT = 1;
+    return if $self->{ended};
     $self->{object}->commit;
+    $self->{ended} = 1;
     $self->{object}->unlock_kind('write') if $self->{locked};
     return;
 }
 
-sub DESTROY {
+# DESTROY, which is in C, calls this while handlers of signals wait.
+sub _destroyed {
     my ($self) = @_;
     return if $self->{ended}++;
     local ($@, $!, $?);

@@ -2,6 +2,7 @@ package IPC::Shm::Engine;
 use strict;
 use warnings;
 use Carp ();
+use IPC::Shm::Tied;
 
 our $VERSION = '1.000';
 
@@ -17,8 +18,7 @@ sub class_of {
     my ($namespace) = @_;
     for my $engine (@engines) {
         next unless $namespace =~ $engine->[0];
-        my $file = $engine->[1] =~ s{::}{/}gr . '.pm';
-        require $file;
+        IPC::Shm::Tied::_load($engine->[1] =~ s{::}{/}gr . '.pm');
         return $engine->[1];
     }
     return Carp::croak(q{No engine of IPC::Shm knows the namespace '} . without_password($namespace) . q{'});
@@ -111,6 +111,11 @@ The content of one moment, as a reference to a plain array or hash, or the value
 C<$kind> is C<read> or C<write>. C<lock> returns 1 if it has taken the lock, 0 if this process had it already (a write lock includes a read lock), and undef if the time was up. It dies with
 C<Deadlock> in the text if two processes would wait for each other. C<unlock_kind> returns true if there was such a lock. When a process is dead, for whatever reason, its locks are free;
 while it is merely stopped, they are not. A child does not hold its parent's locks.
+
+Before C<lock_guard>, C<update> and the like take a lock or begin a change, they C<local $IPC::Shm::HANDLERS_WAIT = 1>: then handlers of signals
+do not run until what releases or ends it exists. The engine must have them run nevertheless while it waits for others (in Perl,
+C<local $IPC::Shm::HANDLERS_WAIT = 0> in that place), but not between the end of the wait and its return. An engine in Perl uses the same variable where
+it has to note what it has taken or given back.
 
 =item C<wait_change($seconds)>, C<serial>, C<name>, C<remove>
 

@@ -8,19 +8,24 @@ our $VERSION = '1.000';
 # guard over a lock that was held already does nothing.
 
 sub _new {
-    my ($class, $object, $kind) = @_;
-    return bless { object => $object, kind => $kind }, $class;
+    my ($class, $object) = @_;
+    return bless { object => $object }, $class;
 }
+
+# There is such a lock, from now on.
+sub _guard { my ($self, $kind) = @_; $self->{kind} = $kind; return }
 
 sub release {
     my ($self) = @_;
+    local $IPC::Shm::HANDLERS_WAIT = 1;    # one that died could leave the lock behind
     my $kind   = delete $self->{kind}   or return 0;
     my $object = delete $self->{object} or return 0;
     $object->unlock_kind($kind);
     return 1;
 }
 
-sub DESTROY {
+# DESTROY, which is in C, calls this while handlers of signals wait.
+sub _destroyed {
     my ($self) = @_;
     local ($@, $!);
     $self->release;

@@ -13,7 +13,7 @@ our @CARP_NOT = qw(IPC::Shm IPC::Shm::Tied IPC::Shm::Elements);
 
 my $look = 0.25;           # seconds until a waiter checks whether a process that has a job is dead: nobody tells it
 
-sub _now { require Time::HiRes; return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
+sub _now { IPC::Shm::Tied::_load('Time/HiRes.pm'); return Time::HiRes::clock_gettime(Time::HiRes::CLOCK_MONOTONIC()) }
 
 sub _queue {
     my ($self, $what) = @_;
@@ -76,8 +76,11 @@ sub done {
 # the sub stores is part of that change. An engine that cannot do this overrides it.
 sub _change_of_all {
     my ($self) = @_;
+    my $change = bless { object => 'IPC::Shm::Queue::Joint', ended => 1, locked => 0 }, 'IPC::Shm::Elements::Change';
+    local $IPC::Shm::HANDLERS_WAIT = 1;
     Carp::croak('The sub of done cannot call done with a sub') if !$self->_begin_joint;
-    return bless { object => 'IPC::Shm::Queue::Joint', ended => 0, locked => 0 }, 'IPC::Shm::Elements::Change';
+    $change->{ended} = 0;
+    return $change;
 }
 
 sub _done {

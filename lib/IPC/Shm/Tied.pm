@@ -1,7 +1,8 @@
 package IPC::Shm::Tied;
 use strict;
 use warnings;
-use Carp ();
+use Carp               ();
+use Data::Pool::Shared ();
 
 our $VERSION  = '1.000';
 our @CARP_NOT = qw(IPC::Shm IPC::Shm::Elements IPC::Shm::Queue IPC::Shm::Copy);
@@ -22,14 +23,24 @@ for my $module (keys %methods) {
     }
 }
 
-sub _load_methods {
+# A handler of a signal waits until all of it is there.
+sub _load {
+    my ($file) = @_;
+    return if $INC{$file};
     local ($@, $!);
+    local $IPC::Shm::HANDLERS_WAIT = 1;
+    require $file;
+    return;
+}
+
+sub _load_methods {
+    local $IPC::Shm::HANDLERS_WAIT = 1;
     for my $module (keys %methods) {
         my $names = delete $methods{$module};
         my $file  = "IPC/Shm/$module.pm";
         no strict 'refs';    ## no critic (what is loaded takes their places)
         delete @{"IPC::Shm::${module}::"}{@$names} if !$INC{$file};
-        require $file;
+        _load($file);
     }
     return;
 }
@@ -89,10 +100,13 @@ sub lock_guard {
     my ($self, $kind, $timeout) = @_;
     $kind = 'write' unless defined $kind;
     Carp::croak("lock_guard takes 'read' or 'write', not '$kind'") unless $kind =~ /\A(?:read|write)\z/;
-    my $locked = IPC::Shm::_from_callers_line($kind eq 'read' ? $self->can('readlock') : $self->can('writelock'), $self, $timeout);
+    _load('IPC/Shm/Guard.pm');
+    my $guard = IPC::Shm::Guard->_new($self);
+    local $IPC::Shm::HANDLERS_WAIT = 1;     # between the lock and what releases it
+    my $locked = IPC::Shm::_from_callers_line($self->can('lock'), $self, $kind, $timeout);
     return undef unless defined $locked;    ## no critic (a timeout: also in list context)
-    { local ($@, $!); require IPC::Shm::Guard }
-    return IPC::Shm::Guard->_new($self, $locked ? $kind : '');
+    $guard->_guard($kind) if $locked;
+    return $guard;
 }
 
 sub synchronize {

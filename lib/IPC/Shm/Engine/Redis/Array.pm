@@ -25,7 +25,8 @@ sub _no_change { return (list => undef, pushed => []) }
 sub _list {
     my ($self) = @_;
     my $batch = $self->{batch};
-    return $batch->{list}                          if $batch->{list};
+    return $batch->{list} if $batch->{list};
+    local $IPC::Shm::HANDLERS_WAIT = 1;
     $batch->{lock} ||= $self->lock('write', undef) if !defined $batch->{joint};
     my ($content, $serial) = $self->_content;
     $batch->{serial} = $serial;
@@ -342,6 +343,7 @@ sub add {
     Carp::croak('Cannot add what is not a number') if !Scalar::Util::looks_like_number($delta);
     my $reply = $self->_add_integer($index, 0 + $delta, 1);
     return 0 + $reply->[1] if $reply && defined $reply->[1];
+    local $IPC::Shm::HANDLERS_WAIT = 1;
     my $locked = $self->lock('write');    # what the server cannot do
     my ($ok, $why, $sum);
     {

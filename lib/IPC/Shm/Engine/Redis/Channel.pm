@@ -31,7 +31,7 @@ sub _socket {
         connect $socket, Socket::pack_sockaddr_un($to->{path}) or die "$!\n";
         return $socket;
     }
-    require IO::Socket::IP;
+    IPC::Shm::Tied::_load('IO/Socket/IP.pm');
     my $socket = IO::Socket::IP->new(PeerHost => $to->{host}, PeerPort => $to->{port}, Timeout => $to->{timeout});
     die((length $@ ? $@ =~ s/\AIO::Socket::IP: //r : "$!") . "\n") if !$socket;
     return $socket;

@@ -29,9 +29,8 @@ my %part = (    # what stands before scripts, beside common.lua
 my %called = (joint => [qw(array assign patch put queue unlock)]);    # scripts that another one has as functions
 
 sub _load_client {
-    return if $INC{'Redis/Fast.pm'};
     local $@;
-    eval { local $SIG{__DIE__}; require Redis::Fast; 1 }
+    eval { local $SIG{__DIE__}; IPC::Shm::Tied::_load('Redis/Fast.pm'); 1 }
         or Carp::croak("The engine for Redis needs the module Redis::Fast: $@" =~ s/ at \S+ line.*//sr);
     return;
 }
@@ -109,6 +108,9 @@ sub _set_up {
     }
     return;
 }
+
+# Be connected: what follows does not wait for a server that is starting.
+sub reach { my ($self) = @_; return $self->{redis} || $self->_connect }
 
 # Who this process is for the server, from now on; $parent's variables are its own as well.
 sub _identify {
@@ -202,14 +204,13 @@ sub script {
     my ($reply, $error);
     {
         local ($@, $!);
-        _hold_signals(1);
+        local $IPC::Shm::HANDLERS_WAIT = 1;
         eval {
             ($reply, $error) = $redis->__std_cmd('EVALSHA', $sha,         1, $key, $self->{prefix}, $self->{me}, @arguments);
             ($reply, $error) = $redis->__std_cmd('EVAL',    $text{$name}, 1, $key, $self->{prefix}, $self->{me}, @arguments)
                 if defined $error && $error =~ /\ANOSCRIPT/;
             1;
         } or $error = $@;
-        _hold_signals(0);
     }
     return $reply if !defined $error;
     return $self->_failed($error, 'the operation may have happened');
@@ -224,7 +225,7 @@ sub script_after {
     my ($refused, $reply, $error);
     {
         local ($@, $!);
-        _hold_signals(1);
+        local $IPC::Shm::HANDLERS_WAIT = 1;
         $error = 'no answer';
         eval {
             $redis->__std_cmd(@$command, sub { $refused = $_[1] });
@@ -233,7 +234,6 @@ sub script_after {
             ($reply, $error) = $redis->__std_cmd('EVAL', $text{$name}, @words) if defined $error && $error =~ /\ANOSCRIPT/;
             1;
         } or $error = $@;
-        _hold_signals(0);
     }
     return ($reply, $refused) if !defined $error;
     return $self->_failed($error, 'the operation may have happened');
@@ -293,6 +293,7 @@ sub _failed {
 # Sleep until something comes for this process, or the time is over; handlers run, and may die.
 sub pause {
     my ($self, $seconds) = @_;
+    local $IPC::Shm::HANDLERS_WAIT = 0;
     my $n = $self->{channel} ? $self->{channel}->wait($seconds) : undef;
     return $n if defined $n;
     $self->_identify;
@@ -453,10 +454,10 @@ IPC::Shm::Engine::Redis::Connection - the way to a Redis server
 
 The connections of one namespace, the scripts, and what happens to both at fork, in threads and at the end.
 
-=head2 new, script, script_after, command, pause, identify, finish
+=head2 new, reach, script, script_after, command, pause, identify, finish
 
 C<script_after> runs a command and then a script, C<script> runs a script, C<command> a command that changes nothing, C<pause> sleeps until something comes for this process, C<identify> makes a
-new identity, C<finish> lets go of everything.
+new identity, C<finish> lets go of everything, C<reach> connects if there is no connection.
 
 =head2 let_objects_go
 

@@ -17,8 +17,9 @@ our @CARP_NOT = @IPC::Shm::Engine::Redis::Connection::CARP_NOT;
 sub begin {
     my ($class, $queue) = @_;
     my $conn   = $queue->{conn};
-    my $self   = $conn->{joint} = bless { conn => $conn, members => [] }, $class;
-    my $change = bless { object => $self, ended => 0, locked => 0 }, 'IPC::Shm::Elements::Change';
+    my $self   = bless { conn   => $conn, members => [] }, $class;
+    my $change = bless { object => $self, ended   => 0, locked => 0 }, 'IPC::Shm::Elements::Change';
+    $conn->{joint} = $self;
     $self->join($queue);
     return $change;
 }
@@ -30,6 +31,7 @@ sub join {    ## no critic (as it is called)
     return undef if $variable->{container} && IPC::Shm::Sharing::coming($variable->{container});    ## no critic (no change)
     Carp::croak($variable->_what . ' was removed') if $variable->{removed};
     my ($ok, $why) = (1);
+    local $IPC::Shm::HANDLERS_WAIT = 1;    # until it is noted what this process has
     if ($variable->{held} !~ /w/) {
         local ($@, $!);
         $ok  = eval { $variable->_wait_turn('join', 'w', undef) };

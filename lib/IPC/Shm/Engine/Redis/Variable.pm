@@ -155,6 +155,7 @@ sub _after_turn {
     my ($self, $kind, $code) = @_;
     my $reply;
     my ($ok, $why);
+    local $IPC::Shm::HANDLERS_WAIT = 1;
     {
         local ($@, $!);
         $ok = eval {
@@ -171,7 +172,8 @@ sub _after_turn {
     die $why;
 }
 
-# True if it is this process's turn; false if the time was over.
+# True if it is this process's turn; false if the time was over. Handlers of signals run while it sleeps, even if the
+# caller has them wait otherwise: what the script has done is to be noted before one dies.
 sub _wait_turn {
     my ($self, $what, $kind, $until) = @_;
     my $conn  = $self->{conn};
@@ -219,6 +221,8 @@ sub lock {    ## no critic (as the contract calls it)
     my $letter = $kind eq 'write' ? 'w'              : 'r';
     Carp::croak($self->_what . ' was removed') if $self->{removed};
     return 0                                   if index($self->{held}, $letter) >= 0 || $self->{held} =~ /w/;
+    $self->{conn}->reach;
+    local $IPC::Shm::HANDLERS_WAIT = 1;
     my $reply;
     my ($ok, $why);
     {
@@ -232,6 +236,10 @@ sub lock {    ## no critic (as the contract calls it)
         return undef  if $ok;                                         ## no critic (a timeout: also in list context)
         die $why;
     }
+    if (index($self->{held}, $letter) >= 0 || $self->{held} =~ /w/) {    # a handler has taken it meanwhile
+        $self->_leave;
+        return 0;
+    }
     $self->{conn}{locks}++;
     $self->{held} .= $letter;
     if ($self->{seen} != $reply->[0]) { $self->{seen_lock} = 1 }
@@ -241,6 +249,7 @@ sub lock {    ## no critic (as the contract calls it)
 
 sub unlock {
     my ($self, $kind) = @_;
+    local $IPC::Shm::HANDLERS_WAIT = 1;
     my $held  = $self->{held};
     my $which = !defined $kind ? $held : $kind eq 'write' ? 'w' : 'r';
     $which = join '', grep { index($held, $_) >= 0 } split //, $which if $which ne $held;
@@ -395,23 +404,24 @@ sub _everything {
     Carp::croak($self->_what . ' was removed') if $self->{removed};
     my $conn = $self->{conn};
     my $ask  = sub {
-        my %all = $self->{vanishing} ? ('!E' => 1, '!s' => $self->{seen}) : @{ $conn->command('HGETALL', $self->{key}) };
-        my ($known, $new) = ([], 0);
+        my $new   = $self->{vanishing};                                         # some may have vanished: only the script can tell
+        my %all   = $new ? () : @{ $conn->command('HGETALL', $self->{key}) };
+        my $known = [];
         for my $text ($all{'!k'} ? values %all : ()) {
             my ($id) = $text =~ /\Ar([^:]+)/ or next;
             if (defined $conn->{variables}{$id}) { push @$known, $conn->{variables}{$id} }
             else                                 { $new++ }
         }
-        $new = 1 if defined $all{'!E'};                # some may have vanished
-        $self->{holding} = $known;                     # until the caller has the references
-        $self->_readable([ @all{qw(!s !w)} ]) or return 'BUSY';
-        return \%all if !$new;
+        $self->{holding} = $known;                                              # until the caller has the references
+        $self->{vanishing} || $self->_readable([ @all{qw(!s !w)} ]) or return 'BUSY';
+        return \%all if !$new && !defined $all{'!E'};
         my $reply;
         while (($reply = $conn->script('all', $self->{key}, '')) eq 'NOBODY') { $conn->identify }
         return $reply           if $reply eq 'BUSY';
         $self->_refused($reply) if !ref $reply;
-        $self->{copy}      = {} if $self->{copy};
-        %all               = @{ $reply->[1] };
+        $self->{copy} = {} if $self->{copy};
+        %all = @{ $reply->[1] };
+        $self->_may_read($all{'!w'}) or return 'BUSY';                          # where it is held, it is this process's still
         $self->{vanishing} = defined $all{'!E'};
         $self->{seen}      = $reply->[0];
         $self->{holding}   = $self->{engine}->_attach_all(values %all);
@@ -489,6 +499,7 @@ sub begin {
     return 1 if $self->{conn}{joint} && defined $self->_in_change->{joint};
     Carp::croak('A change of ' . ($self->{name} // 'the variable') . ' is open already') if $self->{batch};
     Carp::croak($self->_what . ' was removed')                                           if $self->{removed};
+    local $IPC::Shm::HANDLERS_WAIT = 1;
     my $locked = $self->lock('write', undef);
     $self->{batch} = { $self->_no_change, lock => $locked };
     return 1;
@@ -550,6 +561,7 @@ sub _assign_dump {
 sub abort {
     my ($self) = @_;
     Carp::croak('This change is part of that of done: it is undone when the sub dies') if $self->{batch} && defined $self->{batch}{joint};
+    local $IPC::Shm::HANDLERS_WAIT = 1;
     my $batch = delete $self->{batch} or return 0;
     delete $self->{fresh};
     $self->unlock('write') if $batch->{lock};
@@ -568,6 +580,7 @@ sub _publish {
 sub commit {
     my ($self) = @_;
     return 1 if $self->{batch} && defined $self->{batch}{joint};
+    local $IPC::Shm::HANDLERS_WAIT = 1;
     my $batch = delete $self->{batch} or Carp::croak('No change is open');
     my ($ok, $why);
     {
@@ -589,6 +602,7 @@ sub is_open { my ($self) = @_; return $self->{batch} ? 1 : 0 }
 sub _begin_alone {
     my ($self) = @_;
     return 0 if $self->{conn}{joint} && $self->begin;
+    local $IPC::Shm::HANDLERS_WAIT = 1;
     my $locked = $self->lock('write');
     return $locked if eval { $self->begin };
     my $why = $@;
@@ -605,7 +619,8 @@ for my $name (qw(insert replace exchange update)) {
 # Elements of arrays, and scalars, do not vanish.
 sub _keep_expiry { my ($self, @all) = @_; $self->STORE(@all); return }
 
-sub DESTROY {
+# DESTROY, which is in C, calls this while handlers of signals wait.
+sub _destroyed {
     my ($self) = @_;
     return if ${^GLOBAL_PHASE} eq 'DESTRUCT' || !$self->{conn};
     my $conn = $self->{conn};
