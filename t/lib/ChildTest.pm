@@ -8,8 +8,8 @@ use Time::HiRes ();
 
 # Child processes of tests, and waiting for what others do. No wait is for ever: a test that hangs says where.
 
-our @EXPORT    = qw(child finish in_child until_true);
-our @EXPORT_OK = qw(read_line ended);
+our @EXPORT    = qw(child finish in_child until_true in_time);
+our @EXPORT_OK = qw(read_line ended end_groups);
 
 use constant LIMIT => 300;    # seconds, for a slow machine with sanitizers
 
@@ -48,6 +48,21 @@ sub ended {
         $nap *= 1.3 if $nap < 0.02;
     }
     return 1;
+}
+
+# End servers, each the leader of a process group of its own, by a signal. Who of a group is left after a while is
+# killed: a worker that is told to end just before it waits for a client may overlook it.
+sub end_groups {
+    my ($signal, @leaders) = @_;
+    kill $signal, @leaders;
+    for my $pid (@leaders) {
+        my $ended = ended($pid, 20);
+        next if $ended && until_true(sub { !kill 0, -$pid }, 20);
+        print STDERR "# server $pid has not ended within 20 seconds: it is killed\n";
+        kill 'KILL', -$pid;
+        finish($pid) if !$ended;
+    }
+    return;
 }
 
 # Something to read there, within the time; else it dies.
@@ -96,6 +111,18 @@ sub in_child {
     } or $text .= "died: $@";
     finish($pid);
     return $text;
+}
+
+# What the code returns, which looks at something that lasts only so many seconds: if it took longer, because the
+# machine stood still, it is run again.
+sub in_time {
+    my ($seconds, $code) = @_;
+    for (1 .. 100) {
+        my $then = Time::HiRes::time();
+        my @got  = $code->();
+        return @got if Time::HiRes::time() - $then < $seconds;
+    }
+    die "not done within $seconds seconds\n";
 }
 
 # Wait for a condition, for a long time on a slow machine; true if it came.

@@ -12,7 +12,7 @@ use Time::HiRes ();
 # What the tests of the engine on Redis share: servers of their own, on a port and a
 # socket of their own, which end with the test; variables, children, other programs.
 
-our @EXPORT = qw(server engine hash array scalar_of child finish in_child until_true dies_with program);
+our @EXPORT = qw(server engine hash array scalar_of child finish in_child until_true in_time dies_with program);
 
 my $MAIN = $$;
 my @servers;

@@ -19,7 +19,7 @@ BEGIN {
 sub import {
     no strict 'refs';    ## no critic (a small exporter)
     my $caller = caller;
-    *{"${caller}::$_"} = \&$_ for qw(program child finish in_child until_true stopped namespace_dir has_batches on_server);
+    *{"${caller}::$_"} = \&$_ for qw(program child finish in_child until_true in_time stopped namespace_dir has_batches on_server);
     return;
 }
 

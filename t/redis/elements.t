@@ -50,10 +50,16 @@ is_deeply $hash->copy->{list}, [ 1, { x => 2 } ], 'copy';
 {
     my $count = sub { $engine->recover; $engine->stats->{variables} };
     my $n     = $count->();
-    $hash->store("job$_" => { n => $_ }, 0.3) for 1 .. 5;
-    is $count->(),                      $n + 5, 'references that are to vanish';
-    is in_child(sub { $h->{job1}{n} }), 1,      '… are found';
-    select undef, undef, undef, 0.4;
+    my @seen  = in_time(
+        0.6,
+        sub {
+            $hash->store("job$_" => { n => $_ }, 0.6) for 1 .. 5;
+            return ($count->(), in_child(sub { my $job = $h->{job1}; $job && $job->{n} }));
+        }
+    );
+    is $seen[0], $n + 5, 'references that are to vanish';
+    is $seen[1], 1,      '… are found';
+    select undef, undef, undef, 0.7;
     ok !grep({/job/} keys %$h), '… vanish';
     $hash->sweep;
     delete $h->{x};
@@ -78,10 +84,10 @@ is_deeply $hash->copy->{list}, [ 1, { x => 2 } ], 'copy';
 
 # Where elements vanish all looks are by the server's time.
 {
-    my $loose = engine($server->url('&stale=0.1'));
-    my $copy  = hash($loose, '%main::h');
-    $hash->store(brief => 'x', 0.5);
-    is $copy->{brief}, 'x', 'a copy';
+    my $loose  = engine($server->url('&stale=0.1'));
+    my $copy   = hash($loose, '%main::h');
+    my ($seen) = in_time(0.5, sub { $hash->store(brief => 'x', 0.5); $copy->{brief} });
+    is $seen, 'x', 'a copy';
     select undef, undef, undef, 0.7;
     is $copy->{brief},                                  undef, '… does not outlast what it is of';
     is join(' ', map { $_ // '-' } @$h{qw(brief own)}), '- 1', 'slices';

@@ -60,7 +60,7 @@ cmp_ok((sort { $a <=> $b } @takeover)[2], '<', 5, sprintf '… soon (median %.0f
     );
     kill 'KILL', $holder->{pid};
     finish($holder->{pid});
-    is $t->lock('write', 5), 1, 'a child that lives on does not keep the lock of its killed parent';
+    is $t->lock('write', 60), 1, 'a child that lives on does not keep the lock of its killed parent';
     $t->unlock;
     close $w;
 }
@@ -70,7 +70,7 @@ cmp_ok((sort { $a <=> $b } @takeover)[2], '<', 5, sprintf '… soon (median %.0f
     my $holder = holder(sub { $t->lock('write') }, sub { $h->{n} = 'stopped'; $t->unlock });
     kill 'STOP', $holder->{pid};
     is $t->lock('write', 0.3), undef, 'a stopped process keeps its lock';
-    is(engine($server->unix('&timeout=3'))->stats->{named}, 2, '… and nobody else waits for it');
+    is(engine($server->unix)->stats->{named}, 2, '… and nobody else waits for it');
     kill 'CONT', $holder->{pid};
     ok let_go($holder), '(it goes on)';
     is $h->{n}, 'stopped', '… and what it does under it';
@@ -91,7 +91,7 @@ cmp_ok((sort { $a <=> $b } @takeover)[2], '<', 5, sprintf '… soon (median %.0f
     );
     my ($id) = (split /\n/, $server->ask(qw(CLIENT LIST TYPE pubsub)))[-1] =~ /\bid=([0-9]+)/;    # the holder is the newest
     $server->ask('CLIENT', 'KILL', 'ID', $id);
-    is $t->lock('write', 5), 1, 'the lock of a killed connection is free';
+    is $t->lock('write', 60), 1, 'the lock of a killed connection is free';
     $h->{n} = 'taken over';
     $t->unlock;
     ok let_go($holder), 'who lost a lock gets an exception that says so';
@@ -113,8 +113,7 @@ cmp_ok((sort { $a <=> $b } @takeover)[2], '<', 5, sprintf '… soon (median %.0f
     my $holder = holder(sub { $t->lock('write') }, sub { $u->lock('write', 30) or die; $u->unlock; $t->unlock });
     $u->lock('write');
     close $holder->{go};
-    sleep 0.3;
-    my $began = time;
+    ok until_true(sub { $server->ask('HLEN', '{test}:w') == 1 }), '(the holder waits)';
     dies_with { $t->lock('write') } qr/Deadlock on the shared %main::h.* at \Q$0\E/, 'two variables in opposite order: the second dies';
     dies_with { $h->{x} = 1 } qr/Deadlock/, '… a store as well';
     is $u->lock('write'), 0, '… and still has what it had';
@@ -142,11 +141,13 @@ cmp_ok((sort { $a <=> $b } @takeover)[2], '<', 5, sprintf '… soon (median %.0f
     my $seen   = 0;
     local $SIG{ALRM} = sub { $seen++ };
     Time::HiRes::alarm(0.05, 0.05);
-    is $t->lock('write', 0.4), undef, 'a wait that signals interrupt';
+    my $got;
+    for (1 .. 100) { $got = $t->lock('write', 0.4); last if defined $got || $seen > 2 }    # a busy machine has fewer signals
+    is $got, undef, 'a wait that signals interrupt';
     cmp_ok $seen, '>', 2, '… they are handled';
-    $SIG{ALRM} = sub { die "enough\n" };
-    dies_with { $h->{n} = 'not this' } qr/\Aenough$/, 'a handler may die out of a wait';
     Time::HiRes::alarm(0);
+    $SIG{ALRM} = sub { die "enough\n" };
+    dies_with { Time::HiRes::alarm(0.05); $h->{n} = 'not this' } qr/\Aenough$/, 'a handler may die out of a wait';
     let_go($holder);
     is $h->{n},                                'taken over', '… then nothing has happened';
     is in_child(sub { $t->lock('write', 0) }), 1,            '… and nothing is held';

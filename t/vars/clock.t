@@ -43,10 +43,12 @@ jump($year);
 say_ok(($ENV{LD_PRELOAD} // '') !~ m{clock} || time - $then > $year - 100, 'the clock can be set');
 jump(0);
 $t->store(long => 1, 1000);
+my $stored = now();
 $t->store(short => 1, 2);
 for my $to (10 * $year, -10 * $year, 0) {
     jump($to);
-    say_ok(exists $h{long} && keys %h == 2, "set by $to: nothing has vanished");
+    my $there = keys %h;
+    say_ok(exists $h{long} && ($there == 2 || now() - $stored >= 2), "set by $to: nothing has vanished");
     my $left = $t->ttl('long');
     say_ok($left > 900 && $left <= 1000, "set by $to: as many seconds are left ($left)");
 }

@@ -67,8 +67,7 @@ for my $wrong (
         sub { $h{x} = 1 }
         )
     {
-        alarm 1;
-        eval { $what->() };
+        eval { alarm 1; $what->() };
         is $@, "out at $0 line $line.\n", 'what a signal handler dies of stays what it is';
     }
     kill KILL => $holder;

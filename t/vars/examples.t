@@ -18,15 +18,16 @@ SKIP: {
 # The store of sessions has what Plack::Middleware::Session asks for.
 {
     require './eg/shm/SessionStore.pm';    ## no critic (an example)
-    my $store = SessionStore->new(name => 'test.sessions', seconds => 0.3);
+    my $store = SessionStore->new(name => 'test.sessions', seconds => 600);
     $store->store(ann => { cart => [1] });
     is_deeply $store->fetch('ann'), { cart => [1] }, 'a session that is stored is fetched';
     is in_child(sub { SessionStore->new(name => 'test.sessions')->fetch('ann')->{cart}[0] }), 1, '… by other processes, too';
     ok !tied %{ $store->fetch('ann') }, '… as a copy';
-    my $pid = child(
+    my $brief = SessionStore->new(name => 'test.sessions', seconds => 0.3);
+    my $pid   = child(
         sub {
             for (my $i = 2;; $i++) {
-                $store->store(bob => { map { $_ => $i } 1 .. 10 });
+                $brief->store(bob => { map { $_ => $i } 1 .. 10 });
             }
         }
     );
@@ -48,7 +49,9 @@ SKIP: {
     close $listen;
     my $server = fork // die $!;
     if (!$server) {
-        open STDERR, '>', '/dev/null';
+        setpgrp;
+        open STDERR, '>',  '/dev/null' or die $!;
+        open STDOUT, '>&', \*STDERR    or die $!;
         exec $^X, (map {"-I$_"} grep { !ref } @INC), $starman, '--listen', "127.0.0.1:$port", '--workers', 3, '--env', 'deployment',
             'eg/shm/sessions.psgi';
         die "cannot start starman: $!";
@@ -76,8 +79,7 @@ SKIP: {
     is join(' ', $stats =~ /^session user\d (\d+)$/mg), '60 60 60 60 60', '… and so do the sessions';
     my ($workers) = $stats =~ /^workers (\d+)/m;
     cmp_ok $workers // 0, '>=', 1, '… of the workers that were there';
-    kill TERM => $server;
-    waitpid $server, 0;
+    ChildTest::end_groups('TERM', $server);
 }
 IPC::Shm->cleanup;
 done_testing;

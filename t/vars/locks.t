@@ -207,8 +207,7 @@ $t->unlock;
         [ 'a write', sub { $h{n} = 1 } ]
         )
     {
-        Time::HiRes::alarm(0.1);
-        eval { $what->[1]->() };
+        eval { Time::HiRes::alarm(0.1); $what->[1]->() };
         is $@, "alarm\n", "a handler that dies ends the wait of $what->[0]";
     }
     release($holder);

@@ -237,15 +237,20 @@ PERL
     ok !eval { my $x = $gone; 1 } && $@ =~ /\$main::gone was removed at \Q$0\E/, 'what was removed cannot be read';
     ok !eval { $gone = 1; 1 } && $@ =~ /was removed/, '… nor written';
     is program('use IPC::Shm; our $gone : shm; print defined $gone ? "old" : "new"'), 'new', '… and is made anew by who declares it';
+    pipe my $ready, my $to_me or die $!;
+    pipe my $go,    my $tell  or die $!;
     my $pid = child(
         sub {
+            close $tell;
             my $x = $a{1};
-            select undef, undef, undef, 0.3;
+            syswrite $to_me, 'x';
+            sysread $go, my $byte, 1;
             exit(eval { $x = $a{1}; 1 } ? 1 : $@ =~ /removed/ ? 0 : 2);
         }
     );
-    select undef, undef, undef, 0.1;
+    sysread $ready, my $byte, 1;
     is(IPC::Shm->cleanup, 1, 'cleanup returns true');
+    close $tell;
     ok finish($pid),                                  'other processes find their variables removed';
     ok !-e namespace_dir(),                           'no file is left';
     ok !eval { my $x = $b[0]; 1 } && $@ =~ /removed/, 'neither can this one use them';

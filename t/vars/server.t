@@ -34,7 +34,9 @@ sub start_server {
     $base = "http://$listen";
     defined(my $pid = fork) or die "fork: $!";
     return $pid if $pid;
-    open STDERR, '>', "$folder/log" or die $!;
+    setpgrp;
+    open STDERR, '>',  "$folder/log" or die $!;
+    open STDOUT, '>&', \*STDERR      or die $!;    # whoever is left does not hold what the test says
     my $starman =
         'my $r = Plack::Runner->new(server => "Starman", env => "deployment", loader => "Delayed"); $r->parse_options(@ARGV); $r->run';
     my @include = map {"-I$_"} grep { !ref } @INC;
@@ -115,8 +117,7 @@ ok $by_worker >= $total{answer} && $by_worker <= $hits, "… and the workers' do
 is_deeply [ sort keys %sessions ], [ 'common', map {"own$_"} 1 .. $CLIENTS ], 'all sessions are there';
 cmp_ok scalar(grep { $_ ne $victim } keys %served), '>=', 1, 'others have served beside the one that was killed';
 
-kill TERM => $server;
-waitpid $server, 0;
+ChildTest::end_groups('TERM', $server);
 is scalar(grep { !is_gone($_) } keys %served), 0, 'no process is left';
 IPC::Shm->cleanup;
 ok !-e ShmTest::namespace_dir(), 'no file is left';

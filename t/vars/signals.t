@@ -55,8 +55,7 @@ sub interrupted {
     close $go;
     sysread $ready, my $byte, 1;
     local $SIG{ALRM} = sub { syswrite $to_him, 'x'; $handler->() };
-    Time::HiRes::alarm(0.05);
-    my $got = eval { $code->() };
+    my $got = eval { Time::HiRes::alarm(0.05); $code->() };
     my $why = $@;
     Time::HiRes::sleep(0.01) until !Time::HiRes::alarm(0) || $why ne '';
     finish($holder);
@@ -100,7 +99,7 @@ for my $what (sort keys %operation) {
 {
     refill();
     my $depth = 0;
-    local @SIG{qw(ALRM USR1 USR2)} = (sub { $depth++; $h{"depth$depth"} = $depth }) x 3;
+    local @SIG{qw(ALRM USR1 USR2)} = (sub { my $mine = ++$depth; $h{"depth$mine"} = $mine }) x 3;
     pipe my $ready, my $to_me or die $!;
     my $holder = child(
         sub {
@@ -170,7 +169,7 @@ SKIP: {
             )
         : ()
     );
-    my $watch = child(sub { Time::HiRes::sleep(60); kill KILL => getppid });
+    my $watch = child(sub { Time::HiRes::sleep(ChildTest::LIMIT); kill KILL => getppid });
     for my $what (sort keys %change) {
         refill();
         my $serial = $object->serial;
@@ -208,12 +207,12 @@ for my $empty (@empty) {
 {
     my %lexical : shm = (n => 1);
     my $tied = \%lexical;
-    pipe my $ready, my $to_me or die $!;
-    my $holder = child(sub { my $guard = (tied %lexical)->lock_guard; syswrite $to_me, 'x'; Time::HiRes::sleep(0.5) });
+    pipe my $ready, my $to_me  or die $!;
+    pipe my $go,    my $to_him or die $!;
+    my $holder = child(sub { my $guard = (tied %lexical)->lock_guard; syswrite $to_me, 'x'; sysread $go, my $byte, 1 });
     sysread $ready, my $byte, 1;
-    local $SIG{ALRM} = sub { no warnings 'untie'; untie %lexical };
-    Time::HiRes::alarm(0.05);
-    eval { $lexical{a} = { b => 1 } };
+    local $SIG{ALRM} = sub { no warnings 'untie'; untie %lexical; syswrite $to_him, 'x' };
+    eval { Time::HiRes::alarm(0.05); $lexical{a} = { b => 1 } };
     ok !tied %lexical, 'a handler can untie the variable that is waited for';
     finish($holder);
 }

@@ -90,8 +90,7 @@ ok !$t->wait_change(0), 'a change that was seen does not';
     ok !$t->wait_change(0.3), '(waiting)';
     is $ran, 1, 'signal handlers run while waiting';
     local $SIG{ALRM} = sub { die "alarm\n" };
-    Time::HiRes::alarm(0.1);
-    eval { $t->wait_change };
+    eval { Time::HiRes::alarm(0.1); $t->wait_change };
     is $@, "alarm\n", 'a handler that dies ends the wait';
 }
 # A killed writer: who waits for a change goes on waiting, and sees the next.
