@@ -61,7 +61,7 @@ sub run_whole {
     my $pid    = start($run, $script, \my $reader);
     my $begun  = sysread $reader, my $byte, 1;
     my $then   = time;
-    my $status = await_end($pid, 30);
+    my $status = await_end($pid, 120);
     kill KILL => -$pid;
     return ($status, time - $then);
 }
