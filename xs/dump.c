@@ -8,6 +8,8 @@
  */
 #include "shm.h"
 
+#include <pthread.h>
+
 #define DUMP_CRC_POLYNOMIAL UINT64_C(0x95ac9329ac4bc9b5)
 
 /* Little-endian, which compilers know to be one load. */
@@ -17,19 +19,29 @@ static uint64_t dump_word(const unsigned char *at)
            | (uint64_t)at[5] << 40 | (uint64_t)at[6] << 48 | (uint64_t)at[7] << 56;
 }
 
-/* Eight bytes a step. The tables are made anew each time (some microseconds): nothing is shared by threads. */
-static uint64_t dump_crc(const unsigned char *bytes, size_t n)
+/* Eight bytes a step. */
+static uint64_t dump_table[8][256];
+
+static void dump_make_table(void)
 {
-    uint64_t table[8][256], crc = 0;
+    uint64_t crc;
     size_t   i, j;
     for (i = 0; i < 256; i++) {
         crc = i;
         for (j = 0; j < 8; j++) crc = crc >> 1 ^ (DUMP_CRC_POLYNOMIAL & (UINT64_C(0) - (crc & 1)));
-        table[0][i] = crc;
+        dump_table[0][i] = crc;
     }
     for (j = 1; j < 8; j++) {
-        for (i = 0; i < 256; i++) table[j][i] = table[0][table[j - 1][i] & 0xff] ^ table[j - 1][i] >> 8;
+        for (i = 0; i < 256; i++) dump_table[j][i] = dump_table[0][dump_table[j - 1][i] & 0xff] ^ dump_table[j - 1][i] >> 8;
     }
+}
+
+static uint64_t dump_crc(const unsigned char *bytes, size_t n)
+{
+    static pthread_once_t once  = PTHREAD_ONCE_INIT;
+    uint64_t(*const table)[256] = dump_table;
+    uint64_t crc;
+    pthread_once(&once, dump_make_table);
     for (crc = 0; n >= 8; n -= 8, bytes += 8) {
         crc ^= dump_word(bytes);
         crc = table[7][crc & 0xff] ^ table[6][crc >> 8 & 0xff] ^ table[5][crc >> 16 & 0xff] ^ table[4][crc >> 24 & 0xff]

@@ -162,23 +162,26 @@ AV *shm_engine_look(pTHX_ SV *object, const char *how, AV *keys)
  * argument, MessagePack: an array of texts (Value.pm has how values and keys are
  * written). A method of perl for each element would cost more than all the rest. */
 
-static void engine_pack_head(pTHX_ SV *out, U8 kind, size_t n)
+static char *engine_pack_head(char *to, U8 kind, size_t n)
 {
-    char head[5];
-    head[0] = (char)kind;
-    head[1] = (char)(n >> 24 & 0xff);
-    head[2] = (char)(n >> 16 & 0xff);
-    head[3] = (char)(n >> 8 & 0xff);
-    head[4] = (char)(n & 0xff);
-    sv_catpvn_nomg(out, head, sizeof head);
+    to[0] = (char)kind;
+    to[1] = (char)(n >> 24 & 0xff);
+    to[2] = (char)(n >> 16 & 0xff);
+    to[3] = (char)(n >> 8 & 0xff);
+    to[4] = (char)(n & 0xff);
+    return to + 5;
 }
 
+/* Written in place: four calls of perl's for each element would cost more than all the rest. */
 static bool engine_pack_text(pTHX_ SV *out, char kind, const char *text, STRLEN length)
 {
+    STRLEN used = SvCUR(out);
+    char  *to;
     if (length >= 0xffffffff) return false;
-    engine_pack_head(aTHX_ out, 0xdb, (size_t)length + 1);
-    sv_catpvn_nomg(out, &kind, 1);
-    sv_catpvn_nomg(out, text, length);
+    to    = engine_pack_head(SvGROW(out, used + length + 7) + used, 0xdb, (size_t)length + 1);
+    *to++ = kind;
+    memcpy(to, text, length);
+    SvCUR_set(out, used + length + 6);
     return true;
 }
 
@@ -230,10 +233,11 @@ static bool engine_pack_value(pTHX_ SV *out, SV *value)
 /* The list as one text, each value or, for a hash, each key and value; NULL if there are references in it. */
 static SV *engine_pack(pTHX_ SSize_t from, SSize_t to, bool is_hash)
 {
-    SV     *out = sv_2mortal(newSVpvs(""));
+    SV     *out = sv_2mortal(newSV((STRLEN)(to - from) * 16 + 64));
     SSize_t i;
-    SvGROW(out, (STRLEN)(to - from) * 16 + 64);
-    engine_pack_head(aTHX_ out, 0xdd, (size_t)(to - from));
+    engine_pack_head(SvPVX(out), 0xdd, (size_t)(to - from));
+    SvCUR_set(out, 5);
+    SvPOK_only(out);
     for (i = from; i < to; i++) {
         SV *sv = PL_stack_base[i];
         if (sv == NULL) return NULL;
@@ -243,6 +247,7 @@ static SV *engine_pack(pTHX_ SSize_t from, SSize_t to, bool is_hash)
         else if (!engine_pack_value(aTHX_ out, sv))
             return NULL;
     }
+    *SvEND(out) = '\0';
     return out;
 }
 
