@@ -183,7 +183,7 @@ sub _wait_turn {
         my $queue = !defined $left || $left > 0 ? 'q'            : '';
         my $held  = $self->{held} eq ''         ? ''             : $self->_held_kind;
         my $reply = $conn->script('lock', $self->{key}, $held, $what, $kind, $queue . ($conn->{locks} ? 'h' : '') . $asked);
-        return $reply if ref $reply;
+        return 1 if $reply eq '1';
         $asked = 'a';
         if ($reply eq 'NOBODY') {
             $self->_refused('LOST') if $self->{held} ne '';
@@ -242,7 +242,6 @@ sub lock {    ## no critic (as the contract calls it)
     }
     $self->{conn}{locks}++;
     $self->{held} .= $letter;
-    if ($self->{seen} != $reply->[0]) { $self->{seen_lock} = 1 }
     $self->{copy} = {} if $self->{copy};
     return 1;
 }
@@ -278,10 +277,9 @@ sub _release {
         delete $self->{lost} if $self->{held} eq '';
         return 0;
     }
-    my $reply = $self->{conn}->script('unlock', $self->{key}, '', $which);
-    return 0           if !ref $reply;
-    return $reply->[1] if $reply->[1];
-    return $self->_fail('LOST');
+    my $had = $self->{conn}->script('unlock', $self->{key}, '', $which);
+    return 0 if $had eq 'REMOVED';
+    return $had || $self->_fail('LOST');
 }
 
 sub writelock   { my ($self, $seconds) = @_; return $self->lock('write', $seconds) }

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Release the locks ARGV[4] (some of w, r and u) of this process, and hand on.
+-- Release the locks ARGV[4] (some of w, r and u) of this process, and hand on. Returns 1 if it had
+-- any of them, 0, or REMOVED.
 local m = call('HMGET', key, '!s', '!w', '!R')
 if not m[1] then return 'REMOVED' end
 local had = 0
@@ -13,4 +14,4 @@ if string.find(ARGV[4], 'u') and call('HGET', key, '!u') == me then
 end
 if string.find(ARGV[4], 'r') and m[3] and library().drop_reader(key, me) then had = 1 end
 if call('EXISTS', key .. ':q') == 1 then library().wake(key) end
-return { tonumber(m[1]), had }
+return had
