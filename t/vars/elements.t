@@ -124,6 +124,37 @@ like dies(
     qr/\ACannot share code at \S*elements\.t line/, 'what cannot be shared';
 like dies(sub { $array->ttl(0) }), qr/Only the elements of hashes can expire.*at \S*elements\.t line/, 'arrays do not expire';
 
+# --- wrong use is told on each engine, and changes nothing
+{
+    my @before = ({%h}, [@a]);
+    my @wrong  = (
+        [ $hash,  add         => 'new' ],
+        [ $hash,  add         => 'new', 1, 2 ],
+        [ $array, add         => 0 ],
+        [ $array, add         => 0, 1, 2 ],
+        [ $hash,  store       => ],
+        [ $hash,  store       => 'new' ],
+        [ $hash,  store       => 'new', 1, 2, 3 ],
+        [ $hash,  expire      => ],
+        [ $hash,  expire      => 1, 2 ],
+        [ $hash,  limit       => ],
+        [ $hash,  limit       => 1, 2 ],
+        [ $hash,  ttl         => ],
+        [ $hash,  sweep       => 'new' ],
+        [ $hash,  remove      => 'new' ],
+        [ $array, remove      => 0 ],
+        [ $array, wait_change => 0, 1 ],
+        map { [ $array, add => $_, 1 ], [ $array, insert => $_, 1 ], [ $array, exchange => $_, 1 ], [ $array, store => $_, 1 ] } -1,
+        2**30, 1e18
+    );
+    my @accepted = grep {
+        my ($object, $method, @arguments) = @$_;
+        dies(sub { $object->$method(@arguments) }) !~ /takes|Usage|out of range/;
+    } @wrong;
+    is join(', ', map {"$_->[1](@$_[2 .. $#$_])"} @accepted), '', 'wrong arguments are refused';
+    is_deeply [ {%h}, [@a] ], \@before, '… and nothing is changed';
+}
+
 # --- many at once
 sub together {
     my ($code) = @_;

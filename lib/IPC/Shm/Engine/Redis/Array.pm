@@ -15,6 +15,9 @@ our @CARP_NOT = @IPC::Shm::Engine::Redis::Connection::CARP_NOT;
 
 *packed = \&IPC::Shm::Engine::Redis::Value::packed;
 
+# As in memory.
+my $max_size = 2**30;
+
 sub TIEARRAY { my ($class, $object) = @_; return $object || IPC::Shm::Engine::Redis::_anonymous(2) }
 
 # An open change works on a list of elements, [text, value] or undef: a new one after
@@ -122,6 +125,7 @@ sub EXISTS {
 
 sub STORE {
     my ($self, $index, $value) = @_;
+    Carp::croak("An array index of $index is out of range") if $index >= $max_size;
     my $text = $self->_store_value($value);
     if ($self->_in_change) { $self->_list->[$index] = [ $text, $value ]; return }
     my $reply = $self->_alter('array', 'put', $index, $text);
@@ -149,6 +153,7 @@ sub _size {
 
 sub STORESIZE {
     my ($self, $n) = @_;
+    Carp::croak("An array index of $n is out of range") if $n > $max_size;
     if ($self->_in_change) { $#{ $self->_list } = $n - 1; return }
     my $have = $self->FETCHSIZE;
     return if $n == $have;
@@ -336,9 +341,24 @@ sub _reserved {
     return @all;
 }
 
+# The methods do not count from the end, as operators do.
+sub _index {
+    my ($index) = @_;
+    $index = int $index;
+    Carp::croak("An array index of $index is out of range") if !($index >= 0 && $index < $max_size);
+    return $index;
+}
+
+for my $name (qw(insert replace exchange update store)) {
+    no strict 'refs';    ## no critic (a method each)
+    my $method = \&{"IPC::Shm::Elements::$name"};
+    *$name = sub { _index($_[1]) if @_ > 1; goto &$method };
+}
+
 sub add {
     my ($self, $index, $delta) = @_;
-    Carp::croak("index of $index is out of range") if $index < 0;
+    Carp::croak('add takes an index and a number') if @_ != 3;
+    $index = _index($index);
     return $self->_add_in_change($delta, $index)   if $self->_in_change;
     Carp::croak('Cannot add what is not a number') if !Scalar::Util::looks_like_number($delta);
     my $reply = $self->_add_integer($index, 0 + $delta, 1);
@@ -382,6 +402,10 @@ That of L<IPC::Shm::Engine::Redis::Value>.
 =head2 take, reserve
 
 Those of L<IPC::Shm::Queue>.
+
+=head2 insert, replace, exchange, update, store
+
+Those of all engines, which do not count from the end.
 
 =head2 add, all
 

@@ -203,6 +203,7 @@ sub SCALAR {
 
 sub add {
     my ($self, $name, $delta) = @_;
+    Carp::croak('add takes a key and a number') if @_ != 3;
     return $self->_in_change ? $self->_add_in_change($delta, $name) : $self->_add(key($name), $delta);
 }
 
@@ -232,7 +233,7 @@ sub _how {
 
 sub store {
     my ($self, @arguments) = @_;
-    IPC::Shm::Elements::_check('store', 2, $self, 1) if @arguments < 2 || @arguments > 3;
+    Carp::croak('store takes a key and a value, and perhaps a number of seconds') if @arguments < 2 || @arguments > 3;
     my ($name, $value, @seconds) = @arguments;
     return IPC::Shm::_from_callers_line(sub { $self->_store($name, $value, @seconds ? _how(@seconds) : '') });
 }
@@ -274,6 +275,7 @@ sub _touch {
 
 sub ttl {
     my ($self, $name) = @_;
+    Carp::croak('ttl takes a key') if @_ != 2;
     my $field = key($name);
     my $batch = $self->{batch};
     my $left;
@@ -307,6 +309,7 @@ sub _refuse_in_change {
 
 sub expire {
     my ($self, $seconds) = @_;
+    Carp::croak('expire takes a number of seconds') if @_ != 2;
     my $how = IPC::Shm::_from_callers_line(sub { _how($seconds) });
     Carp::croak('Elements that expire at once cannot be stored') if $how eq '0';
     $self->_refuse_in_change('expire');
@@ -316,6 +319,7 @@ sub expire {
 
 sub limit {
     my ($self, $elements) = @_;
+    Carp::croak('limit takes a number of elements') if @_ != 2;
     Carp::croak("A limit must be a number of elements from 1 on, or undef, not '$elements'")
         if defined $elements && $elements !~ /\A[1-9][0-9]{0,14}\z/;
     $self->_refuse_in_change('limit');
@@ -325,6 +329,7 @@ sub limit {
 
 sub sweep {
     my ($self) = @_;
+    Carp::croak('sweep takes no arguments') if @_ != 1;
     my ($freed, $some) = (0);
     do { $freed += $some = $self->_alter('elements', 'sweep')->[1] } while $some;
     return $freed;

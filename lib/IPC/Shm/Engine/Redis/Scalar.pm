@@ -48,6 +48,7 @@ sub STORE {
 
 sub add {
     my ($self, $delta) = @_;
+    Carp::croak('add takes a number') if @_ != 2;
     return $self->_in_change ? $self->_add_in_change($delta) : $self->_add('=', $delta);
 }
 

@@ -33,7 +33,10 @@ use constant POLL => 0.03;    # seconds until a waiter looks whether the owner o
 sub engine { return $_[0]{engine} }
 sub id     { return $_[0]{id} }
 
-sub name { my ($self) = @_; return $self->{name} }
+# What the methods in C say in other words; `remove('key')` is not to remove the variable.
+sub _takes_nothing { my ($name, $given) = @_; Carp::croak("$name takes no arguments") if $given > 1; return }
+
+sub name { my ($self) = @_; _takes_nothing('name', scalar @_); return $self->{name} }
 
 sub _what { my ($self) = @_; return 'The shared ' . ($self->{name} // (undef, qw(scalar array hash))[ $self->{type} ]) }
 
@@ -290,6 +293,7 @@ sub unlock_kind { my ($self, $kind) = @_; return $self->unlock($kind) }
 
 sub serial {
     my ($self) = @_;
+    _takes_nothing('serial', scalar @_);
     my $reply = $self->{conn}->command('HMGET', $self->{key}, '!s');
     $self->_refused('REMOVED') if !defined $reply->[0];
     return 0 + $reply->[0];
@@ -297,6 +301,7 @@ sub serial {
 
 sub wait_change {
     my ($self, $seconds) = @_;
+    Carp::croak('wait_change takes at most a number of seconds') if @_ > 2;
     my $until = _until($seconds);
     my $conn  = $self->{conn};
     while (1) {
@@ -318,6 +323,7 @@ sub wait_change {
 
 sub remove {
     my ($self) = @_;
+    _takes_nothing('remove', scalar @_);
     Carp::croak($self->_what . ' was removed')                             if $self->{removed};
     Carp::croak('A change of this variable is open: it cannot be removed') if $self->{batch};
     my $reply = $self->{conn}->script('remove', $self->{key}, $self->_held_kind);
@@ -494,6 +500,7 @@ sub _add {
 # perl only collects what it stores, and has it published in one go.
 sub begin {
     my ($self) = @_;
+    _takes_nothing('begin', scalar @_);
     return 1 if $self->{conn}{joint} && defined $self->_in_change->{joint};
     Carp::croak('A change of ' . ($self->{name} // 'the variable') . ' is open already') if $self->{batch};
     Carp::croak($self->_what . ' was removed')                                           if $self->{removed};
@@ -558,6 +565,7 @@ sub _assign_dump {
 
 sub abort {
     my ($self) = @_;
+    _takes_nothing('abort', scalar @_);
     Carp::croak('This change is part of that of done: it is undone when the sub dies') if $self->{batch} && defined $self->{batch}{joint};
     local $IPC::Shm::HANDLERS_WAIT = 1;
     my $batch = delete $self->{batch} or return 0;
@@ -577,6 +585,7 @@ sub _publish {
 
 sub commit {
     my ($self) = @_;
+    _takes_nothing('commit', scalar @_);
     return 1 if $self->{batch} && defined $self->{batch}{joint};
     local $IPC::Shm::HANDLERS_WAIT = 1;
     my $batch = delete $self->{batch} or Carp::croak('No change is open');
