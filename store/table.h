@@ -88,11 +88,14 @@ static inline store_link_t *hash_head(store_t *space, store_record_t *record, st
 }
 
 /* The heads from that of a bucket to the last in the same page, side by side; *heads is NULL where
- * the page is not there. Returns for how many buckets this is so: at least one. */
+ * the page is not there. Returns for how many buckets this is so: at least one. The number of buckets may be
+ * damaged, so what counts is how many heads the page has. */
 static inline uint32_t hash_heads(store_t *space, store_record_t *record, store_table_t table, uint32_t bucket, store_link_t **heads)
 {
+    uint64_t capacity = tree_capacity(hash_tier(table));
     uint32_t buckets = hash_buckets(table), end = (bucket | (TREE_FAN - 1)) + 1;
     *heads = hash_head(space, record, table, bucket);
+    if (bucket < capacity && capacity < end) end = (uint32_t)capacity;
     return (end < buckets ? end : buckets) - bucket;
 }
 

@@ -1,5 +1,6 @@
-/* Whatever is written into an element, who goes from key to key comes to an end: each bit of its
- * head is turned, one after the other. */
+/* Damaged memory. Whatever is written into an element, who goes from key to key comes to an end: each bit of
+ * its head is turned, one after the other. What a hash says of its buckets does not lead out of its pages. */
+#include "../../store/table.h"
 #include "store_test.h"
 
 #include <fcntl.h>
@@ -48,22 +49,80 @@ static int walk(int *code)
     return keys;
 }
 
+static void fill(store_var_t *var, const char *prefix)
+{
+    int i;
+    for (i = 0; i < KEYS; i++) {
+        char          text[40];
+        int           length = snprintf(text, sizeof text, "%s %d", prefix, i);
+        store_key_t   key    = store_key(store, text, (uint32_t)length, false);
+        store_value_t value  = store_int(i);
+        MUST(store_hash_put(var, &key, &value, 0));
+    }
+}
+
+static bool is_whole(store_var_t *var, const char *prefix)
+{
+    int i, found = 0;
+    for (i = 0; i < KEYS; i++) {
+        char          text[40];
+        int           length = snprintf(text, sizeof text, "%s %d", prefix, i);
+        store_key_t   key    = store_key(store, text, (uint32_t)length, false);
+        store_value_t value;
+        found += store_hash_get(var, &key, &value, NULL) == STORE_OK && value.number.i == i;
+    }
+    return found == KEYS;
+}
+
+/* A hash that says to have more buckets than its page has heads: what lies behind the page, other
+ * pages and cells, is not taken for heads. */
+static void too_many_buckets(void)
+{
+    enum { HASHES = 8, BUCKETS = 1000 };
+    static const char *const name[] = { "cleared", "swept", "limited", "destroyed" };
+    store_var_t             *var[HASHES];
+    uint64_t                 freed;
+    unsigned                 way, i;
+    for (way = 0; way < 4; way++) {
+        char          prefix[20];
+        store_value_t value = store_int(1);
+        unsigned      whole = 0;
+        for (i = 0; i < HASHES; i++) {
+            store_error_t err;
+            if ((var[i] = store_new(store, STORE_HASH, &err)) == NULL) test_die("a hash", err.text);
+            snprintf(prefix, sizeof prefix, "other %u", i);
+            fill(var[i], prefix);
+        }
+        var[0]->record->table.is.shape = (var[0]->record->table.is.shape >> HASH_TIER_BIT) << HASH_TIER_BIT | BUCKETS;
+        var[0]->record->soonest        = 1; /* as if something might expire */
+        if (way == 0) store_hash_clear(var[0]);
+        if (way == 1) store_hash_sweep(var[0], &freed);
+        if (way == 2) {
+            store_key_t key = store_key(store, "one more", 8, false);
+            store_hash_limit(var[0], 1);
+            store_hash_put(var[0], &key, &value, 0);
+        }
+        store_release(var[0]);
+        for (i = 1; i < HASHES; i++) {
+            snprintf(prefix, sizeof prefix, "other %u", i);
+            whole += is_whole(var[i], prefix);
+            store_release(var[i]);
+        }
+        ok(whole == HASHES - 1, "a hash that says to have too many buckets is %s: others keep theirs (%u of %d)", name[way], whole,
+           HASHES - 1);
+    }
+}
+
 int main(void)
 {
     static const char name[]  = "damaged";
-    int               endless = 0, damaged = 0, lost = 0, wrong = 0, keys, code, file, byte, bit, i;
+    int               endless = 0, damaged = 0, lost = 0, wrong = 0, keys, code, file, byte, bit;
     char              path[420];
     off_t             at;
     test_begin();
     store = space_new("damage");
     hash  = var_named(store, STORE_HASH, "%damaged");
-    for (i = 0; i < KEYS; i++) {
-        char          text[40];
-        int           length = snprintf(text, sizeof text, "%s %d", name, i);
-        store_key_t   key    = store_key(store, text, (uint32_t)length, false);
-        store_value_t value  = store_int(i);
-        MUST(store_hash_put(hash, &key, &value, 0));
-    }
+    fill(hash, name);
     snprintf(path, sizeof path, "%s/namespace", space_path("damage"));
     file = open(path, O_RDWR);
     at   = file < 0 ? -1 : place_of(file, "damaged 0");
@@ -83,6 +142,7 @@ int main(void)
     ok(wrong == 0, "… or it is damaged (%d times it is something else)", wrong);
     ok(damaged > 50 && lost > 50, "… which is told (%d times), and elements are lost (%d times)", damaged, lost);
     ok(walk(&code) == KEYS && code == STORE_ABSENT, "turned back, all is well");
+    too_many_buckets();
     if (file >= 0) close(file);
     store_release(hash);
     store_close(store);
