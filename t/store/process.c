@@ -7,14 +7,15 @@
 
 static store_t *store;
 
-/* Time that goes by at once: for CLOCK_BOOTTIME, by which a mark waits for a child. */
-static time_t ahead;
+/* What CLOCK_BOOTTIME shows, by which a mark waits for a child: the same for as long as this is set, however busy
+ * the machine is. */
+static struct timespec shown;
 
 int clock_gettime(clockid_t id, struct timespec *now)
 {
-    int failed = (int)syscall(SYS_clock_gettime, id, now);
-    if (failed == 0 && id == CLOCK_BOOTTIME) now->tv_sec += ahead;
-    return failed;
+    if (id != CLOCK_BOOTTIME || shown.tv_sec == 0) return (int)syscall(SYS_clock_gettime, id, now);
+    *now = shown;
+    return 0;
 }
 
 static void the_child_has_it(void)
@@ -98,19 +99,23 @@ static void the_child_dies_at_once(void)
 }
 
 /* A child that does not get the processor, of a parent that dies as soon as it has forked, before or after it can
- * say the child's PID. Returns what the child finds in the end. */
+ * say the child's PID. So many seconds after the fork somebody recovers. Returns what the child finds in the end. */
 static int late_child(int how, bool told, time_t seconds)
 {
-    int     go[2], done[2];
-    char    byte = 0, found = 0;
-    pid_t   parent;
-    ssize_t got;
+    struct timespec *forked = (struct timespec *)shared(sizeof *forked);
+    int              go[2], done[2];
+    char             byte = 0, found = 0;
+    pid_t            parent;
+    ssize_t          got;
     if (pipe(go) != 0 || pipe(done) != 0) test_die("pipe", strerror(errno));
     if ((parent = fork_with(STORE_FORK_GOES_ON)) == 0) {
         store_var_t *its = var_new(store, STORE_HASH);
         pid_t        child;
         MUST(put_int(its, "k", 5));
+        clock_gettime(CLOCK_BOOTTIME, forked);
+        shown = *forked;
         store_fork_prepare(how);
+        shown.tv_sec = 0;
         if ((child = fork()) == 0) {
             close(go[1]);
             if (read(go[0], &byte, 1) != 1) _exit(1);
@@ -125,9 +130,11 @@ static int late_child(int how, bool told, time_t seconds)
     }
     reap(parent);
     close(done[1]);
-    ahead = seconds;
+    shown = *forked;
+    shown.tv_sec += seconds;
     store_recover(store);
-    ahead = 0;
+    shown.tv_sec = 0;
+    munmap(forked, sizeof *forked);
     if (write(go[1], "", 1) != 1) test_die("write", "child");
     got = read(done[0], &found, 1);
     close(go[0]);
