@@ -2,6 +2,8 @@
  * dead and the stopped hold. */
 #include "store_test.h"
 
+#include <sys/ioctl.h>
+
 static store_t *store;
 
 /* Children are told what to do, and tell that it is done, by pipes. */
@@ -64,6 +66,20 @@ static void tell(const peer_t *peer, char what)
     if (write(peer->to, &what, 1) != 1) test_die("write", strerror(errno));
 }
 
+/* Has it heard what it was told last, and does it sleep in that? */
+static bool is_asleep(const peer_t *peer)
+{
+    char  path[64], state = 0;
+    int   unheard = 1;
+    FILE *stat;
+    if (ioctl(peer->to, FIONREAD, &unheard) != 0 || unheard != 0) return false;
+    snprintf(path, sizeof path, "/proc/%ld/stat", (long)peer->pid);
+    if ((stat = fopen(path, "r")) == NULL) return false;
+    if (fscanf(stat, "%*d %*s %c", &state) != 1) state = 0;
+    fclose(stat);
+    return state == 'S';
+}
+
 /* Its answer within so many ms; -1: none yet. */
 static int answer(const peer_t *peer, int ms)
 {
@@ -74,6 +90,14 @@ static int answer(const peer_t *peer, int ms)
     FD_SET(peer->from, &set);
     if (select(peer->from + 1, &set, NULL, NULL, &limit) != 1 || read(peer->from, &code, 1) != 1) return -1;
     return code;
+}
+
+/* It has been told, does not answer, and sleeps: what it was told to do has to wait. */
+static bool waits(const peer_t *peer)
+{
+    bool held;
+    EVENTUALLY(is_asleep(peer), held);
+    return held && answer(peer, 200) == -1;
 }
 
 static int ask(const peer_t *peer, char what)
@@ -112,7 +136,7 @@ static void write_and_write(void)
        "when it is released it is to be had");
     ok(AGAIN(store_lock_write(one, soon(), &had)) == STORE_OK && had, "twice is once");
     tell(&peer, 'S');
-    ok(answer(&peer, 200) == -1, "who reads waits meanwhile");
+    ok(waits(&peer), "who reads waits meanwhile");
     MUST(put_int(one, "k", 5));
     ok(store_unlock_write(one) && answer(&peer, 20000) == STORE_OK, "until it is released");
     ok(!store_unlock_write(one), "once");
@@ -139,7 +163,7 @@ static void upgrade(void)
     int    code;
     ok(ask(&a, 'R') == STORE_OK && AGAIN(store_lock_read(one, soon(), NULL)) == STORE_OK, "two read");
     tell(&a, 'W');
-    ok(answer(&a, 200) == -1, "one that wants to write waits for the other");
+    ok(waits(&a), "one that wants to write waits for the other");
     code = AGAIN(store_lock_write(one, store_deadline(5000 * MS), NULL));
     ok(code == STORE_E_DEADLOCK, "who then wants the same is told that this would be for ever");
     store_unlock_read(one);
@@ -160,7 +184,7 @@ static void circle(void)
     int    code;
     ok(ask(&a, 'W') == STORE_OK && AGAIN(store_lock_write(two, soon(), NULL)) == STORE_OK, "each of two has one of two variables");
     tell(&a, 'B');
-    ok(answer(&a, 200) == -1, "one waits for the other's");
+    ok(waits(&a), "one waits for the other's");
     code = AGAIN(store_lock_write(one, store_deadline(10000 * MS), NULL));
     ok(code == STORE_E_DEADLOCK, "the second is told that it would be for ever (%d)", code);
     store_unlock_write(two);
@@ -264,13 +288,13 @@ static void changes(void)
     peer_t a = peer_new();
     ok(ask(&a, 'S') >= 0, "a process has looked");
     tell(&a, 'C');
-    ok(answer(&a, 200) == -1, "and waits for a change");
+    ok(waits(&a), "and waits for a change");
     MUST(put_int(two, "k", 2));
     ok(answer(&a, 100) == -1, "of this variable, not of another");
     MUST(put_int(one, "k", 77));
     ok(answer(&a, 20000) == STORE_OK, "it is woken by it");
     tell(&a, 'C');
-    ok(answer(&a, 200) == -1, "and waits for the next");
+    ok(waits(&a), "and waits for the next");
     MUST(store_begin(one, STORE_FOREVER));
     MUST(put_int(one, "k", 78));
     store_abort(one);
@@ -285,22 +309,35 @@ static void changes(void)
        "with a limit it ends");
 }
 
+/* The least of some attempts, in us: what the machine does beside counts as little as can be. */
+static double time_of_puts(int n)
+{
+    enum { ATTEMPTS = 10 };
+    struct timespec start, end;
+    double          took, least = 0;
+    int             attempt, i;
+    for (attempt = 0; attempt < ATTEMPTS; attempt++) {
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &start);
+        for (i = 0; i < n; i++) MUST(put_int(one, "k", i));
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
+        took = (double)(end.tv_sec - start.tv_sec) * 1e6 + (double)(end.tv_nsec - start.tv_nsec) / 1e3;
+        if (attempt == 0 || took < least) least = took;
+    }
+    return least;
+}
+
 /* Someone waits for changes: a writer pays next to nothing for it. */
 static void watched(void)
 {
-    peer_t          a = peer_new();
-    struct timespec start, end;
-    double          took;
-    int             i, n = ROUNDS(2000);
+    peer_t a = peer_new();
+    double took;
+    int    n = ROUNDS(200);
     ask(&a, 'S');
     tell(&a, 'C');
-    nap_ms(50);
+    ok(waits(&a), "somebody waits for changes, and is stopped");
     kill(a.pid, SIGSTOP);
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &start);
-    for (i = 0; i < n; i++) MUST(put_int(one, "k", i));
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
-    took = (double)(end.tv_sec - start.tv_sec) * 1e6 + (double)(end.tv_nsec - start.tv_nsec) / 1e3;
-    ok(took / n < 100 * TEST_PART, "a store takes %.1f us while somebody waits for changes", took / n);
+    took = time_of_puts(n) / n;
+    ok(took < 100 * TEST_PART, "a store takes %.1f us meanwhile", took);
     kill(a.pid, SIGCONT);
     peer_end(&a, 0);
 }
