@@ -171,9 +171,12 @@ static void count_idle(void)
 static int with_idle(void *pool)
 {
     uint64_t slot;
+    int      code;
     catch_usr1();
     pool_on_idle(pool, count_idle);
-    return pool_alloc(pool, POOL_FOREVER, &slot) == POOL_OK && handled > 0 ? 0 : 1;
+    code = pool_alloc(pool, POOL_FOREVER, &slot);
+    nap();
+    return code == POOL_OK && handled > 0 ? 0 : 1;
 }
 
 static void goes_on_after_idle(void)
