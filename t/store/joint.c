@@ -183,7 +183,7 @@ static void step(void)
  * are killed meanwhile. */
 static void looks(void)
 {
-    enum { STEPS = 6 };
+    enum { LOOKS = 200, STEPS = 6 };
     pid_t   pid[2];
     int     i, round, wrong = 0;
     int64_t before;
@@ -194,9 +194,10 @@ static void looks(void)
     for (i = 0; i < 2; i++) pid[i] = start(step, (uint32_t)i);
     for (round = 0; round < 200; round++) {
         before = in_scalar();
-        for (i = 0; i < 200 || in_scalar() < before + STEPS; i++) { /* on a busy machine the writers get their turn late */
+        for (i = 0; i < LOOKS || in_scalar() < before + STEPS; i++) {
             int64_t a = in_hash(), b = in_scalar(), c = in_hash(), d = in_scalar();
             if (a > b || b > c || c > d) wrong++;
+            if (i >= LOOKS) nap(); /* on a busy machine the writers get their turn late */
         }
         kill(pid[round % 2], SIGKILL);
         waitpid(pid[round % 2], NULL, 0);
@@ -213,18 +214,25 @@ static void looks(void)
 static void circle(void)
 {
     pid_t pid;
-    int   status, code;
+    int   status, code, begun[2];
+    char  byte;
+    if (pipe(begun) != 0) test_die("pipe", strerror(errno));
+    alarm(40); /* else they would wait for ever */
     MUST(store_begin_joint(hash, STORE_FOREVER));
     if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
         MUST(store_begin_joint(scalar, STORE_FOREVER));
+        if (write(begun[1], "", 1) != 1) _exit(3);
         code = AGAIN(store_begin_joint(hash, STORE_FOREVER));
         _exit(code == STORE_E_DEADLOCK ? 1 : code == STORE_OK ? 0 : 2);
     }
-    usleep(100000);
+    if (read(begun[0], &byte, 1) != 1) test_die("read", "child");
+    close(begun[0]);
+    close(begun[1]);
     code = AGAIN(store_begin_joint(scalar, STORE_FOREVER));
     store_abort(scalar);
     store_abort(hash);
     waitpid(pid, &status, 0);
+    alarm(HUNG);
     ok(WIFEXITED(status) && WEXITSTATUS(status) + (code == STORE_E_DEADLOCK) == 1, "in opposite order: one of the two is told");
 }
 
