@@ -1871,23 +1871,25 @@ static uint64_t pool_i_run_pages(const pool_t *pool, const pool_i_run_t *run, ui
     return *start < end ? end - *start : 0;
 }
 
-/* Acquire: pairs with pool_i_release(), before which the links to the slot were cut. */
-static bool pool_i_is_trimmable(const pool_t *pool, uint64_t slot)
+/* The uses are read before the owner: if the slot is taken after that, and freed, they are others when it is
+ * claimed. In the other order a use that goes on while others are asked (pool_trim()) could be counted already.
+ * Acquire, of the uses: the owner is read later; pairs with pool_i_publish(). Of the owner: pairs with
+ * pool_i_release(), before which the links to the slot were cut. */
+static bool pool_i_is_trimmable(const pool_t *pool, uint64_t slot, uint64_t *uses)
 {
     const pool_record_t *record = &pool->records[slot];
-    return __atomic_load_n(&record->owner, __ATOMIC_ACQUIRE) == 0 && __atomic_load_n(&record->uses, __ATOMIC_RELAXED) != 0
-           && (__atomic_load_n(&record->uses, __ATOMIC_RELAXED) & POOL_I_TRIMMED) == 0;
+    *uses                       = __atomic_load_n(&record->uses, __ATOMIC_ACQUIRE);
+    return *uses != 0 && (*uses & POOL_I_TRIMMED) == 0 && __atomic_load_n(&record->owner, __ATOMIC_ACQUIRE) == 0;
 }
 
 /* Find the next run of free slots, of about a megabyte at most. Returns the slot behind it. */
 static uint64_t pool_i_find_run(const pool_t *pool, uint64_t slot, pool_i_run_t *run)
 {
-    uint64_t most = ((uint64_t)1 << 20) / pool->elem_size + 8;
-    while (slot < pool->capacity && !pool_i_is_trimmable(pool, slot)) slot++;
+    uint64_t most = ((uint64_t)1 << 20) / pool->elem_size + 8, uses;
+    while (slot < pool->capacity && !pool_i_is_trimmable(pool, slot, &uses)) slot++;
     run->from = slot;
     run->uses = 0;
-    for (; slot < pool->capacity && slot - run->from < most && pool_i_is_trimmable(pool, slot); slot++)
-        run->uses += __atomic_load_n(&pool->records[slot].uses, __ATOMIC_RELAXED);
+    for (; slot < pool->capacity && slot - run->from < most && pool_i_is_trimmable(pool, slot, &uses); slot++) run->uses += uses;
     run->to = slot;
     return slot;
 }
@@ -1906,10 +1908,10 @@ static uint64_t pool_i_give_back(pool_t *pool, const pool_i_run_t *run)
 /* Claimed slots keep others out only while this works: a run is not long. */
 static uint64_t pool_i_trim_run(pool_t *pool, const pool_i_run_t *run, uint64_t me)
 {
-    uint64_t slot = run->from, uses = 0, freed = 0;
-    for (; slot < run->to && pool_i_is_trimmable(pool, slot) && pool_i_claim(pool, slot, me); slot++)
-        uses += __atomic_load_n(&pool->records[slot].uses, __ATOMIC_RELAXED);
-    if (slot == run->to && uses == run->uses) freed = pool_i_give_back(pool, run);
+    uint64_t slot = run->from, sum = 0, uses, freed = 0;
+    for (; slot < run->to && pool_i_is_trimmable(pool, slot, &uses) && pool_i_claim(pool, slot, me); slot++)
+        sum += __atomic_load_n(&pool->records[slot].uses, __ATOMIC_RELAXED); /* nobody else writes it now */
+    if (slot == run->to && sum == run->uses) freed = pool_i_give_back(pool, run);
     while (slot > run->from) pool_i_unclaim(pool, --slot);
     return freed;
 }

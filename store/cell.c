@@ -48,7 +48,7 @@ static void cell_next_block(cell_cursor_t *cursor)
 {
     uint8_t *block = row_of(cursor->next) == cursor->space->block_row ? (uint8_t *)row_ptr(cursor->space, cursor->next) : NULL;
     cursor->left   = 0;
-    if (block == NULL || row_owner(cursor->space, cursor->next) == 0) return; /* free: its memory may not be reserved */
+    if (block == NULL || !row_is_allocated(cursor->space, cursor->next)) return; /* its memory may not be reserved, or be given back */
     cursor->next =
         __atomic_load_n((store_link_t *)(void *)block, __ATOMIC_ACQUIRE); /* pairs with row_alloc(), which comes before the link */
     cursor->at   = block + CELL_BLOCK_HEAD;

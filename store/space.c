@@ -192,6 +192,13 @@ bool row_is_mine(store_t *space, store_link_t link)
     return pool != NULL && pool_owner_word(pool, index) == pool_i_me(pool);
 }
 
+bool row_is_allocated(store_t *space, store_link_t link)
+{
+    uint64_t index;
+    pool_t  *pool = row_pool(space, link, &index);
+    return pool != NULL && pool_is_allocated(pool, index);
+}
+
 /* Both orders: as pool_adopt(). */
 bool row_take(store_t *space, store_link_t link, uint64_t from)
 {
@@ -223,17 +230,22 @@ bool row_free_generation(store_t *space, store_link_t link, uint64_t generation)
     return pool != NULL && pool_free_generation(pool, index, generation);
 }
 
-void row_each(store_t *space, uint32_t row, row_visit_fn *visit, void *context)
+bool row_each(store_t *space, uint32_t row, row_visit_fn *visit, void *context)
 {
     uint32_t part;
+    bool     all = true;
     for (part = 0; part < STORE_PARTS; part++) {
         pool_t  *pool;
         uint64_t slot;
         if (__atomic_load_n(&space->header->parts[row][part], __ATOMIC_ACQUIRE) == 0) break; /* pairs with row_place() */
-        if ((pool = row_open(space, row, part, false, NULL)) == NULL) continue;
+        if ((pool = row_open(space, row, part, false, NULL)) == NULL) {
+            all = false;
+            continue;
+        }
         for (slot = pool_next_allocated(pool, 0); slot != POOL_NONE; slot = pool_next_allocated(pool, slot + 1))
             visit(space, row_link(row, slot + row_base(part)), context);
     }
+    return all;
 }
 
 /* What the table says beyond a part that cannot be opened is not believed: anybody may have

@@ -151,6 +151,9 @@ static inline bool row_disown(store_t *space, store_link_t link)
 uint64_t row_owner(store_t *space, store_link_t link);
 bool     row_is_mine(store_t *space, store_link_t link);
 
+/* Neither free nor merely claimed, as it is while its memory is given back. */
+bool row_is_allocated(store_t *space, store_link_t link);
+
 /* Take ownership from that owner (0: nobody). If several processes try, one of them succeeds. */
 bool     row_take(store_t *space, store_link_t link, uint64_t from);
 void     row_give(store_t *space, store_link_t link, uint64_t to); /* if this process owns it */
@@ -159,9 +162,10 @@ uint64_t row_generation(store_t *space, store_link_t link);
 /* Free it if this process owns it and it is still the same allocation of the slot. */
 bool row_free_generation(store_t *space, store_link_t link, uint64_t generation);
 
-/* Call `visit` for each slot of a row that is allocated, in parts that exist. */
+/* Call `visit` for each slot of a row that is allocated, in parts that exist. False: there is a part that this process
+ * cannot open, because it has no memory, or has mapped the beginning of the file only. */
 typedef void row_visit_fn(store_t *space, store_link_t link, void *context);
-void         row_each(store_t *space, uint32_t row, row_visit_fn *visit, void *context);
+bool         row_each(store_t *space, uint32_t row, row_visit_fn *visit, void *context);
 
 /* How many slots a row has, in parts that exist. */
 uint64_t row_capacity(store_t *space, uint32_t row);

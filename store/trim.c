@@ -102,7 +102,7 @@ static bool trim_may(void *context)
     trim_wait_t wait  = { now + TRIM_PATIENCE_NS, false };
     if (trim->refused || STORE_LOAD(space_fences) || !trim_membarrier(TRIM_BARRIER)) return false;
     if (now - STORE_LOAD(space->in_vain) < TRIM_IN_VAIN_NS) wait.until = now;
-    row_each(space, STORE_ROW_MARKS, trim_outwait, &wait);
+    if (!row_each(space, STORE_ROW_MARKS, trim_outwait, &wait)) wait.failed = true; /* who has a mark that it does not see may look */
     trim->refused = wait.failed;
     if (wait.failed) STORE_STORE(space->in_vain, now);
     return !wait.failed;

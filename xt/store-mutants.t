@@ -63,6 +63,19 @@ my @mutants = (
         "        look_end(&sight);\n        result = scalar_look_up(var, &sight, value, buffer);", 'stopped'
     ],
     [
+        'a block that is being given back is read',
+        'cell.c',
+        '!row_is_allocated(cursor->space, cursor->next)',
+        'row_owner(cursor->space, cursor->next) == 0',
+        'trim'
+    ],
+    [
+        'who does not see a mark takes it for one that does not look',
+        'trim.c',
+        'if (!row_each(space, STORE_ROW_MARKS, trim_outwait, &wait)) wait.failed = true;',
+        'row_each(space, STORE_ROW_MARKS, trim_outwait, &wait);', 'trim'
+    ],
+    [
         'the dead look for ever',
         'trim.c',
         "        if (tries == TRIM_TRIES && !mark_lives(space, link, &ref)) return;\n",
