@@ -120,7 +120,7 @@ subtest 'the age of an owner, dead or alive' => sub {
     my $slot   = $pool->alloc;
     my $holder = holder_of($pool, 1);
     my ($word) = map { $_->{owner} } grep { $_->{pid} == $holder->[0] } @{ $pool->holders };
-    my ($old, $young) = map { $pool->owner_age($_) } $pool->owner_word($slot), $word;
+    my ($young, $old) = map { $pool->owner_age($_) } $word, $pool->owner_word($slot);    # the clock goes on
     cmp_ok $young, '>=', 0,    'the child has an age';
     cmp_ok $young, '<=', $old, 'and is not older than its parent';
     my $started = do { open my $stat, '<', '/proc/self/stat' or die $!; (split ' ', readline($stat) =~ s/.*\) //r)[19] };

@@ -186,7 +186,7 @@ while_changing(
 # What is read as a whole may refer to variables that come and go.
 {
     local $SIG{ALRM} = 'DEFAULT';
-    alarm 120;    # the end, if a look never ends
+    alarm ChildTest::LIMIT;    # the end, if a look never ends
     %h = @a = ();
     my $pid = child(
         sub {
