@@ -9,7 +9,7 @@ use Time::HiRes ();
 # Child processes of tests, and waiting for what others do. No wait is for ever: a test that hangs says where.
 
 our @EXPORT    = qw(child finish in_child until_true in_time);
-our @EXPORT_OK = qw(read_line ended end_groups);
+our @EXPORT_OK = qw(read_line ended end_groups is_asleep);
 
 use constant LIMIT => 300;    # seconds, for a slow machine with sanitizers
 
@@ -123,6 +123,13 @@ sub in_time {
         return @got if Time::HiRes::time() - $then < $seconds;
     }
     die "not done within $seconds seconds\n";
+}
+
+# Does the process sleep, thus wait for something?
+sub is_asleep {
+    my ($pid) = @_;
+    open my $stat, '<', "/proc/$pid/stat" or return 0;
+    return scalar(readline $stat) =~ /\) S/;
 }
 
 # Wait for a condition, for a long time on a slow machine; true if it came.

@@ -153,6 +153,48 @@ cmp_ok((sort { $a <=> $b } @takeover)[2], '<', 5, sprintf '… soon (median %.0f
     is in_child(sub { $t->lock('write', 0) }), 1,            '… and nothing is held';
 }
 
+# An answer that takes a while: a handler that comes meanwhile is run when it is there. If it dies, that is what is
+# died of; if it uses variables, it takes no answer away.
+{
+    my $while_asked = sub {
+        my ($code, $handler) = @_;
+        my $parent = $$;
+        pipe my $said,  my $to_me  or die $!;
+        pipe my $asked, my $to_him or die $!;
+        my $pid = child(
+            sub {
+                kill 'STOP', $server->{pid};
+                syswrite $to_me, "\n";
+                sysread $asked, my $byte, 1;
+                until_true(sub { ChildTest::is_asleep($parent) });
+                kill 'ALRM', $parent;
+                sleep 0.1;
+                kill 'CONT', $server->{pid};
+            }
+        );
+        ChildTest::read_line($said);
+        local $SIG{ALRM} = $handler;
+        my $got = eval { syswrite $to_him, 'x'; $code->() };
+        my $why = $@;
+        finish($pid);
+        return $got // $why;
+    };
+    $h->{handler} = 'no';
+    for my $look (
+        sub { my %copy = %$h; join ' ', sort keys %copy },
+        sub { join ' ',                 sort keys %$h },
+        sub { $h->{handler} },
+        sub { $t->serial }
+        )
+    {
+        my $expected = $look->();
+        is $while_asked->($look, sub { die "out\n" }), "out\n", 'a handler that dies while an answer is waited for';
+        my $seen;
+        like $while_asked->($look, sub { $seen = $h->{handler} }), qr/\A\Q$expected\E\z/, '… one that looks itself has its own answer';
+        is $seen, 'no', '… each';
+    }
+}
+
 # Handlers during exchanges: no answer belongs to another question.
 {
     my ($wrong, $signals, $inside) = (0, 0, 0);

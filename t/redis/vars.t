@@ -19,8 +19,8 @@ my %differs = (
         'a fetch that waited sees what the handler stored'
     },
     namespace => {
-        '… bytes_total' => 'the size is the server\'s',
-        map { $_ => 'cleanup waits for nobody, and who has a lock is told' } '… after a while', 'who has the lock goes on as well'
+        '… bytes_total'                    => 'the size is the server\'s',
+        'who has the lock goes on as well' => 'cleanup waits for nobody, and who has a lock is told'
     },
     operations => { 'my $k; my $x=$h{$k}; @h{$k,undef}=(1,2); my @y=@h{$k}; [%h]' => 'a slice with an undefined key warns less' },
 );

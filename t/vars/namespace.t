@@ -277,7 +277,10 @@ PERL
     sysread $ready, my $byte, 1;
     my $began = time;
     is(IPC::Shm->cleanup, 1, 'cleanup goes on where a variable is locked');
-    cmp_ok time - $began, '>=', 0.19, '… after a while';
+    SKIP: {
+        skip 'on a server cleanup waits for nobody', 1 if on_server();
+        cmp_ok time - $began, '>=', 0.19, '… after a while';
+    }
     ok !-e namespace_dir(), '… and leaves no file';
     close $tell;
     ok finish($holder), 'who has the lock goes on as well';

@@ -39,7 +39,8 @@ sub content {
     return join ' ', map({ defined $_ ? ref $_ ? 'ref' : $_ : 'undef' } map({ $_, $h{$_} } sort keys %h), @a, $s);
 }
 
-# Run the code while another process has all locks; it lets go when the handler has run.
+# Run the code while another process has all locks: that sends the signal when this one sleeps, thus waits, and
+# lets go when the handler has run.
 sub interrupted {
     my ($code, $handler) = @_;
     pipe my $ready, my $to_me  or die $!;
@@ -50,14 +51,18 @@ sub interrupted {
             my @guards = map { $_->lock_guard } tied(%h), tied(@a), tied($s);
             syswrite $to_me, 'x';
             sysread $go, my $byte, 1;
+            until_true(sub { ChildTest::is_asleep(getppid) });
+            kill ALRM => getppid;
+            sysread $go, $byte, 1;
         }
     );
     close $go;
     sysread $ready, my $byte, 1;
-    local $SIG{ALRM} = sub { syswrite $to_him, 'x'; $handler->() };
-    my $got = eval { Time::HiRes::alarm(0.05); $code->() };
+    my $handled = 0;
+    local $SIG{ALRM} = sub { $handled = 1; syswrite $to_him, 'x'; $handler->() };
+    my $got = eval { syswrite $to_him, 'x'; $code->() };
     my $why = $@;
-    Time::HiRes::sleep(0.01) until !Time::HiRes::alarm(0) || $why ne '';
+    until_true(sub {$handled});
     finish($holder);
     return ($got, $why);
 }

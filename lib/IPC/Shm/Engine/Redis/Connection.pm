@@ -63,35 +63,40 @@ sub _unreachable {
 # The connection for work. A server that is starting is waited for.
 sub _connect {
     my ($self) = @_;
-    my $to     = $self->{to};
-    my $until  = now() + $to->{timeout};
+    my $until = now() + $self->{to}{timeout};
     local ($@, $!);
     while (1) {
-        my $redis;
-        my $ok = eval {
-            local $SIG{__DIE__};
-            $redis = IPC::Shm::Engine::Redis::Client->new(
-                (defined $to->{path} ? (sock => $to->{path}) : (server => _join($to->{host}, $to->{port}))),
-                reconnect     => 0,
-                cnx_timeout   => $to->{timeout},
-                read_timeout  => $to->{timeout},
-                write_timeout => $to->{timeout},
-            );
-            1;
-        };
-        my $why = $@;
-        if ($ok) {
-            delete $self->{no_dumps};    # it may be another server, and this user have other rights
-            _tune_socket($redis->__sock, int(1000 * $to->{timeout}));
-            $why = _set_up($redis, $to);
-            if (!defined $why) {
-                eval { $redis->__std_cmd('HSET', "$self->{prefix}c", $self->{me}, _where_it_runs()); 1 } if delete $self->{inherited};
-                return $self->{redis} = $redis;
-            }
-        }
+        my $why = $self->_attempt;
+        return $self->{redis}                  if !defined $why;
         Carp::croak($self->_unreachable($why)) if $why !~ /\A(?:LOADING|BUSY |MASTERDOWN)/ || now() > $until;
         select undef, undef, undef, 0.05;
     }
+    return;
+}
+
+# Make it, or say why not. Handlers of signals wait: what they died of is no reason of that kind.
+sub _attempt {
+    my ($self) = @_;
+    my $to = $self->{to};
+    my $redis;
+    local $IPC::Shm::HANDLERS_WAIT = 1;
+    eval {
+        local $SIG{__DIE__};
+        $redis = IPC::Shm::Engine::Redis::Client->new(
+            (defined $to->{path} ? (sock => $to->{path}) : (server => _join($to->{host}, $to->{port}))),
+            reconnect     => 0,
+            cnx_timeout   => $to->{timeout},
+            read_timeout  => $to->{timeout},
+            write_timeout => $to->{timeout},
+        );
+        1;
+    } or return $@;
+    delete $self->{no_dumps};    # it may be another server, and this user have other rights
+    _tune_socket($redis->__sock, int(1000 * $to->{timeout}));
+    my $why = _set_up($redis, $to);
+    return $why                                                                              if defined $why;
+    eval { $redis->__std_cmd('HSET', "$self->{prefix}c", $self->{me}, _where_it_runs()); 1 } if delete $self->{inherited};
+    $self->{redis} = $redis;
     return;
 }
 
@@ -131,6 +136,7 @@ sub _channel {
     my ($ok, $why);
     {
         local ($@, $!);
+        local $IPC::Shm::HANDLERS_WAIT = 1;    # as in _attempt
         $ok  = eval { local $SIG{__DIE__}; $channel = IPC::Shm::Engine::Redis::Channel->open($self->{to}, "$self->{prefix}p:$me"); 1 };
         $why = $@;
     }
@@ -239,7 +245,8 @@ sub script_after {
     return $self->_failed($error, 'the operation may have happened');
 }
 
-# A command that changes nothing: once more on a new connection if the old one is gone.
+# A command that changes nothing: once more on a new connection if the old one is gone. Handlers wait here, too: one
+# that used the connection would take the answer away, and what it died of be taken for an error of the connection.
 sub command {
     my ($self, @words) = @_;
     $self->_refuse_clone if $self->{self} != Scalar::Util::refaddr($self);
@@ -248,6 +255,7 @@ sub command {
         my ($reply, $error);
         {
             local ($@, $!);
+            local $IPC::Shm::HANDLERS_WAIT = 1;
             eval { ($reply, $error) = $redis->__std_cmd(@words); 1 } or do {
                 $error = $@;
                 die $error if $error =~ /\A(?!Not connected)/ && !_is_of_connection($error);
