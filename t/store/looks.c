@@ -171,9 +171,7 @@ static int grow_on(void)
     store_value_t value = store_int(1);
     int64_t       i;
     while (!__atomic_load_n(&progress[0], __ATOMIC_RELAXED)) {
-        store_error_t err;
-        store_var_t  *fresh = store_declare(store, STORE_HASH, "%growing", 8, true, &err);
-        if (fresh == NULL) return 14;
+        store_var_t *fresh = var_named(store, STORE_HASH, "%growing");
         for (i = 0; i < 5000 && !__atomic_load_n(&progress[0], __ATOMIC_RELAXED); i++) {
             store_key_t key = key_number(store, name, i);
             MUST(store_hash_put(fresh, &key, &value, 0));
@@ -190,11 +188,9 @@ static int find_on(void)
     store_value_t value = store_int(1);
     int64_t       i, seen;
     while (!__atomic_load_n(&progress[0], __ATOMIC_RELAXED)) {
-        store_error_t err;
-        store_var_t  *fresh = store_declare(store, STORE_HASH, "%growing", 8, true, &err);
-        int           code  = STORE_OK;
-        uint64_t      count;
-        if (fresh == NULL) return 16;
+        store_var_t *fresh = var_named(store, STORE_HASH, "%growing");
+        int          code  = STORE_OK;
+        uint64_t     count;
         for (seen = 0; code == STORE_OK && !__atomic_load_n(&progress[0], __ATOMIC_RELAXED);) {
             store_key_t key;
             if ((code = AGAIN(store_hash_count(fresh, &count))) != STORE_OK) break;
