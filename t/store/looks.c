@@ -129,7 +129,7 @@ static int check_glance(void)
     char           space[3100];
     store_buffer_t buffer = { space, sizeof space };
     store_value_t  value;
-    if (var == NULL || store_scalar_get(var, &value, &buffer) != STORE_OK) return 10;
+    if (var == NULL || AGAIN(store_scalar_get(var, &value, &buffer)) != STORE_OK) return 10;
     return value_is(&value, value.number.i) ? 0 : 11;
 }
 
@@ -139,8 +139,8 @@ static int check_walk(void)
     store_key_t    key, next;
     store_buffer_t buffer = { text[0], sizeof text[0] };
     int            turn = 0, code, count = 0;
-    for (code = store_hash_next(hash, NULL, &next, &buffer); code == STORE_OK && count < 1000;
-         code = store_hash_next(hash, &key, &next, &buffer)) {
+    for (code = AGAIN(store_hash_next(hash, NULL, &next, &buffer)); code == STORE_OK && count < 1000;
+         code = AGAIN(store_hash_next(hash, &key, &next, &buffer))) {
         if (count > 0 && next.length == key.length && memcmp(next.bytes, key.bytes, key.length) == 0) return 12;
         key          = next;
         turn         = !turn;
