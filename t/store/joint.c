@@ -4,6 +4,7 @@
 
 #define WORKERS 4
 #define MONEY   1000
+#define KILLS   ROUNDS(200)
 
 static store_t     *store;
 static store_var_t *hash, *list, *scalar;
@@ -153,7 +154,7 @@ static void together(void)
     bool  right = true;
     int   i, round;
     for (i = 0; i < WORKERS; i++) pid[i] = start(transfer, (uint32_t)i);
-    for (round = 0; round < 200; round++) {
+    for (round = 0; round < KILLS; round++) {
         i = (int)dice(WORKERS);
         usleep((useconds_t)dice(3000));
         kill(pid[i], SIGKILL);
@@ -166,7 +167,7 @@ static void together(void)
         kill(pid[i], SIGKILL);
         waitpid(pid[i], NULL, 0);
     }
-    ok(adds_up() && right, "200 processes are killed: nothing is lost and nothing comes twice");
+    ok(adds_up() && right, "%d processes are killed: nothing is lost and nothing comes twice", KILLS);
 }
 
 static void step(void)
@@ -192,7 +193,7 @@ static void looks(void)
     set_scalar(1);
     commit_all();
     for (i = 0; i < 2; i++) pid[i] = start(step, (uint32_t)i);
-    for (round = 0; round < 200; round++) {
+    for (round = 0; round < KILLS; round++) {
         before = in_scalar();
         for (i = 0; i < LOOKS || in_scalar() < before + STEPS; i++) {
             int64_t a = in_hash(), b = in_scalar(), c = in_hash(), d = in_scalar();
@@ -207,7 +208,7 @@ static void looks(void)
         kill(pid[i], SIGKILL);
         waitpid(pid[i], NULL, 0);
     }
-    ok(wrong == 0 && in_hash() > 200 * STEPS, "who looks at both without a lock never sees one without the other");
+    ok(wrong == 0 && in_hash() > KILLS * STEPS, "who looks at both without a lock never sees one without the other");
 }
 
 /* Two that begin in opposite order: one is told, and the other goes on. */

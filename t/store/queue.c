@@ -5,6 +5,7 @@
 
 #define TOKENS  60
 #define WORKERS 4
+#define KILLS   ROUNDS(150)
 
 static store_t     *store;
 static store_var_t *queue;
@@ -124,7 +125,7 @@ static void together(void)
     bool  right = true;
     int   i, round;
     for (i = 0; i < WORKERS; i++) pid[i] = start((uint32_t)i);
-    for (round = 0; round < 150; round++) {
+    for (round = 0; round < KILLS; round++) {
         i = (int)dice(WORKERS);
         usleep((useconds_t)dice(3000));
         kill(pid[i], SIGKILL);
@@ -136,7 +137,7 @@ static void together(void)
         kill(pid[i], SIGKILL);
         waitpid(pid[i], NULL, 0);
     }
-    ok(is_whole() && right, "150 processes are killed: each token is there once");
+    ok(is_whole() && right, "%d processes are killed: each token is there once", KILLS);
 }
 
 int main(void)
