@@ -264,8 +264,9 @@ like dies(sub { (tied %done)->reserve }),    qr/Only arrays are queues: there is
     is $job, 3, '… they are its own';
     kill KILL => $pid;
     waitpid $pid, 0;
-    is_deeply [ map {"$_->{job}$_->{dead}"} $queue->reserved ], [qw(11 21 30)], 'it is killed: reserved says so';
-    is_deeply [ map { ($queue->reserve(0))[0] } 1 .. 3 ],       [ 1, 2, 4 ],    '… its jobs come first, in order';
+    is_deeply [ map {"$_->{job}:$_->{pid}:$_->{dead}"} $queue->reserved ], [ "1:$pid:1", "2:$pid:1", "3:$$:0" ],
+        'it is killed: reserved says so';
+    is_deeply [ map { ($queue->reserve(0))[0] } 1 .. 3 ], [ 1, 2, 4 ], '… its jobs come first, in order';
     is scalar(() = $queue->reserve(0)), 0, '… once';
     $queue->done($_->{ticket}) for $queue->reserved;
 }

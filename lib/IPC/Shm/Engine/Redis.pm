@@ -527,7 +527,7 @@ In round trips to the server. One takes some 10 microseconds on the same machine
     fork                                   2        a connection is opened for the child
 
 F<bench/redis.pl> measures this. In times of a bare HGET of the same client in the same run, a fetch takes 1.3, a store or an addition 2.2, and locking
-and unlocking together 4; a fetch with C<stale> takes a seventh. Assigning a list of 1,000 pairs takes as long as some 12 to 15 stores, and a list of
+and unlocking together 4; a fetch with C<stale> takes a seventh. Assigning a list of 1,000 pairs takes as long as some 11 to 15 stores, and a list of
 1,000 elements about the same; as texts (see L</SETTING UP THE SERVER>), some 20 to 30. (A bare HSET of 1,000 pairs takes as long as 20 stores if the table has those keys already, and 70 if
 the key is new.) Most of that is time in which the server does nothing else. So do not assign or list variables of more than 100,000 elements as a whole.
 
@@ -562,6 +562,7 @@ the key is new.) Most of that is time in which the server does nothing else. So 
     sweep                             waits for locks; reads do not wait for it
     begin ... commit, update          hold the write lock, so that others wait even to read
     reserve, release                  cannot be part of an open change, nor of the sub of done
+    reserved                          the pid of a dead worker is undef once the server has forgotten the worker
     stats                             there are no blocks; bytes are those of the whole server
     locks                             can be lost (see above); in memory they cannot
     a signal handler that interrupts  cannot use that same scalar, because perl calls no method of a tied scalar while another

@@ -63,8 +63,7 @@ sub _published {
         }
         return;
     }
-    my %old = %{ $self->{kids} };
-    %{ $self->{kids} } = ();
+    my $old = $self->_take_kids;    # until those that stay have been stored
     $self->{first} = 0;
     for my $i (0 .. $#$list) { $self->_stored($i, @{ $list->[$i] }) if defined $list->[$i] && ref $list->[$i][1] }
     return;
@@ -169,8 +168,7 @@ sub CLEAR {
     if (my $batch = $self->_in_change) { @$batch{qw(list pushed)} = ([], []); delete $batch->{serial}; return }
     $self->_alter('assign', 0, '', 0, packed());
     $self->{first} = 0;
-    my %old = %{ $self->{kids} };
-    %{ $self->{kids} } = ();
+    $self->_take_kids;
     return;
 }
 
@@ -332,7 +330,7 @@ sub _reserved {
             {
             job    => $value,
             ticket => $ticket,
-            pid    => $alive->{$token},
+            pid    => $known->{$token},
             dead   => $alive->{$token} ? 0 : 1,
             since  => $since,
             order  => $order
@@ -389,7 +387,7 @@ __END__
 
 =head1 NAME
 
-IPC::Shm::Engine::Redis::Array - a shared variable on Redis
+IPC::Shm::Engine::Redis::Array - a shared array on Redis
 
 =head1 DESCRIPTION
 
@@ -409,7 +407,7 @@ Those of all engines, which do not count from the end.
 
 =head2 add, all
 
-See L<IPC::Shm::Engine> and L<IPC::Shm>.
+See L<IPC::Shm::Engine>.
 
 =head1 SEE ALSO
 

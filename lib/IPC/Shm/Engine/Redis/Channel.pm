@@ -114,7 +114,7 @@ sub _next {
 }
 
 # Sleep until there are messages or the time is over; signal handlers run. Undef: the
-# connection is gone. What had come before is forgotten by forget().
+# connection is gone. What has come is only counted, and forgotten.
 sub wait {    ## no critic (as the built-in)
     my ($self, $seconds) = @_;
     my $n = 0;
@@ -143,10 +143,30 @@ IPC::Shm::Engine::Redis::Channel - the identity of a process for the server
 
 A connection that is subscribed to one channel. While it is open, its process lives; messages on it end a wait.
 
-=head2 open, again, tune, wait
+=head2 open
 
-C<open> connects and subscribes, C<again> takes over a descriptor, C<tune> calls a sub with the descriptor, C<wait> sleeps until something
-comes: the number of messages, or C<undef> when the connection is gone.
+    my $channel = IPC::Shm::Engine::Redis::Channel->open($where, $name);
+
+Connects and subscribes to the channel C<$name>. C<$where> is a reference to a hash with C<path>, or C<host> and C<port>; C<timeout> in seconds; and C<user> and
+C<password> if the server wants them. Dies with the reason, without a line number, if that cannot be done within the timeout.
+
+=head2 again
+
+    my $channel = IPC::Shm::Engine::Redis::Channel->again($descriptor);
+
+Takes over the descriptor of a connection that is subscribed already. Returns nothing if it is not open.
+
+=head2 tune
+
+    $channel->tune(sub { my ($descriptor) = @_; ... });
+
+Calls the sub with the number of the descriptor.
+
+=head2 wait
+
+    my $n = $channel->wait($seconds);
+
+Sleeps until a message comes, a signal is caught or the time is over. Returns the number of messages, or C<undef> if the connection is gone.
 
 =head1 SEE ALSO
 

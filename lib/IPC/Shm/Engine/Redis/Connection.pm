@@ -410,10 +410,7 @@ sub let_objects_go {
     my ($self) = @_;
     return if !$self->{redis} || $self->is_clone;
     my @objects = grep {defined} values %{ $self->{variables} };    # copies: no weak references
-    for my $object (@objects) {
-        my %kids = %{ $object->{kids} };
-        %{ $object->{kids} } = ();
-    }
+    $_->_take_kids for @objects;
     return;
 }
 
@@ -462,10 +459,48 @@ IPC::Shm::Engine::Redis::Connection - the way to a Redis server
 
 The connections of one namespace, the scripts, and what happens to both at fork, in threads and at the end.
 
-=head2 new, reach, script, script_after, command, pause, identify, finish
+=head2 new
 
-C<script_after> runs a command and then a script, C<script> runs a script, C<command> a command that changes nothing, C<pause> sleeps until something comes for this process, C<identify> makes a
-new identity, C<finish> lets go of everything, C<reach> connects if there is no connection.
+C<$where> is a reference to a hash with C<path>, or C<host> and C<port>; C<db>, C<prefix>, C<timeout> in seconds, and C<where>, the words for it in messages; and C<user> and
+C<password> if the server wants them. Connects. Like all that follows, it dies with the caller's line if the server cannot be reached, does not answer
+within the timeout, or refuses.
+
+=head2 reach
+
+Connects if there is no connection.
+
+=head2 script
+
+    my $reply = $connection->script($name, $key, $held, @arguments);
+
+Runs F<lua/$name.lua> on the variable C<$key>. C<$held> is the lock that this process believes to have there: C<w>, C<r> or the empty string. Returns what the script returns: as a rule a reference to
+a list of the serial and the result, or a word in capitals that says why nothing was changed.
+
+=head2 script_after
+
+    my ($reply, $error) = $connection->script_after(\@command, $name, $key, $held, @arguments);
+
+Likewise, with a command before it in the same exchange. C<$error> is the server's message if it refused the command; the script runs nevertheless.
+
+=head2 command
+
+    my $reply = $connection->command(@words);
+
+Runs a command that changes nothing, and once more on a new connection if the old one is gone. Returns the server's answer.
+
+=head2 pause
+
+    $connection->pause($seconds);
+
+Sleeps until something comes for this process or the time is over; handlers of signals run.
+
+=head2 identify
+
+Makes a new identity. What this process had locked under the old one is lost.
+
+=head2 finish
+
+Lets go of all locks and variables, and closes the connections.
 
 =head2 let_objects_go
 
@@ -473,15 +508,15 @@ Lets go of the objects that this process keeps only because they are stored. Cal
 
 =head2 is_clone
 
-Was it made by a module that copies whatever it is given? Such an object refuses to do anything.
+True for an object that was made by a module that copies whatever it is given. Such an object refuses to do anything.
 
 =head2 now, new_id
 
-The time of a clock that is not set; an ID that nobody else makes.
+C<now()> is the time in seconds of a clock that is never set; C<< $connection->new_id >> returns an ID that nobody else makes.
 
 =head2 takes_dumps, dump_refused
 
-May a whole content be sent as a dump (xs/dump.c)? And: the server refused one, why.
+C<takes_dumps> is true if a whole content may be sent as a dump (F<xs/dump.c>). C<< dump_refused($why) >> tells that the server refused one, with its message.
 
 =head2 before_fork, after_fork_in_parent, after_fork_in_child
 

@@ -31,9 +31,8 @@ sub _operation {
 sub _published {
     my ($self, $batch) = @_;
     my $set = $batch->{set};
-    my %old = $batch->{cleared} ? %{ $self->{kids} } : ();
-    if ($batch->{cleared}) { %{ $self->{kids} } = () }
-    else                   { delete @{ $self->{kids} }{ keys %{ $batch->{gone} } } }
+    my $old = $batch->{cleared} ? $self->_take_kids : undef;    # until those that stay have been stored
+    delete @{ $self->{kids} }{ keys %{ $batch->{gone} } };
     $self->_stored($_, @{ $set->{$_} }) for grep { %{ $self->{kids} } || ref $set->{$_}[1] } keys %$set;
     return;
 }
@@ -119,8 +118,7 @@ sub CLEAR {
     my ($self) = @_;
     if (my $batch = $self->_in_change) { @$batch{qw(cleared set gone)} = (1, {}, {}); return }
     $self->_alter('assign', 0, '', 0, packed());
-    my %old = %{ $self->{kids} };
-    %{ $self->{kids} } = ();
+    $self->_take_kids;
     return;
 }
 
@@ -343,7 +341,7 @@ __END__
 
 =head1 NAME
 
-IPC::Shm::Engine::Redis::Hash - a shared variable on Redis
+IPC::Shm::Engine::Redis::Hash - a shared hash on Redis
 
 =head1 DESCRIPTION
 
@@ -355,11 +353,11 @@ Those of L<IPC::Shm::Engine::Redis::Value>.
 
 =head2 store, expire, touch, ttl, sweep, limit
 
-Elements that vanish.
+Elements that vanish: see L<IPC::Shm/ELEMENTS AND QUEUES>.
 
 =head2 add, all
 
-See L<IPC::Shm::Engine> and L<IPC::Shm>.
+See L<IPC::Shm::Engine>.
 
 =head1 SEE ALSO
 

@@ -142,15 +142,20 @@ What C<done> with a sub is (L<IPC::Shm::Queue>).
 
 =head2 begin
 
-A change that the queue takes part in.
+    my $change = IPC::Shm::Engine::Redis::Joint->begin($queue);
+
+Begins a change that the queue takes part in; waits for its lock like a store. The object that it returns has a method C<commit>; destroyed without that, it undoes the
+change. While there is one, C<< $connection->{joint} >> is the object that has the following methods.
 
 =head2 join
 
-Another variable takes part: its open change.
+    my $batch = $joint->join($variable);
+
+Another variable takes part: waits for its lock, and returns its open change, or C<undef> if the variable is only being made. Dies like a store.
 
 =head2 commit, abort
 
-The end: all of it is stored by one script, or nothing.
+The end: C<commit> has all of it stored by one script, or dies with nothing stored; C<abort> drops it. Both release the locks that were taken for the change.
 
 =head1 SEE ALSO
 

@@ -60,7 +60,7 @@ __END__
 
 =head1 NAME
 
-IPC::Shm::Engine::Redis::Scalar - a shared variable on Redis
+IPC::Shm::Engine::Redis::Scalar - a shared scalar on Redis
 
 =head1 DESCRIPTION
 
@@ -68,7 +68,7 @@ The methods that perl calls (L<perltie>), and those of L<IPC::Shm::Engine>.
 
 =head2 add, all
 
-See L<IPC::Shm::Engine> and L<IPC::Shm>.
+See L<IPC::Shm::Engine>.
 
 =head1 SEE ALSO
 

@@ -88,17 +88,31 @@ IPC::Shm::Engine::Redis::Value - how values and keys are written in Redis
 
 =head1 DESCRIPTION
 
-=head2 encode, decode, key, decode_key
+All of them are functions. References are the affair of the variable.
 
-From a value or a key of a hash to the bytes that are stored, and back. References are the affair of the variable.
+=head2 encode, decode
+
+    my $bytes = encode($value);
+    my $value = decode($bytes);
+
+From a value to the bytes that are stored, and back. C<decode> dies if the bytes are none that C<encode> makes.
+
+=head2 key, decode_key
+
+    my $field = key($key);
+    my $key   = decode_key($field);
+
+Likewise, for a key of a hash; C<undef> is the empty key.
 
 =head2 packed
 
-Texts as one argument for a script.
+    my $bytes = packed(@texts);
+
+Texts as one argument for a script: a MessagePack array, with nil for C<undef>.
 
 =head2 is_bool, HAS_BOOL
 
-Does perl tell truth values from others, and is this one?
+C<HAS_BOOL> is true if this perl tells truth values from others; then C<is_bool($value)> is true for such a value.
 
 =head1 SEE ALSO
 

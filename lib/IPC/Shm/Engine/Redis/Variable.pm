@@ -324,12 +324,8 @@ sub wait_change {
 sub remove {
     my ($self) = @_;
     _takes_nothing('remove', scalar @_);
-    Carp::croak($self->_what . ' was removed')                             if $self->{removed};
     Carp::croak('A change of this variable is open: it cannot be removed') if $self->{batch};
-    my $reply = $self->{conn}->script('remove', $self->{key}, $self->_held_kind);
-    $reply = $self->_after_turn('w', sub { $self->{conn}->script('remove', $self->{key}, $self->_held_kind) })
-        if !ref $reply && $reply eq 'BUSY';
-    $self->_refused($reply) if !ref $reply;
+    $self->_alter('remove');
     $self->_forget;
     return 1;
 }
@@ -339,7 +335,7 @@ sub _forget {
     $self->{removed} = 1;
     $self->{conn}{locks} -= length $self->{held};
     $self->{held} = '';
-    %{ $self->{kids} } = ();
+    $self->_take_kids;
     delete $self->{conn}{variables}{ $self->{id} };
     return;
 }
@@ -444,6 +440,14 @@ sub _constant {
     return length $class ? bless(\$value, $class) : \$value;
 }
 
+# What was stored here so far is kept alive by the caller alone: destructors run when it lets go.
+sub _take_kids {
+    my ($self) = @_;
+    my $kids = $self->{kids};
+    $self->{kids} = {};
+    return $kids;
+}
+
 # What was stored there by this process just now.
 sub _stored {
     my ($self, $field, $text, $value) = @_;
@@ -533,8 +537,7 @@ sub _assign_packed {
     my $n = unpack 'xN', $packed;
     $self->_assign_dump($n, $packed) or $self->_alter('assign', $n, '', 0, $packed);
     $self->{first} = 0;
-    my %old = %{ $self->{kids} };
-    %{ $self->{kids} } = ();
+    $self->_take_kids;
     return 1;
 }
 
@@ -677,19 +680,20 @@ IPC::Shm::Engine::Redis::Variable - what scalars, arrays and hashes on Redis hav
 
 =head1 DESCRIPTION
 
-The methods are those of L<IPC::Shm::Engine>.
-
-=head2 is_open
-
-Is a change open?
+The methods are those of L<IPC::Shm::Engine>, which has their arguments and what they return and throw.
 
 =head2 insert, replace, exchange, update
 
 Those of L<IPC::Shm::Elements>.
 
-=head2 lock, unlock, unlock_kind, readlock, writelock, wait_change, serial, name, remove, engine, id, begin, commit, abort
+=head2 lock, unlock_kind, wait_change, serial, name, remove, engine, id, begin, commit, abort, is_open
 
-See there.
+See there. Beside the exceptions named there, each of them dies if the server cannot be reached or does not answer in time, if the variable was removed, and if a lock
+that it relies on was lost (L<IPC::Shm::Engine::Redis/WHEN SOMETHING FAILS>).
+
+=head2 readlock, writelock, unlock
+
+Those of L<IPC::Shm>.
 
 =head2 encode, decode, now
 
