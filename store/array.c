@@ -114,6 +114,7 @@ int store_array_get(store_var_t *var, uint64_t index, store_value_t *value, cons
     store_sight_t sight;
     int           tries, code, result;
     bool          own;
+    if (!var_is(var, STORE_ARRAY)) return STORE_E_ARGUMENT;
     for (tries = 0; look_again(var, tries); tries++) {
         if ((code = array_look(var, &sight)) != STORE_OK) return code;
         result = array_look_up(var, &sight, index, value, buffer);
@@ -129,7 +130,7 @@ int store_array_get(store_var_t *var, uint64_t index, store_value_t *value, cons
 int store_array_size(store_var_t *var, uint64_t *size)
 {
     store_sight_t sight;
-    int           code = array_look(var, &sight);
+    int           code = var_is(var, STORE_ARRAY) ? array_look(var, &sight) : (int)STORE_E_ARGUMENT;
     *size              = code == STORE_OK ? sight.state.length : 0;
     if (code == STORE_OK) look_end(&sight);
     return code;
@@ -584,11 +585,13 @@ static int array_store(store_var_t *var, const uint64_t *index, const store_valu
 int store_array_put(store_var_t *var, uint64_t index, const store_value_t *value)
 {
     uint64_t size;
+    if (!var_is(var, STORE_ARRAY)) return STORE_E_ARGUMENT;
     return index < ARRAY_MAX ? array_store(var, &index, value, &size) : (int)STORE_E_ARGUMENT;
 }
 
 int store_array_push(store_var_t *var, const store_value_t *value, uint64_t *size)
 {
+    if (!var_is(var, STORE_ARRAY)) return STORE_E_ARGUMENT;
     return array_store(var, NULL, value, size);
 }
 
@@ -626,14 +629,14 @@ static int array_resize(store_var_t *var, uint64_t size)
 int store_array_resize(store_var_t *var, uint64_t size)
 {
     bool own;
-    int  code = change_enter(var, &own);
+    int  code = change_enter_as(var, STORE_ARRAY, &own);
     return code == STORE_OK ? change_leave(var, own, array_resize(var, size)) : code;
 }
 
 int store_array_delete(store_var_t *var, uint64_t index)
 {
     bool own;
-    int  code = change_enter(var, &own);
+    int  code = change_enter_as(var, STORE_ARRAY, &own);
     if (code != STORE_OK) return code;
     if (array_has_moved(var)) return change_leave(var, own, STORE_E_NOSPC);
     if (index < change_draft(var)->length) array_end_range(var, change_draft(var)->first + index, 1);
@@ -717,7 +720,7 @@ int store_array_splice(store_var_t *var, uint64_t offset, uint64_t length, const
     array_cells_t cells;
     bool          own;
     int           code = array_make_cells(var, &cells, values, count);
-    if (code == STORE_OK && (code = change_enter(var, &own)) == STORE_OK) {
+    if (code == STORE_OK && (code = change_enter_as(var, STORE_ARRAY, &own)) == STORE_OK) {
         code = array_splice(var, offset, length, &cells);
         change_leave(var, own, code);
     }
@@ -746,7 +749,7 @@ static int array_take(store_var_t *var, bool last, store_value_t *value, const s
 int store_array_take(store_var_t *var, bool last, store_value_t *value, const store_buffer_t *buffer)
 {
     bool own;
-    int  code = change_enter(var, &own);
+    int  code = change_enter_as(var, STORE_ARRAY, &own);
     return code == STORE_OK ? change_leave_as(var, own, array_take(var, last, value, buffer)) : code;
 }
 

@@ -40,7 +40,24 @@ static inline uint64_t change_serial(const store_var_t *var)
 int change_enter(store_var_t *var, bool *own);
 int change_leave(store_var_t *var, bool own, int code);
 
-/* The same for a call whose code may be a reason for doing nothing; such a code undoes nothing. */
+/* The calls for one type of variable are refused for the others. */
+static inline bool var_is(const store_var_t *var, uint32_t type)
+{
+    return POOL_LIKELY(var->id.type == type);
+}
+
+static inline int change_enter_as(store_var_t *var, uint32_t type, bool *own)
+{
+    return var_is(var, type) ? change_enter(var, own) : (int)STORE_E_ARGUMENT;
+}
+
+/* Hashes; and what is reserved of an array is kept as in a hash (queue.c). */
+static inline bool var_has_table(const store_var_t *var)
+{
+    return POOL_LIKELY(var->id.type != STORE_SCALAR);
+}
+
+/* The same as change_enter() for a call whose code may be a reason for doing nothing; such a code undoes nothing. */
 static inline int change_leave_as(store_var_t *var, bool own, int code)
 {
     bool idle = code == STORE_ABSENT || code == STORE_MORE || code == STORE_E_ARGUMENT;

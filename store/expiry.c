@@ -128,7 +128,8 @@ int store_hash_sweep(store_var_t *var, uint64_t *freed)
     uint32_t bucket = 0;
     bool     own;
     int      code = STORE_OK;
-    *freed        = 0;
+    if (!var_is(var, STORE_HASH)) return STORE_E_ARGUMENT;
+    *freed = 0;
     do {
         if ((code = change_enter(var, &own)) != STORE_OK) return code;
         bucket = hash_sweep_some(var, bucket, freed);
@@ -140,7 +141,7 @@ int store_hash_sweep(store_var_t *var, uint64_t *freed)
 int store_hash_expire_after(store_var_t *var, uint64_t ns)
 {
     bool own;
-    int  code = change_enter(var, &own);
+    int  code = change_enter_as(var, STORE_HASH, &own);
     if (code != STORE_OK) return code;
     STORE_STORE(var->record->expire_ns, ns);
     return change_leave(var, own, STORE_OK);
@@ -149,7 +150,7 @@ int store_hash_expire_after(store_var_t *var, uint64_t ns)
 int store_hash_limit(store_var_t *var, uint64_t elements)
 {
     bool own;
-    int  code = change_enter(var, &own);
+    int  code = change_enter_as(var, STORE_HASH, &own);
     if (code != STORE_OK) return code;
     STORE_STORE(var->record->limit, elements < UINT32_MAX ? (uint32_t)elements : 0u); /* never so many are stored */
     hash_make_room(var, false);

@@ -97,6 +97,7 @@ int store_hash_get(store_var_t *var, const store_key_t *key, store_value_t *valu
     store_sight_t sight;
     int           tries, code;
     bool          torn, own;
+    if (!var_has_table(var)) return STORE_E_ARGUMENT;
     for (tries = 0; look_again(var, tries); tries++) {
         if ((code = look_begin(var, &sight)) != STORE_OK) return code;
         code = hash_look_up(var, key, value, buffer, &sight, &torn);
@@ -115,6 +116,7 @@ int store_hash_expiry(store_var_t *var, const store_key_t *key, uint64_t *expire
     uint64_t      now = 0;
     bool          torn;
     int           code, tries;
+    if (!var_is(var, STORE_HASH)) return STORE_E_ARGUMENT;
     for (tries = 0; tries < 1000; tries++) {
         store_link_t link;
         if ((code = look_begin(var, &sight)) != STORE_OK) return code;
@@ -220,6 +222,7 @@ int store_hash_put(store_var_t *var, const store_key_t *key, const store_value_t
     store_link_t   link;
     bool           own;
     int            code;
+    if (!var_has_table(var)) return STORE_E_ARGUMENT;
 
     if (expires_ns == 0) expires_ns = hash_default_expiry(var);
     if (expires_ns == STORE_NEVER) expires_ns = 0;
@@ -263,7 +266,7 @@ static int hash_add(store_var_t *var, const store_key_t *key, int64_t delta, int
 int store_hash_add(store_var_t *var, const store_key_t *key, int64_t delta, int64_t *sum)
 {
     bool own;
-    int  code = change_enter(var, &own);
+    int  code = change_enter_as(var, STORE_HASH, &own);
     return code == STORE_OK ? change_leave_as(var, own, hash_add(var, key, delta, sum)) : code;
 }
 
@@ -273,7 +276,7 @@ int store_hash_delete(store_var_t *var, const store_key_t *key)
     store_cell_t *cell;
     uint64_t      now = 0;
     bool          own, fresh;
-    int           code = change_enter(var, &own);
+    int           code = var_has_table(var) ? change_enter(var, &own) : (int)STORE_E_ARGUMENT;
     if (code != STORE_OK) return code;
     if (hash_place(var, key, &old) == NULL) return change_leave(var, own, STORE_E_DAMAGED);
     cell  = cell_at(var->space, old);
@@ -360,7 +363,7 @@ int hash_end_all(store_var_t *var)
 int store_hash_clear(store_var_t *var)
 {
     bool own;
-    int  code = change_enter(var, &own);
+    int  code = change_enter_as(var, STORE_HASH, &own);
     if (code != STORE_OK) return code;
     return change_leave(var, own, hash_end_all(var));
 }
@@ -378,6 +381,7 @@ int store_hash_count(store_var_t *var, uint64_t *count)
     store_sight_t sight;
     int           code, tries;
     bool          is_whole;
+    if (!var_is(var, STORE_HASH)) return STORE_E_ARGUMENT;
     for (tries = 0; tries < LOOK_TRIES; tries++) {
         if ((code = look_begin(var, &sight)) != STORE_OK) return code;
         *count   = sight.state.length;
@@ -462,6 +466,7 @@ int store_hash_next(store_var_t *var, const store_key_t *key, store_key_t *next,
     store_sight_t sight;
     bool          torn, own;
     int           tries, code;
+    if (!var_is(var, STORE_HASH)) return STORE_E_ARGUMENT;
     for (tries = 0; look_again(var, tries); tries++) {
         if ((code = look_begin(var, &sight)) != STORE_OK) return code;
         code = hash_next_try(var, &sight, key, next, buffer, &torn);

@@ -61,6 +61,7 @@ int store_scalar_get(store_var_t *var, store_value_t *value, const store_buffer_
     store_sight_t sight;
     int           tries, code, result;
     bool          own;
+    if (!var_is(var, STORE_SCALAR)) return STORE_E_ARGUMENT;
     for (tries = 0; look_again(var, tries); tries++) {
         if ((code = look_begin(var, &sight)) != STORE_OK) return code;
         result = scalar_look_up(var, &sight, value, buffer);
@@ -101,6 +102,7 @@ int store_scalar_put(store_var_t *var, const store_value_t *value)
     store_link_t   link   = 0;
     bool           own;
     int            code;
+    if (!var_is(var, STORE_SCALAR)) return STORE_E_ARGUMENT;
 
     if (!scalar_is_small(value) && (link = change_make(var, NULL, value, 0, &code)) == 0) return code;
     if ((code = change_enter(var, &own)) == STORE_OK) {

@@ -286,7 +286,7 @@ bool store_is_open(const store_var_t *var);
 
 /* Each of the calls below is one change or one look, unless a change is open. To write, it waits
  * like store_begin() without a limit; to read, while another process holds the write lock. It
- * returns a code. */
+ * returns a code; for a variable of another type it is STORE_E_ARGUMENT, and nothing happens. */
 int store_scalar_get(store_var_t *var, store_value_t *value, const store_buffer_t *buffer);
 int store_scalar_put(store_var_t *var, const store_value_t *value);
 

@@ -170,6 +170,55 @@ static void too_large(void)
     ok(put(SCALAR, &value) == STORE_E_ARGUMENT && put(HASH, &value) == STORE_E_ARGUMENT, "so is a value of no kind");
 }
 
+/* A call for another type is refused, and leaves what is there. */
+static void other_type(enum place place)
+{
+    store_key_t          key    = key_of(store, "the key"), next;
+    store_value_t        value  = store_int(7), found;
+    const store_buffer_t buffer = { got, LARGE };
+    uint64_t             number;
+    int64_t              sum;
+    int                  accepted = 0;
+    bool                 its      = false;
+    store_array_resize(var[ARRAY], 0);
+    put(place, &value);
+#define REFUSED(call) accepted += (call) != STORE_E_ARGUMENT
+    if (place != SCALAR) {
+        REFUSED(store_scalar_get(var[place], &found, &buffer));
+        REFUSED(store_scalar_put(var[place], &value));
+    }
+    if (place != ARRAY) {
+        REFUSED(store_array_get(var[place], 0, &found, &buffer));
+        REFUSED(store_array_put(var[place], 0, &value));
+        REFUSED(store_array_size(var[place], &number));
+        REFUSED(store_array_push(var[place], &value, &number));
+        REFUSED(store_array_resize(var[place], 0));
+        REFUSED(store_array_delete(var[place], 0));
+        REFUSED(store_array_splice(var[place], 0, 0, &value, 1));
+        REFUSED(store_array_take(var[place], false, &found, &buffer));
+    }
+    if (place != HASH) {
+        REFUSED(store_hash_add(var[place], &key, 1, &sum));
+        REFUSED(store_hash_clear(var[place]));
+        REFUSED(store_hash_count(var[place], &number));
+        REFUSED(store_hash_next(var[place], NULL, &next, &buffer));
+        REFUSED(store_hash_expiry(var[place], &key, &number));
+        REFUSED(store_hash_expire_after(var[place], 1));
+        REFUSED(store_hash_limit(var[place], 1));
+        REFUSED(store_hash_sweep(var[place], &number));
+    }
+    if (place == SCALAR) {
+        REFUSED(store_hash_get(var[place], &key, &found, &buffer));
+        REFUSED(store_hash_put(var[place], &key, &value, 0));
+        REFUSED(store_hash_delete(var[place], &key));
+    }
+    its = get(place, &found, &buffer) == STORE_OK && found.kind == STORE_INT && found.number.i == 7;
+    ok(accepted == 0, "%s refuses calls for other types (%d it did not)", place_name[place], accepted);
+    ok(its && !store_is_open(var[place]), "… and is as it was");
+    if (place == HASH) ok(store_hash_count(var[place], &number) == STORE_OK && number == 1, "… with as many elements");
+    if (place == ARRAY) ok(store_array_size(var[place], &number) == STORE_OK && number == 4, "… with as many elements");
+}
+
 int main(void)
 {
     store_stats_t before, after;
@@ -193,6 +242,7 @@ int main(void)
         no_leak((enum place)place);
     }
     too_large();
+    for (place = SCALAR; place <= ARRAY; place++) other_type((enum place)place);
     for (place = SCALAR; place <= ARRAY; place++) store_release(var[place]);
     after = space_stats(store);
     ok(same_use(&before, &after), "all of it is given back");
