@@ -150,6 +150,12 @@ bool array_each(store_var_t *var, const store_sight_t *sight, type_visit_fn *vis
     return true;
 }
 
+/* Has the open change moved links in place? See array_move_in_place(). */
+static inline bool array_has_moved(const store_var_t *var)
+{
+    return POOL_UNLIKELY(var->record->intent == STORE_INTENT_MOVE);
+}
+
 /* --- pages of the tree --------------------------------------------------------------- */
 
 #define ARRAY_LEVEL_BIT 40u
@@ -166,6 +172,7 @@ static int array_have_page(store_var_t *var, uint64_t position)
     uint32_t        level;
     store_error_t   err;
 
+    if (array_has_moved(var)) return STORE_E_NOSPC; /* the intent is one already */
     if (var->is_new_tree) return tree_make(space, &tree, index, &err) != NULL ? (int)STORE_OK : err.code;
     for (level = tree_depth(tree.tier); level > 0; level--) {
         store_link_t *place = tree_slot(space, &tree, index, level), page;
@@ -219,14 +226,26 @@ static void array_tidy(store_var_t *var)
 
 /* --- moving in place ---------------------------------------------------------------------- */
 
-/* Used only if there is no room for a new tree. Links move down over a gap, the lowest first;
- * `intent_page` counts them, after each. What a place contained is still behind the gap or, if the place
- * is in the gap, on the list of the change. So an heir can move the links back, the highest first, and
- * then fill the gap. If a link was moved but not counted, only the place that it went to is wrong; moving
- * back another link, or the list, corrects that. The same is true on the way back. */
+/* Used only if there is no room for a new tree. Links move down over a gap, the lowest first. From the
+ * lowest place that one moved to, up to the end of what is published, each cell of the published state
+ * says in `hash` where it was before the change; the intent has that place and the number of places. So an
+ * heir can put every link back, however many moves there were and however far the last one came: a cell is
+ * in one of these places, or in several, or on the list of the change. */
 #define ARRAY_MOVE_BIT 31u
 #define ARRAY_MOVE     ((UINT64_C(1) << ARRAY_MOVE_BIT) - 1)
 #define ARRAY_HELD     (UINT64_C(1) << 63) /* `exclusive` was the holder's before */
+
+static inline uint64_t array_moved_from(const store_record_t *record)
+{
+    return record->intent_place >> ARRAY_MOVE_BIT & ARRAY_MOVE;
+}
+
+/* Does the cell at this position know already where it was? */
+static bool array_is_among_moved(const store_var_t *var, uint64_t position)
+{
+    const store_state_t *state = &var->record->state[var->record->serial & 1]; /* with the same tree as the draft */
+    return array_has_moved(var) && array_place(state, position - array_moved_from(var->record)) < (var->record->intent_place & ARRAY_MOVE);
+}
 
 /* From here on nobody reads. A reader that saw 0 here finds that `retired` has changed; one that sees the
  * new `retired` sees this: the fence pairs with look_begin(). */
@@ -237,27 +256,63 @@ static void array_keep_out(store_record_t *record)
     change_retire(record);
 }
 
-static void array_move_link(store_t *space, const store_state_t *state, uint64_t from, uint64_t to)
+/* The cell of the published state that a place leads to, or NULL. */
+static store_cell_t *array_published_cell(store_t *space, const store_record_t *record, const store_link_t *place)
 {
-    const store_link_t *source = array_at(space, state, from);
-    store_link_t       *place  = array_at(space, state, to);
-    if (place != NULL) array_link(place, source != NULL ? *source : 0);
+    store_cell_t *cell = place != NULL && *place != 0 ? cell_at(space, *place) : NULL;
+    return cell != NULL && STORE_LOAD(cell->from) <= record->serial ? cell : NULL;
 }
 
-static void array_count_moved(store_record_t *record, uint64_t moved)
+/* Each cell tells where it was. Nobody needs that before an intent says that it is so. */
+static void array_note_places(store_var_t *var, uint64_t position, uint64_t count)
 {
-    __atomic_store_n(&record->intent_page, (store_link_t)moved, __ATOMIC_RELEASE); /* pairs with lock_inherit() */
+    for (; count > 0; count--, position++) {
+        store_cell_t *cell = array_published_cell(var->space, var->record, array_at(var->space, change_draft(var), position));
+        if (cell != NULL) STORE_STORE(cell->hash, (uint32_t)position);
+    }
 }
 
-/* The elements of the gap are on the list: they end with this change. */
-static void array_fill_gap(store_t *space, const store_record_t *record, const store_state_t *state, uint64_t first, uint64_t gap)
+/* What has ended in this change does not move; it is on the list, and so is what the cell replaced. */
+static void array_move_link(store_var_t *var, uint64_t from, uint64_t to)
+{
+    const store_link_t *source = array_at(var->space, change_draft(var), from);
+    store_link_t       *place  = array_at(var->space, change_draft(var), to);
+    store_link_t        link   = source != NULL && version_at(var->space, *source, change_serial(var)) != 0 ? *source : 0;
+    if (array_has_moved(var) && link != 0) STORE_STORE(cell_at(var->space, link)->next, 0);
+    if (place != NULL) array_link(place, link);
+}
+
+/* So many places there may be at most, whatever the memory says. */
+static uint64_t array_most_moved(store_t *space, const store_state_t *state)
+{
+    store_tree_t tree = array_tree(state);
+    uint64_t     most = tree_count_pages(space, &tree, NULL) * ARRAY_PAGE; /* each has a place */
+    return most < tree_capacity(tree.tier) ? most : tree_capacity(tree.tier);
+}
+
+/* The highest first, so that no link is written over before it was looked at; a second time does no harm,
+ * because a link that is back stays where it is. Then places whose cell belongs elsewhere become empty. */
+static void array_put_back(store_t *space, const store_record_t *record, const store_state_t *state, uint64_t first, uint64_t count)
+{
+    uint64_t i;
+    for (i = count; i > 0; i--) {
+        const store_link_t *source = array_at(space, state, first + i - 1);
+        const store_cell_t *cell   = array_published_cell(space, record, source);
+        store_link_t       *place  = cell != NULL ? array_at(space, state, STORE_LOAD(cell->hash)) : NULL;
+        if (place != NULL && place != source) array_link(place, *source);
+    }
+    for (i = 0; i < count; i++) {
+        store_link_t       *place = array_at(space, state, first + i);
+        const store_cell_t *cell  = array_published_cell(space, record, place);
+        if (place != NULL && (cell == NULL || array_at(space, state, STORE_LOAD(cell->hash)) != place)) array_link(place, 0);
+    }
+}
+
+/* What the change has ended is on the list. */
+static void array_put_back_ended(store_t *space, const store_record_t *record, const store_state_t *state)
 {
     store_link_t link = STORE_LOAD(record->todo);
     store_walk_t walk = { 0, 0 };
-    for (; gap > 0; gap--) {
-        store_link_t *place = array_at(space, state, first + gap - 1);
-        if (place != NULL) array_link(place, 0);
-    }
     while (link != 0 && !walk_goes_round(&walk, link)) {
         const store_cell_t *cell = cell_at(space, link);
         store_link_t       *place;
@@ -268,21 +323,15 @@ static void array_fill_gap(store_t *space, const store_record_t *record, const s
     }
 }
 
-/* The change is over. If it was published, everything is in its place; otherwise the links are moved back. */
+/* The change is over. If it was published, everything is in its place; otherwise the links are put back. */
 static void array_finish_move(store_t *space, store_record_t *record)
 {
     const store_state_t *state = &record->state[record->serial & 1];
-    uint64_t             where = record->intent_place, first = where >> ARRAY_MOVE_BIT & ARRAY_MOVE, gap = where & ARRAY_MOVE;
-    uint64_t             moved = record->intent_page;
-    store_tree_t         tree  = array_tree(state);
-    uint64_t             most  = tree_count_pages(space, &tree, NULL) * ARRAY_PAGE; /* each has a place */
-    if (record->hand == (uint32_t)(record->serial + 1) && gap <= most && moved <= most) {
+    uint64_t             where = record->intent_place, count = where & ARRAY_MOVE;
+    if (record->hand == (uint32_t)(record->serial + 1) && count <= array_most_moved(space, state)) {
         array_keep_out(record);
-        for (; moved > 0; moved--) {
-            array_move_link(space, state, first + moved - 1, first + moved - 1 + gap);
-            array_count_moved(record, moved - 1);
-        }
-        array_fill_gap(space, record, state, first, gap);
+        array_put_back(space, record, state, array_moved_from(record), count);
+        array_put_back_ended(space, record, state);
     }
     change_intended(record);
     if (STORE_LOAD(record->exclusive) == STORE_MOVING)
@@ -391,6 +440,7 @@ static int array_rebuild(store_var_t *var, uint64_t offset, uint64_t gap, uint64
     int            code;
 
     if (length > ARRAY_MAX) return STORE_E_ARGUMENT;
+    if (array_has_moved(var)) return STORE_E_NOSPC; /* there was none before, and the intent is one already */
     into.tier = tree_tier_for(length);
     if (into.tier < draft->tier && length > tree_capacity(into.tier) / 2) into.tier = draft->tier;
     if (into.tier == 0) into.tier = 1;
@@ -418,34 +468,42 @@ static bool array_can_move(store_var_t *var, uint64_t offset)
     return true;
 }
 
-/* Close the gap that ended elements leave, by moving what is behind it; `more` of the places stay for new
- * elements. This is impossible after other work in this change, or in a joint one: an heir could not tell
- * them apart. */
-static int array_move_in_place(store_var_t *var, uint64_t offset, uint64_t length, uint64_t more, bool careful)
+/* Say that from this position on links are moved: an heir will put them back. False: the places from there to
+ * the end of what is published would go around the ring. A reader that has begun before finds that `retired` has
+ * changed. */
+static bool array_begin_move(store_var_t *var, uint64_t first)
 {
-    store_state_t  *draft  = change_draft(var);
-    store_record_t *record = var->record;
-    uint64_t        first = draft->first + offset + more, gap = length - more, count = draft->length - offset - length, i;
-    if (((careful || var->is_joint) && !var->is_new_tree) || more >= length || !array_can_move(var, offset)) return STORE_E_NOSPC;
-    if (!var->is_new_tree) {
+    store_record_t      *record = var->record;
+    const store_state_t *state  = &record->state[record->serial & 1];
+    uint64_t             end = state->first + state->length, count = (int64_t)(end - first) > 0 ? end - first : 0;
+    uint64_t             held  = array_has_moved(var) ? record->intent_place & ARRAY_HELD : record->exclusive != 0 ? ARRAY_HELD : 0;
+    uint64_t             where = held | array_place(state, first) << ARRAY_MOVE_BIT | count;
+    if (count > array_most_moved(var->space, state)) return false;
+    if (!array_has_moved(var)) {
+        array_note_places(var, first, count);
         STORE_STORE(record->hand, (uint32_t)change_serial(var));
-        change_intend(record, STORE_INTENT_MOVE, 0,
-                      (record->exclusive != 0 ? ARRAY_HELD : 0) | array_place(draft, first) << ARRAY_MOVE_BIT | gap);
+        change_intend(record, STORE_INTENT_MOVE, 0, where);
         array_keep_out(record);
     }
-    for (i = 0; i < count; i++) {
-        array_move_link(var->space, draft, first + gap + i, first + i);
-        if (!var->is_new_tree) array_count_moved(record, i + 1);
+    else if (count > (record->intent_place & ARRAY_MOVE)) { /* further down than before */
+        array_note_places(var, first, count - (record->intent_place & ARRAY_MOVE));
+        __atomic_store_n(&record->intent_place, where, __ATOMIC_RELEASE); /* pairs with lock_inherit() */
     }
+    return true;
+}
+
+/* Close the gap that ended elements leave, by moving what is behind it; `more` of the places stay for new
+ * elements. */
+static int array_move_in_place(store_var_t *var, uint64_t offset, uint64_t length, uint64_t more)
+{
+    store_state_t *draft = change_draft(var);
+    uint64_t       first = draft->first + offset + more, gap = length - more, count = draft->length - offset - length, i;
+    if (more >= length || !array_can_move(var, offset)) return STORE_E_NOSPC;
+    if (!var->is_new_tree && !array_begin_move(var, first)) return STORE_E_NOSPC;
+    for (i = 0; i < count; i++) array_move_link(var, first + gap + i, first + i);
     STORE_STORE(draft->length, draft->length - gap);
     var->changed = true;
     return STORE_OK;
-}
-
-/* Afterwards nothing more can be done in this change: there is no room. */
-static inline bool array_has_moved(const store_var_t *var)
-{
-    return POOL_UNLIKELY(var->record->intent == STORE_INTENT_MOVE);
 }
 
 /* Room for so many elements in all. */
@@ -479,16 +537,16 @@ void array_unlink(store_t *space, store_record_t *record, store_link_t link, con
     }
 }
 
-/* End the element at a position, if there is one. A tree that nobody else sees loses it at once: it was
- * moved, so its cell does not know where to unlink it. */
+/* End the element at a position, if there is one. A tree that nobody else sees loses it at once, and so does
+ * one whose links were moved: its cell does not know where to unlink it. */
 static void array_end_at(store_var_t *var, store_link_t *place, uint64_t position)
 {
     store_link_t  link = version_at(var->space, *place, change_serial(var));
     store_cell_t *cell = cell_at(var->space, link);
     if (link == 0 || cell == NULL) return;
-    if (cell->from != change_serial(var)) STORE_STORE(cell->hash, (uint32_t)position);
+    if (cell->from != change_serial(var) && !array_is_among_moved(var, position)) STORE_STORE(cell->hash, (uint32_t)position);
     change_end(var, link, cell);
-    if (var->is_new_tree) array_link(place, 0);
+    if (var->is_new_tree || array_has_moved(var)) array_link(place, 0);
 }
 
 static void array_end_range(store_var_t *var, uint64_t position, uint64_t count)
@@ -505,11 +563,11 @@ static void array_end_range(store_var_t *var, uint64_t position, uint64_t count)
 
 /* Is what the tree of the draft has at the place of this position needed by readers of the published
  * state, or to undo the change? The published window may have it under another position, a turn of the
- * ring away. */
+ * ring away. (Where links were moved nobody reads, and what has ended is on the list.) */
 static bool array_is_published(const store_var_t *var, uint64_t position)
 {
     const store_state_t *state = &var->record->state[var->record->serial & 1];
-    return !var->is_new_tree && array_place(state, position - state->first) < state->length;
+    return !var->is_new_tree && !array_has_moved(var) && array_place(state, position - state->first) < state->length;
 }
 
 /* What is beyond the window has no meaning: a place is cleared before it comes into the window. */
@@ -548,7 +606,7 @@ static int array_put(store_var_t *var, uint64_t index, store_link_t link)
 {
     store_state_t *draft = change_draft(var);
     bool           grows = index >= draft->length;
-    int            code  = array_has_moved(var) ? (int)STORE_E_NOSPC : grows ? array_reserve(var, index + 1) : (int)STORE_OK;
+    int            code  = grows ? array_reserve(var, index + 1) : (int)STORE_OK;
     if (code != STORE_OK) return code;
     if (grows) array_clear_range(var, draft->first + draft->length, index - draft->length);
     code = array_set(var, draft->first + index, link, !grows);
@@ -595,15 +653,17 @@ int store_array_push(store_var_t *var, const store_value_t *value, uint64_t *siz
     return array_store(var, NULL, value, size);
 }
 
-/* End the whole content; the draft has none, and no tree. */
+/* End the whole content; the draft has none, and no tree (but the one whose links were moved). */
 int array_end_all(store_var_t *var)
 {
     store_state_t *draft = change_draft(var);
     store_tree_t   none  = { 0, 0 };
     if (draft->root == 0) return STORE_OK;
     array_end_range(var, draft->first, draft->length);
-    array_set_tree(var, none);
     STORE_STORE(draft->length, 0);
+    var->changed = true;
+    if (array_has_moved(var)) return STORE_OK;
+    array_set_tree(var, none);
     STORE_STORE(draft->first, 0);
     return STORE_OK;
 }
@@ -613,7 +673,6 @@ static int array_resize(store_var_t *var, uint64_t size)
     store_state_t *draft = change_draft(var);
     int            code;
     if (size == draft->length) return STORE_OK;
-    if (array_has_moved(var)) return STORE_E_NOSPC;
     if (size == 0) return array_end_all(var);
     if (size > draft->length) {
         if ((code = array_reserve(var, size)) != STORE_OK) return code;
@@ -638,7 +697,6 @@ int store_array_delete(store_var_t *var, uint64_t index)
     bool own;
     int  code = change_enter_as(var, STORE_ARRAY, &own);
     if (code != STORE_OK) return code;
-    if (array_has_moved(var)) return change_leave(var, own, STORE_E_NOSPC);
     if (index < change_draft(var)->length) array_end_range(var, change_draft(var)->first + index, 1);
     return change_leave(var, own, STORE_OK);
 }
@@ -655,13 +713,12 @@ static int array_open_gap(store_var_t *var, uint64_t offset, uint64_t length, ui
     bool           careful = var->record->todo != 0;
     int            code;
     if (offset > draft->length || length > draft->length - offset || size > ARRAY_MAX) return STORE_E_ARGUMENT;
-    if (array_has_moved(var)) return STORE_E_NOSPC;
     array_tidy(var);
     array_end_range(var, draft->first + offset, length);
     if (size == 0 && draft->tier > ARRAY_KEPT_TIER) return array_end_all(var);
     if (offset + length != draft->length && offset != 0 && length != count) {
         code = array_rebuild(var, offset, length, count, careful);
-        return code == STORE_E_NOSPC ? array_move_in_place(var, offset, length, count, careful) : code;
+        return code == STORE_E_NOSPC ? array_move_in_place(var, offset, length, count) : code;
     }
     if (offset + length == draft->length || length == count) { /* at the end, or one for one */
         if ((code = array_reserve(var, size)) != STORE_OK) return code;

@@ -132,7 +132,8 @@ static store_link_t joint_make(store_t *space, int *code)
 static void joint_prepare(store_var_t *var, store_link_t joint)
 {
     store_assert_locked(var->space, var->record);
-    if (!var->write_held) __atomic_store_n(&var->record->exclusive, space_me(var->space), __ATOMIC_SEQ_CST); /* pairs with look_begin() */
+    if (!var->write_held && STORE_LOAD(var->record->exclusive) != STORE_MOVING)
+        __atomic_store_n(&var->record->exclusive, space_me(var->space), __ATOMIC_SEQ_CST); /* pairs with look_begin() */
     STORE_STORE(change_draft(var)->joint, joint);
 }
 
@@ -172,7 +173,7 @@ static void joint_commit(store_var_t *const *vars, size_t count, store_link_t jo
     for (i = 0; i < count; i++)
         if (vars[i]->changed) change_publish(vars[i]);
     for (i = 0; i < count; i++) {
-        if (joint != 0 && vars[i]->changed && !vars[i]->write_held)
+        if (joint != 0 && vars[i]->changed && !vars[i]->write_held && STORE_LOAD(vars[i]->record->exclusive) != STORE_MOVING)
             __atomic_store_n(&vars[i]->record->exclusive, 0, __ATOMIC_SEQ_CST); /* pairs with lock_await_readable() */
         change_settle_and_leave(vars[i], &doomed);
     }

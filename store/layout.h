@@ -130,7 +130,7 @@ enum store_intent {
     STORE_INTENT_PAGE,   /* the new page `page` is linked at `place`                     */
     STORE_INTENT_UNPAGE, /* the page `page` at `place` is removed                      */
     STORE_INTENT_TREE,   /* arrays: state[s + 1] has a tree of its own                   */
-    STORE_INTENT_MOVE    /* arrays: `page` links were moved over a gap, in the change `hand` to the serial */
+    STORE_INTENT_MOVE    /* arrays: links were moved over gaps, from `place` on, in the change `hand` to the serial */
 };
 
 /* In `exclusive`: the holder of the lock, whatever process it is, moves links where readers would look. */

@@ -348,8 +348,9 @@ int store_array_resize(store_var_t *var, uint64_t size);
 
 /* Remove `length` elements at `offset` and put `count` values there: push, pop, shift,
  * unshift and splice. To get the removed values, read them first, within one change. Merely removing
- * elements needs no room. If the filesystem is full, removing from the middle must be all that its change does, and
- * the array must have no missing places. */
+ * elements needs no room, with two exceptions in the middle: pages without any element ever among those that would
+ * have to move, and values that were put in front in the same change and would go around the ring. Others may have
+ * to wait to look, until the change ends. */
 int store_array_splice(store_var_t *var, uint64_t offset, uint64_t length, const store_value_t *values, uint64_t count);
 
 /* Append an element. *size: the new number of elements. */

@@ -154,20 +154,30 @@ my @mutants = (
     ],
     [
         'what went out of the middle is not put back',
-        'array.c', "        array_fill_gap(space, record, state, first, gap);\n",
+        'array.c', "        array_put_back_ended(space, record, state);\n",
         '',        'step splice without room'
     ],
     [
         'links are moved while others read',
         'array.c',
-        "        array_keep_out(record);\n    }\n    for (i = 0",
-        "    }\n    for (i = 0",
+        "        array_keep_out(record);\n    }\n    else if",
+        "    }\n    else if",
         'pairs list and a splice without room'
     ],
     [
-        'an heir puts back, and does not say how far it is',
-        'array.c', "            array_count_moved(record, moved - 1);\n",
-        '',        'step a dead splice without room'
+        'an heir puts back, and cells do not say where they were',
+        'array.c', "        array_note_places(var, first, count);\n",
+        '',        'step splices without room in one change'
+    ],
+    [
+        'a second gap further down is not put back',
+        'array.c', "        __atomic_store_n(&record->intent_place, where, __ATOMIC_RELEASE);",
+        '',        'step splices without room'
+    ],
+    [
+        'a place whose cell belongs elsewhere keeps it',
+        'array.c', "if (place != NULL && (cell == NULL || array_at(space, state, STORE_LOAD(cell->hash)) != place)) array_link(place, 0);",
+        ';',       'step splices without room'
     ],
     [
         'an heir lets others read before all is back',
@@ -222,11 +232,15 @@ my @mutants = (
     [
         'what is published of an array is overwritten',
         'array.c',
-        'return !var->is_new_tree && array_place(',
+        'return !var->is_new_tree && !array_has_moved(var) && array_place(',
         'return false && array_place(',
         'step an array batch undone'
     ],
-    [ 'an element that moved stays where it ended', 'array.c', "    if (var->is_new_tree) array_link(place, 0);\n", '', 'array' ],
+    [
+        'an element that moved stays where it ended',
+        'array.c', "    if (var->is_new_tree || array_has_moved(var)) array_link(place, 0);\n",
+        '',        'array'
+    ],
     [
         'the last one to use a variable leaves it',
         'var.c', 'if (count == one && row_take(space, link, 0)) ref_doom(space, link, doomed);',
@@ -307,8 +321,10 @@ my @mutants = (
     ],
     [
         'variables of a joint change are seen one after the other',
-        'change.c', 'if (!var->write_held) __atomic_store_n(&var->record->exclusive, space_me(var->space), __ATOMIC_SEQ_CST);',
-        '',         'joint'
+        'change.c',
+        "    if (!var->write_held && STORE_LOAD(var->record->exclusive) != STORE_MOVING)\n        __atomic_store_n(&var->record->exclusive, space_me(var->space), __ATOMIC_SEQ_CST);",
+        '',
+        'joint'
     ],
     [
         'an heir of a joint change that dies is not waited for',

@@ -197,8 +197,52 @@ static void o_cut_undone(world_t *w)
     store_value_t value = store_int(1);
     MUST(store_begin(w->array, STORE_FOREVER));
     without_room(w, cut_far);
-    if (store_array_put(w->array, 0, &value) == STORE_OK || store_array_delete(w->array, 0) == STORE_OK) _exit(8);
+    if (store_array_splice(w->array, 1, 0, &value, 1) != STORE_E_NOSPC) _exit(8);
     store_abort(w->array);
+}
+
+/* Their cells were somewhere else when they were stored. */
+static void p_moved(world_t *w)
+{
+    p_around_with_hole(w);
+    change_array(w, 5, 1, 0);
+}
+
+/* In one change, further down each time; the places where others were are used again. */
+static void cut_often(world_t *w)
+{
+    store_value_t value = store_int(1);
+    MUST(store_array_put(w->array, 2, &value));
+    change_array(w, 5, 3, 0);
+    MUST(store_array_delete(w->array, 5));
+    change_array(w, 1, 2, 1);
+    MUST(store_array_put(w->array, 3, &value));
+    change_array(w, 0, 1, 0);
+    MUST(push_int(w->array, 78));
+    change_array(w, 2, 1, 0);
+}
+
+static void o_cuts(world_t *w)
+{
+    MUST(store_begin(w->array, STORE_FOREVER));
+    without_room(w, cut_often);
+    store_commit(w->array);
+}
+
+static void o_cuts_undone(world_t *w)
+{
+    MUST(store_begin(w->array, STORE_FOREVER));
+    without_room(w, cut_often);
+    store_abort(w->array);
+}
+
+static void o_cuts_joint(world_t *w)
+{
+    MUST(store_begin_joint(w->array, STORE_FOREVER));
+    MUST(store_begin_joint(w->hash, STORE_FOREVER));
+    without_room(w, cut_often);
+    put_one(w, 77, 70);
+    joint_commit_two(w);
 }
 
 static void o_cut_locked(world_t *w)
@@ -264,6 +308,9 @@ static const operation_t operations[] = {
     { "splice without room, with a hole", p_around_with_hole, o_far_without_room, true },
     { "splice without room, undone", p_around, o_cut_undone, true },
     { "splice without room, locked", p_around, o_cut_locked, true },
+    { "splices without room in one change", p_moved, o_cuts, true },
+    { "splices without room, undone", p_around, o_cuts_undone, true },
+    { "splices without room in a joint change", p_around, o_cuts_joint, true },
     { "push after a dead splice without room", p_dead_cut, o_push, true },
     { "recovery of a dead splice without room", p_dead_cut, o_recover, true },
     { "splice: others", p_a5, o_replace, false },

@@ -553,7 +553,9 @@ before the first variable is declared; this takes precedence.
 C<Mode> sets the permission bits of the files of a namespace that this process creates (default 0660; if
 you name the directory, also those of the directory, with execute bits added), whatever the umask. C<Size> sets the size of the blocks
 that hold values of more than about 4 kB, in a namespace that this process creates (default 4096 bytes). A namespace grows as long as
-its filesystem has room. A store that does not fit dies, and the variable stays as it was; deleting needs no room.
+its filesystem has room. A store that does not fit dies, and the variable stays as it was; deleting needs no room, also within C<update>, or between C<begin> and C<commit>. (There is
+one exception: a C<splice> out of the middle of an array that has been given new elements by C<unshift> in the same change, or has wide gaps where nothing was ever stored, can die for want of room.
+While links of a large array are moved for a C<splice> on a full filesystem, others wait to read it until the change ends.)
 
 =head2 Who may use it
 

@@ -28,8 +28,8 @@ static bool splice_middle(store_var_t *array, uint64_t size)
     if (store_array_splice(array, 500, 1, NULL, 0) != STORE_OK) return false;
     MUST(store_begin(array, STORE_FOREVER));
     if (store_array_splice(array, 700, 100, NULL, 0) != STORE_OK) return false;
-    code = store_array_splice(array, 0, 1, NULL, 0); /* more in the same change: if there was room for it */
-    if (code != STORE_OK && code != STORE_E_NOSPC) return false;
+    if (store_array_splice(array, 300, 2, NULL, 0) != STORE_OK || store_array_splice(array, 0, 1, NULL, 0) != STORE_OK) return false;
+    if (store_array_delete(array, 9) != STORE_OK || store_array_resize(array, size - 150) != STORE_OK) return false;
     store_abort(array);
     if (store_array_splice(array, 1, size - 3, NULL, 0) != STORE_OK || store_array_size(array, &had) != STORE_OK || had != 2) return false;
     for (i = 0; i < 2; i++) {

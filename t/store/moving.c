@@ -2,12 +2,14 @@
  * where a write lock is taken, or released, in the middle of that change. Needs to mount. */
 #include "store_test.h"
 
+#include "../../store/var.h"
+
 #include <stdlib.h>
 
 enum { SIZE = 1500, FIRST = 500, GONE = 10 };
 
 static store_t     *store;
-static store_var_t *array;
+static store_var_t *array, *other;
 
 /* What it has, and what it has after GONE elements have left it. */
 static int64_t  before[SIZE], after[SIZE];
@@ -86,7 +88,7 @@ static void fill_up(void)
     store_release(hash);
 }
 
-/* The links are moved, for want of a page: then no more can be done in this change. What an earlier
+/* The links are moved, for want of a page. What an earlier
  * change needed no more may come back late (see trim.c), and is taken first. */
 static bool begin_to_move(void)
 {
@@ -96,7 +98,7 @@ static bool begin_to_move(void)
         fill_up();
         MUST(store_begin(array, STORE_FOREVER));
         MUST(store_array_splice(array, FIRST, GONE, NULL, 0));
-        if (store_array_delete(array, 0) == STORE_E_NOSPC) return true;
+        if (array->record->intent == STORE_INTENT_MOVE) return true;
         store_abort(array);
     }
     return false;
@@ -167,6 +169,57 @@ static void moves_and_dies(const way_t *way)
     ok(is_free_for_others(), "… and no lock is left");
 }
 
+/* As it is to be after elements have left it in these ways, one after the other. */
+static void expect_more(uint64_t *count)
+{
+    expect();
+    memmove(after + 1, after + 3, (size - GONE - 3) * sizeof *after); /* splice: two at 1 */
+    memmove(after, after + 1, (size - GONE - 3) * sizeof *after);     /* shift */
+    memmove(after + 700, after + 800, (size - GONE - 3 - 800) * sizeof *after);
+    *count = size - GONE - 3 - 100 - 4; /* resize */
+}
+
+static bool take_more(uint64_t count)
+{
+    return store_array_splice(array, 1, 2, NULL, 0) == STORE_OK && store_array_splice(array, 0, 1, NULL, 0) == STORE_OK
+           && store_array_splice(array, 700, 100, NULL, 0) == STORE_OK && store_array_resize(array, count) == STORE_OK
+           && store_array_delete(array, 5) == STORE_OK && store_array_get(array, 5, NULL, NULL) == STORE_ABSENT;
+}
+
+/* Once links were moved, more can be taken away in the same change, from anywhere. */
+static void takes_more(bool joint, bool commits)
+{
+    store_value_t value = store_int(1);
+    uint64_t      count, i, had;
+    bool          right;
+    expect_more(&count);
+    right = begin_to_move();
+    if (joint) MUST(store_begin_joint(other, STORE_FOREVER));
+    ok(right && take_more(count), "more is taken away in a change in which links were moved");
+    ok(store_array_splice(array, 1, 0, &value, 1) == STORE_E_NOSPC, "… but nothing comes into the middle");
+    if (!commits) {
+        store_abort(array);
+        if (joint) store_abort(other);
+        ok(look_at() == OLD, "… undone, nothing has happened");
+        return;
+    }
+    MUST(store_scalar_put(other, &value));
+    if (joint) {
+        store_var_t *both[] = { array, other };
+        MUST(store_commit_all(both, 2));
+    }
+    else
+        store_commit(array);
+    MUST(store_array_size(array, &had));
+    right = had == count;
+    for (i = 0; i < count; i++) {
+        int code = AGAIN(store_array_get(array, i, &value, NULL));
+        right    = right && (i == 5 ? code == STORE_ABSENT : code == STORE_OK && value.number.i == after[i]);
+    }
+    ok(right, "… committed, all of it has happened");
+    ok(is_free_for_others(), "… and no lock is left");
+}
+
 int main(void)
 {
     static const way_t ways[] = {
@@ -186,6 +239,7 @@ int main(void)
     seen = (uint32_t *)mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (seen == MAP_FAILED) test_die("memory", "none");
     array = var_named(store, STORE_ARRAY, "@array");
+    other = var_named(store, STORE_SCALAR, "$other");
     for (size = 0; size < SIZE; size++) {
         before[size] = (int64_t)size;
         MUST(push_int(array, (int64_t)size));
@@ -194,7 +248,11 @@ int main(void)
         moves(&ways[i]);
         moves_and_dies(&ways[i]);
     }
+    takes_more(false, false);
+    takes_more(true, false);
+    takes_more(true, true);
     store_release(array);
+    store_release(other);
     store_remove_all(store, 0);
     store_close(store);
     ok(filesystem_ends(folder), "closed, it keeps nothing of the filesystem");

@@ -58,6 +58,35 @@ is scalar(keys %h), $n + 1, '… and the old hash stays' if has_batches();
     is eval { join ' ', splice @long, 1000, 3 }, '1001 1002 1003',      'elements go out of the middle';
     is "@long[999, 1000, -1] " . @long,          '1000 1004 3000 2997', '… and what is behind them comes nearer';
 }
+{
+    my ($object, $m) = (tied @long, 0);
+    for my $length (300, 100, 20, 1) {
+        1 while eval { $h{ "least$length." . $m++ } = 'x' x $length; 1 }
+    }
+    my @is = @long;
+    $object->begin;
+    my $done = eval {
+        splice @long, 2000, 5;
+        splice @long, 1000, 5;
+        shift @long;
+        pop @long;
+        delete $long[500];
+        splice @long, 20, 2;
+        1;
+    };
+    is $done ? '' : $@, '', 'elements go out of the middle again and again in one change';
+    $object->abort;
+    is "@long", "@is", '… which is undone';
+    is eval {
+        $object->update(
+            10 => sub {
+                splice @long, 2000, 5;
+                splice @long, 1000, 5;
+            }
+        );
+        join ' ', scalar(@long), @long[ 1000, -1 ];
+    } // $@, join(' ', @is - 10, @is[ 1005, -1 ]), '… the same within update';
+}
 my %data = (deep => [ map { 'd' x 100_000 } 1 .. 30 ]);
 ok !eval { $h{small} = \%data; 1 }, 'a structure does not fit';
 is $h{small}, 'value', '… the old value stays';
