@@ -364,20 +364,32 @@ static int look_have_mark(store_var_t *var, uint32_t **looking)
     return code;
 }
 
-/* The serial is read again after the state (whose place is the next draft's) and after the
- * look at `exclusive`: if it did not move, nobody had the lock by name since. */
+/* The state of one moment, and whether a writer keeps others out in it. The serial is read again after
+ * the state (whose place is the next draft's) and after the look at `exclusive`: if it did not move,
+ * nobody had the lock by name since. False: try again. */
+static inline bool look_state(const store_record_t *record, store_sight_t *sight, bool *exclusive)
+{
+    sight->retired = __atomic_load_n(&record->retired, __ATOMIC_ACQUIRE);
+    sight->serial  = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE); /* pairs with change_publish() */
+    change_copy_state(&sight->state, &record->state[sight->serial & 1]);
+    *exclusive = lock_is_exclusive(record);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return STORE_LOAD(record->serial) == sight->serial;
+}
+
+void look_past_locks(const store_record_t *record, store_sight_t *sight)
+{
+    bool exclusive;
+    while (!look_state(record, sight, &exclusive)) {}
+}
+
 static int look_begin_at(store_var_t *var, store_sight_t *sight)
 {
     const store_record_t *record = var->record;
     for (;;) {
         bool exclusive;
         look_enter(sight->looking);
-        sight->retired = __atomic_load_n(&record->retired, __ATOMIC_ACQUIRE);
-        sight->serial  = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE); /* pairs with change_publish() */
-        change_copy_state(&sight->state, &record->state[sight->serial & 1]);
-        exclusive = lock_is_exclusive(record);
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
-        if (POOL_UNLIKELY(STORE_LOAD(record->serial) != sight->serial)) continue;
+        if (POOL_UNLIKELY(!look_state(record, sight, &exclusive))) continue;
         if (POOL_UNLIKELY(exclusive && !var->write_held)) {
             int code;
             look_end(sight);

@@ -115,6 +115,9 @@ typedef struct store_sight {
  * begun again. */
 int look_begin(store_var_t *var, store_sight_t *sight);
 
+/* The state of one moment, whoever has the variable locked: for what counts and searches. Its guard is the caller's. */
+void look_past_locks(const store_record_t *record, store_sight_t *sight);
+
 /* Say that a look is on, so that what it may reach keeps its memory. A plain store, in the order of the
  * program, is sufficient: a process that wants to give memory back makes all processors execute a barrier first.
  * Pairs with trim_may(). A process that dies or is stopped here is told by the owner of its mark. */

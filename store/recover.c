@@ -181,10 +181,7 @@ static bool search_try(search_t *search, store_var_t *var)
 {
     store_sight_t         sight;
     const store_record_t *record = var->record;
-    /* Not look_begin(): locks by name do not matter here. */
-    sight.retired = __atomic_load_n(&record->retired, __ATOMIC_ACQUIRE);
-    sight.serial  = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE);
-    change_copy_state(&sight.state, &record->state[sight.serial & 1]);
+    look_past_locks(record, &sight);
     /* But a link that is just being moved could be missed. Pairs with array_keep_out(). */
     if (__atomic_load_n(&record->exclusive, __ATOMIC_SEQ_CST) == STORE_MOVING && !lock_is_held(search->space, record)) return false;
     if (var->id.type != STORE_SCALAR && !hash_each(var, &sight, search_visit, search)) return false;

@@ -490,13 +490,6 @@ static void list_count_cell(store_t *store, store_link_t link, const store_cell_
     one->blocks += cell_pieces(store, link, cell);
 }
 
-static void list_look(const store_record_t *record, store_sight_t *sight)
-{
-    sight->retired = __atomic_load_n(&record->retired, __ATOMIC_ACQUIRE);
-    sight->serial  = __atomic_load_n(&record->serial, __ATOMIC_ACQUIRE); /* pairs with change_publish() */
-    change_copy_state(&sight->state, &record->state[sight->serial & 1]);
-}
-
 /* The memory that the variable takes, as of one moment as far as possible. */
 static void list_count(store_t *store, store_sight_t *sight, store_listed_t *one)
 {
@@ -506,7 +499,7 @@ static void list_count(store_t *store, store_sight_t *sight, store_listed_t *one
     handle_internal(&var, store, &one->ref);
     var.is_glance = true;
     one->bytes    = sizeof(store_record_t);
-    list_look(var.record, sight);
+    look_past_locks(var.record, sight);
     if (mark == 0) return; /* no room, not even after those of the dead are freed: its content is not counted */
     one->blocks = one->ref.type == STORE_HASH ? hash_pages(&var, sight) : one->ref.type == STORE_ARRAY ? array_pages(&var, sight) : 0;
     if (one->ref.type != STORE_SCALAR) hash_each(&var, sight, list_count_cell, one);
