@@ -820,9 +820,9 @@ void array_destroy(store_t *space, store_record_t *record, store_doomed_t *doome
     for (i = 0; array_is_sound(state) && i < state->length; i++) {
         store_link_t *place = array_at(space, state, state->first + i);
         if (place == NULL) i += array_hole(space, state, state->first + i) - 1;
-        while (place != NULL && *place != 0) cell_destroy(space, record, place, doomed);
+        if (place != NULL) chain_destroy(space, record, place, doomed);
     }
-    while (STORE_LOAD(record->table.is.root) != 0) cell_destroy(space, record, &record->table.is.root, doomed); /* what is reserved */
+    chain_destroy(space, record, &record->table.is.root, doomed); /* what is reserved */
     if (tree.tier == 0) return;
     tree_each_page(space, &tree, row_adopt);
     STORE_STORE(state->root, 0);

@@ -489,8 +489,7 @@ void hash_destroy(store_t *space, store_record_t *record, store_doomed_t *doomed
     uint32_t      bucket, count, i;
     for (bucket = 0; bucket < hash_buckets(table); bucket += count) {
         count = hash_heads(space, record, table, bucket, &heads);
-        for (i = 0; heads != NULL && i < count; i++)
-            while (heads[i] != 0) cell_destroy(space, record, &heads[i], doomed);
+        for (i = 0; heads != NULL && i < count; i++) chain_destroy(space, record, &heads[i], doomed);
     }
     if (tree.tier == 0) return;
     tree_each_page(space, &tree, row_adopt);

@@ -47,8 +47,8 @@ void array_drop_draft(store_t *space, store_record_t *record);
 void hash_destroy(store_t *space, store_record_t *record, store_doomed_t *doomed);
 void array_destroy(store_t *space, store_record_t *record, store_doomed_t *doomed);
 
-/* Free one cell of such a variable, which `*head` leads to: own it first, then unlink it. */
-void cell_destroy(store_t *space, store_record_t *record, store_link_t *head, store_doomed_t *doomed);
+/* Free a chain of cells of such a variable, which `*head` leads to, one by one: own it first, then unlink it. */
+void chain_destroy(store_t *space, store_record_t *record, store_link_t *head, store_doomed_t *doomed);
 
 /* Mark all elements as ended by the open change. */
 int hash_end_all(store_var_t *var);

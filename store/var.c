@@ -115,7 +115,7 @@ void ref_shade_cell(store_t *space, store_link_t link)
 
 /* --- destroying ------------------------------------------------------------------ */
 
-void cell_destroy(store_t *space, store_record_t *record, store_link_t *head, store_doomed_t *doomed)
+static void cell_destroy(store_t *space, store_record_t *record, store_link_t *head, store_doomed_t *doomed)
 {
     store_link_t  link = STORE_LOAD(*head);
     store_cell_t *cell = cell_at(space, link);
@@ -134,10 +134,17 @@ void cell_destroy(store_t *space, store_record_t *record, store_link_t *head, st
     cell_free(space, link);
 }
 
+/* Damaged, it may lead in a circle of cells that cannot be freed: then what is left of it stays. */
+void chain_destroy(store_t *space, store_record_t *record, store_link_t *head, store_doomed_t *doomed)
+{
+    store_walk_t walk = { 0, 0 };
+    while (*head != 0 && !walk_goes_round(&walk, *head)) cell_destroy(space, record, head, doomed);
+    if (*head != 0) STORE_STORE(*head, 0);
+}
+
 static void scalar_destroy(store_t *space, store_record_t *record, store_doomed_t *doomed)
 {
-    store_link_t *root = &record->state[record->serial & 1].root;
-    while (*root != 0) cell_destroy(space, record, root, doomed);
+    chain_destroy(space, record, &record->state[record->serial & 1].root, doomed);
 }
 
 /* The variable is ours and no count leads to it. A change that its last writer, who died,
