@@ -119,27 +119,20 @@ static void cell_destroy(store_t *space, store_record_t *record, store_link_t *h
 {
     store_link_t  link = STORE_LOAD(*head);
     store_cell_t *cell = cell_at(space, link);
-    if (cell == NULL) {
+    if (cell == NULL || !row_is_allocated(space, link)) { /* freed already: links that make no sense could lead round for ever */
         STORE_STORE(*head, 0);
         return;
     }
     change_retire(record);
     cell_adopt(space, link);
-    if (!row_is_mine(space, link)) { /* freed already: links that make no sense could lead round for ever */
-        STORE_STORE(*head, 0);
-        return;
-    }
     __atomic_store_n(head, STORE_LOAD(cell->next), __ATOMIC_RELEASE); /* pairs with hash_follow() */
     ref_drop_cell(space, link, doomed);
     cell_free(space, link);
 }
 
-/* Damaged, it may lead in a circle of cells that cannot be freed: then what is left of it stays. */
 void chain_destroy(store_t *space, store_record_t *record, store_link_t *head, store_doomed_t *doomed)
 {
-    store_walk_t walk = { 0, 0 };
-    while (*head != 0 && !walk_goes_round(&walk, *head)) cell_destroy(space, record, head, doomed);
-    if (*head != 0) STORE_STORE(*head, 0);
+    while (*head != 0) cell_destroy(space, record, head, doomed);
 }
 
 static void scalar_destroy(store_t *space, store_record_t *record, store_doomed_t *doomed)

@@ -113,6 +113,22 @@ static void too_many_buckets(void)
     }
 }
 
+/* A chain that leads back to a cell that has been freed. */
+static void chain_in_a_circle(void)
+{
+    static const char text[500];
+    store_error_t     err;
+    store_var_t      *var   = store_new(store, STORE_SCALAR, &err);
+    store_value_t     value = store_text(text, sizeof text, false);
+    store_link_t      link;
+    if (var == NULL) test_die("a scalar", err.text);
+    MUST(store_scalar_put(var, &value));
+    link                       = var->record->state[var->record->serial & 1].root;
+    cell_at(store, link)->next = link;
+    store_release(var); /* without an end, before: the limit of the whole test ends it */
+    ok(true, "a chain in a circle is freed, and that ends");
+}
+
 int main(void)
 {
     static const char name[]  = "damaged";
@@ -143,6 +159,7 @@ int main(void)
     ok(damaged > 50 && lost > 50, "… which is told (%d times), and elements are lost (%d times)", damaged, lost);
     ok(walk(&code) == KEYS && code == STORE_ABSENT, "turned back, all is well");
     too_many_buckets();
+    chain_in_a_circle();
     if (file >= 0) close(file);
     store_release(hash);
     store_close(store);
