@@ -427,7 +427,7 @@ the job, the job is lost. Jobs that dead workers had reserved come first.
 
 Does the same, but the job is kept until its worker calls C<done>. Meanwhile it is not in the array. If the worker dies, the job is the next one that C<take>,
 C<reserve> and C<shift> return; otherwise the order is kept. (Other operators see only the array.) Returns an empty list when the time is up.
-A waiting worker notices within a quarter of a second that another one has died. So each job is done at least once; it can be done twice, because a worker may be killed between its
+A waiting worker notices within a quarter of a second that another one has died. A worker is a process: what a thread has reserved goes to others when its process ends, or by C<release>. So each job is done at least once; it can be done twice, because a worker may be killed between its
 work and C<done>.
 
 =head2 done
@@ -799,7 +799,7 @@ C<Size> is the size of blocks, not a limit.
 Linux, 64-bit, Perl 5.22 or later. Threads are supported: each has its own view, and locks belong to the thread
 that took them. C<local> works on elements, not on whole shared arrays and hashes (perl cannot do that with tied ones).
 C<pos> of an element is forgotten at once, as with any tied variable: in a loop with C<m//g>, match against a copy.
-A name may be up to 490 bytes long. A process that becomes another program by C<exec> holds no locks from then on (not even if
+A name may be up to 490 bytes long, with its sigil and package (C<%main::>). A process that becomes another program by C<exec> holds no locks from then on (not even if
 C<exec> fails), and keeps lexicals alive for ten more seconds; programs started by C<system>, backticks and
 C<open> hold nothing.
 
