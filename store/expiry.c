@@ -128,8 +128,8 @@ int store_hash_sweep(store_var_t *var, uint64_t *freed)
     uint32_t bucket = 0;
     bool     own;
     int      code = STORE_OK;
+    *freed        = 0;
     if (!var_is(var, STORE_HASH)) return STORE_E_ARGUMENT;
-    *freed = 0;
     do {
         if ((code = change_enter(var, &own)) != STORE_OK) return code;
         bucket = hash_sweep_some(var, bucket, freed);

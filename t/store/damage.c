@@ -1,5 +1,6 @@
 /* Damaged memory. Whatever is written into an element, who goes from key to key comes to an end: each bit of
- * its head is turned, one after the other. What a hash says of its buckets does not lead out of its pages. */
+ * its head is turned, one after the other. What a hash says of its buckets does not lead out of its pages, and
+ * who frees a chain that leads in a circle comes to an end. */
 #include "../../store/table.h"
 #include "store_test.h"
 
