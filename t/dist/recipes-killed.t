@@ -27,7 +27,7 @@ sub start {
         open STDIN,  '<',  '/dev/null';
         open STDOUT, '>',  "$run/said";
         open STDERR, '>&', \*STDOUT;
-        exec perl_command(), $script or POSIX::_exit(99);
+        exec perl_command(), ($ENV{RECIPE_DIES} ? '-d' : ()), $script or POSIX::_exit(99);
     }
     close $writer;
     return $pid;
@@ -82,10 +82,11 @@ sub empty {
 
 sub said { my ($run) = @_; open my $in, '<', "$run/said" or return ''; local $/ = undef; return scalar readline $in }
 
-# Many a recipe is over before anybody could kill it from outside. So every second time a timer kills
-# its first process, which takes no notice of the signal either.
-my $begin = q{open my $begun, '>&=', 9; syswrite $begun, 1; close $begun;}
-    . q{ if ($ENV{RECIPE_DIES}) { require Time::HiRes; Time::HiRes::setitimer(Time::HiRes::ITIMER_REAL(), $ENV{RECIPE_DIES}) }};
+# Many a recipe is over before anybody could kill it from outside, however the machine is. So every
+# second time each of its processes dies by itself, before the statement of this number: of the
+# recipe's own and of the modules'.
+my $begin = q{open my $begun, '>&=', 9; syswrite $begun, 1; close $begun; { no warnings 'once'; $DB::left = $ENV{RECIPE_DIES} }};
+local $ENV{PERL5DB} = 'sub DB::DB { kill KILL => $$ if $DB::left && !--$DB::left }';
 
 for my $recipe (grep { !@ARGV || index($_->[0], $ARGV[0]) >= 0 } cookbook()) {
     my ($title, $code, $prelude) = @$recipe;
@@ -98,17 +99,16 @@ for my $recipe (grep { !@ARGV || index($_->[0], $ARGV[0]) >= 0 } cookbook()) {
     $long = 0.5 if $long > 0.5;
 
     for (my $try = 0; $killed < $kills && $try < 40 * $kills; $try++) {
-        my $when = rand $long;
-        local $ENV{RECIPE_DIES} = $try % 2 ? sprintf '%.6f', $when + 1e-6 : 0;
+        local $ENV{RECIPE_DIES} = $try % 2 && ($try == 1 ? 2 : int 2**rand 8);
         my $pid = start($run, $script, \my $reader);
         sysread $reader, my $byte, 1;
         if (!$ENV{RECIPE_DIES}) {
-            sleep $when;
+            sleep rand $long;
             my @all = group_of($pid);
             $killed++ if @all && kill KILL => $all[ rand @all ];
         }
         my $over = await_end($pid, 1);    # what is left may wait for who was killed
-        $killed++ if ($over // 0) == POSIX::SIGALRM();
+        $killed++ if $ENV{RECIPE_DIES} && ($over // 0) == POSIX::SIGKILL();
         kill KILL => -$pid;
         waitpid $pid, 0 if !defined $over;
         sleep 0.005 while group_of($pid);
