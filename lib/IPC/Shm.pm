@@ -278,8 +278,8 @@ Two references to the same thing remain two references to the same thing.
 A blessed reference comes back blessed. The class's code is not stored: the other
 program has to load it. The name of the class is stored with the reference: if you re-bless an object,
 others see that only after it is stored again.
-C<DESTROY> runs in each process that has had the object, when that process lets go of it: when the last stored reference to it has been
-overwritten or deleted, by any process, and the program itself holds none, or at the end of the program. A process notices that another
+C<DESTROY> runs in each process that has had the object, as soon as no stored reference leads to the object any more (whichever process
+overwrote or deleted the last one) and the process itself holds none, or else at the end of the program. A process notices that another
 one has overwritten a reference the next time it uses a shared variable.
 
 =item *
@@ -325,9 +325,10 @@ are looked up one at a time.
 
 =head1 CONVENTIONS
 
-All calls have been available since version 1.000. Unless its description says otherwise, a call does not wait for
-other processes longer than it takes to look something up, and its result is the same in scalar and
-list context. Time limits are in seconds and may have fractions; C<undef> or none at all means "no limit", 0
+All calls have been available since version 1.000. A call that changes a variable waits, without a time limit, as any store does, while
+another process has a lock on that variable or a change of it open; one that only reads its content waits while another process has the write lock.
+Apart from that, a call waits for other processes only if its description says so. Its result is the same in scalar and
+list context, unless its description says otherwise. Time limits are in seconds and may have fractions; C<undef> or none at all means "no limit", 0
 means "do not wait", and a negative one is an exception. While a process waits, its signal handlers run, and may
 C<die> out of the wait; if they return, the wait goes on for the time that is left.
 
@@ -338,9 +339,9 @@ unchanged after any of them.
 
 =head1 ELEMENTS AND QUEUES
 
-These are methods of the object behind a variable, C<tied %h>. They read one element and change it in one step: nobody gets in between, and
+These are methods of the object behind a variable, C<tied %h>. Each call is atomic: those that read an element and change it do so in one step, so nobody gets in between, and
 if the call dies (or the process is killed) nothing has happened. None of them needs a lock. The first argument is a key for hashes and an index (0 or more) for arrays; it is left out for
-scalars. Within C<update>, and within an operator that changes the same variable (C<sort> in place), a call is part of that change.
+scalars. While a change of the variable is open (between C<begin> and C<commit>, within C<update>, or within an operator such as C<sort> in place), a call is part of that change.
 
 =head2 add
 
@@ -350,20 +351,20 @@ scalars. Within C<update>, and within an operator that changes the same variable
 
 Adds, and returns the sum; an absent element or C<undef> counts as 0. Integers are added exactly
 as long as the sum fits in 64 bits, and as doubles beyond that. Dies, and changes nothing, if the delta or the
-stored value is not a number. Waits, like any store, while another process holds a lock.
+stored value is not a number.
 
 =head2 insert
 
     (tied %leader)->insert(main => $$) or return;    # somebody else was first
 
-Stores the value only if there is no such key (for an array: if nothing was ever stored at that index; for a scalar: if it is C<undef>). Returns true if it was stored.
+Stores the value only if there is no such key (for an array: no element at that index, as C<exists> tells; for a scalar: if it is C<undef>). Returns true if it was stored, else false.
 
 =head2 replace
 
     (tied %h)->replace($key, $old, $new) or redo;
 
 Stores the new value only if the current one is C<$old>: both are equal as strings, or references to the same thing. If C<$old> is C<undef>, the
-value is stored only if there is none. Returns true if it was stored.
+value is stored only if there is none. Returns true if it was stored, else false.
 
 =head2 exchange
 
@@ -384,19 +385,19 @@ happened; it cannot be left by C<last>, C<next> or C<goto>. Meanwhile other proc
     (tied %h)->expire($seconds);
 
 C<store> stores an element that expires after C<$seconds> (if that is C<undef>, never; if it is left out, after the time that C<expire> has set). C<expire> sets the default for everything that
-any process stores in the hash from now on (C<undef>: never). Expired elements are neither seen nor counted. Their memory is reclaimed gradually
+any process stores in the hash from now on (C<undef>: never; 0 is an exception). Neither returns anything. Expired elements are neither seen nor counted. Their memory is reclaimed gradually
 by later stores, and at once by C<sweep>. The clock (C<CLOCK_BOOTTIME>) keeps running during suspend and cannot be set; it is accurate
 to one kernel tick, at most ten milliseconds. An element changed by C<add>, C<replace>, C<exchange> or C<update> keeps its expiry time; a plain store starts a new one.
 
-Both work on hashes only, and die for arrays and scalars. C<expire> and C<limit> could not be undone with an open change, so they die within one (C<begin>, C<update>). Processes in different time
-namespaces, where that clock differs, disagree about expiry times.
+Only the elements of hashes can expire: for arrays and scalars, C<store> with C<$seconds> dies, as do C<expire>, C<touch>, C<ttl>, C<sweep> and C<limit>. C<expire> and C<limit> could not be
+undone with an open change, so they die within one (C<begin>, C<update>). Processes in different time namespaces, where that clock differs, disagree about expiry times.
 
 =head2 touch, ttl
 
     (tied %h)->touch($key, $seconds) or print "too late\n";
     my $left = (tied %h)->ttl($key);
 
-C<touch> makes an element expire C<$seconds> from now, and returns true if there is such an element. C<ttl> returns how many seconds the element has left: C<undef> if it never expires, -1 if there is no such element.
+C<touch> makes an element expire C<$seconds> from now (C<undef>: never), and returns true if there is such an element, else false. C<ttl> returns how many seconds the element has left: C<undef> if it never expires, -1 if there is no such element.
 
 =head2 sweep
 
@@ -408,14 +409,14 @@ Frees all expired elements, and returns how many there were.
 
     (tied %h)->limit($n);
 
-Limits the hash to C<$n> elements (C<undef>: any number). To make room for a new element, one is deleted that has been neither read nor stored since a hand that
-goes round all elements last passed it (the CLOCK approximation of "least recently used"). What a change itself stores is never evicted by that change.
+Limits the hash to C<$n> elements (1 or more; C<undef>: any number). To make room for a new element, a hand goes round all elements, and deletes the first one that has been neither read
+nor stored since it last came by (the CLOCK approximation of "least recently used"). What a change itself stores is never evicted by that change. Returns nothing.
 
 =head2 take
 
     my $job = (tied @queue)->take($seconds);
 
-Waits for an element, without polling, removes it from the head, and returns it; C<undef> when the time is up. As with C<shift>, if a worker is killed while it has
+Waits for an element, without polling, removes it from the head, and returns it; C<undef> when the time is up. This call and those down to C<reserved> are for arrays, and die for hashes and scalars. As with C<shift>, if a worker is killed while it has
 the job, the job is lost. Jobs that dead workers had reserved come first.
 
 =head2 reserve
@@ -425,18 +426,18 @@ the job, the job is lost. Jobs that dead workers had reserved come first.
         (tied @queue)->done($ticket);
     }
 
-Does the same, but the job is kept until its worker calls C<done>. Meanwhile it is not in the array. If the worker dies, the job is the next one that C<take>,
+Does the same, but returns the job and a ticket for it (call it in list context), and the job is kept until its worker calls C<done>. Meanwhile it is not in the array. If the worker dies, the job is the next one that C<take>,
 C<reserve> and C<shift> return; otherwise the order is kept. (Other operators see only the array.) Returns an empty list when the time is up.
-A waiting worker notices within a quarter of a second that another one has died. A worker is a process: what a thread has reserved goes to others when its process ends, or by C<release>. So each job is done at least once; it can be done twice, because a worker may be killed between its
-work and C<done>.
+A waiting worker notices within a quarter of a second that another one has died. So each job is done at least once; it can be done twice, because a worker may be killed between its
+work and C<done>. A worker is a process: what a thread has reserved goes to others only when its process ends, or by C<release>.
 
 =head2 done
 
     (tied @queue)->done($ticket) or print "somebody else has it\n";
     (tied @queue)->done($ticket, sub { $ledger{$job->{id}} = $result; $sum += $result; push @queue, $next });
 
-Ends the job. Returns false if the job is no longer reserved under that ticket. If a sub is given and the ticket is valid, the sub is called, and everything that it stores, in
-the queue and in other shared variables of the namespace, is one change together with the end of the job. Others see all of it or none. If the sub dies, or the worker is killed at
+Ends the job. Returns true, or false if the job is no longer reserved under that ticket. Dies if the ticket is not one that C<reserve> returns. If a sub is given and the ticket is valid, the sub is called, and everything that it stores, in
+the queue and in other shared variables of the namespace, is one change together with the end of the job. Others see all of it or none. If the sub dies or is left by C<last> or C<next> (then C<done> returns false), or the worker is killed at
 any moment, none of it has happened, and the job is still reserved, or goes to the next worker. So the results that workers store in this way are stored exactly once (F<eg/shm/jobs.pl>).
 
 From the sub's first store in a variable to the end of C<done>, nobody else can store in that variable, so keep the sub short: work first, then call C<done>. Variables that the sub only reads
@@ -447,7 +448,7 @@ a variable that it has stored in cannot be removed, C<begin> and C<commit> are p
 
     (tied @queue)->release($ticket);
 
-Gives the job back: it is at the head of the array again. Returns true if it was reserved under that ticket.
+Gives the job back: it is at the head of the array again. Returns true if it was reserved under that ticket, else false. Dies if the ticket is not one that C<reserve> returns.
 
 =head2 reserved
 
@@ -492,6 +493,9 @@ one dies, with C<Deadlock> in the message.
 
 =head2 readlock
 
+    my $locked = (tied %h)->readlock;
+    my $locked = (tied %h)->readlock($seconds);
+
 Does the same for reading: any number of processes can hold a read lock, while writes wait. Returns
 0 if the process already has a lock of either kind, and C<undef> when the time is up.
 
@@ -507,14 +511,14 @@ any, 0 if not. Locks are also released when the process ends, however it dies; a
 
 Takes a lock that is released when C<$lock> goes out of scope, also by an exception;
 C<< $lock->release >> releases it earlier. Without arguments it is a write lock; kinds other than C<read> and C<write>
-are an exception. If the process already holds a lock on the variable, the guard does nothing. A signal handler that dies
+are an exception. If the process already holds that lock on the variable (a write lock includes a read lock), the guard does nothing. A signal handler that dies
 at any point leaves no lock behind, unless the guard has been stored; the same is true of C<synchronize> and C<update>.
 
 =head2 synchronize
 
     my @result = (tied %h)->synchronize(sub { ... });
 
-Waits for the write lock and calls the sub while holding it. Returns what the sub returns in the context of the call, and
+Waits for the write lock, without a time limit, and calls the sub while holding it. Returns what the sub returns in the context of the call, and
 dies if the sub dies; the lock is released in any case. Dies if its argument is not a code reference.
 
 =head2 wait_change
@@ -529,7 +533,7 @@ variables that this one refers to. After it has returned, look at the variable a
 =head2 remove
 
 Removes the variable: its name and its contents. Waits for the locks of others. Returns true; dies if the variable has
-been removed already. Processes that have it get an exception when they use it; declaring the name again creates a new variable.
+been removed already, or if this process has a change of it open. Processes that have it get an exception when they use it; declaring the name again creates a new variable.
 
 =head2 name, serial
 
@@ -537,13 +541,13 @@ Return the name of the variable (C<undef> for anonymous variables), and the numb
 
 =head1 THE NAMESPACE
 
-Variables live in a directory. By default each user has one, F</dev/shm/ipc-shm-UID>,
+Variables live in a directory. By default each user has one, F</dev/shm/ipc-shm-UID> (with the effective user ID),
 made with the mode 0700. If it exists but belongs to somebody else, or others may
 open it, it is refused. To use another, set the environment variable C<IPC_SHM_NAMESPACE>, or say
 
     use IPC::Shm namespace => '/dev/shm/my-app';
 
-before the first variable is declared; this takes precedence.
+before the first variable is declared; this takes precedence. A process uses one namespace.
 
     BEGIN {
         IPC::Shm::Tied->Mode(0600);
@@ -615,7 +619,7 @@ variable C<IPC_SHM_PLAIN_OPERATORS> to 1, or begin with
 
     use IPC::Shm operators => 0;
 
-Everything still works, but more slowly; each element is read or changed separately, and a program started by C<exec> keeps the locks and lexicals that its process had.
+before anything else in the process loads the module: later, that line dies. Everything still works, but more slowly; each element is read or changed separately, and a program started by C<exec> keeps the locks and lexicals that its process had.
 
 =head2 Several hosts
 
@@ -728,7 +732,7 @@ one string per record take less.
 Hold locks no longer than needed: a write lock makes readers wait, too. C<(tied %h)-E<gt>copy> or C<my %copy = %h> gives
 you the content of one moment to work on.
 
-And the time that they take, in microseconds (on two cores of a Xeon; F<README> has more, and for comparison other modules):
+And the time that operations take, in microseconds (on two cores of a Xeon; F<README> has more, and other modules for comparison):
 
     fetch an element of a hash                           0.2
     store one                                            0.4 to 0.7
