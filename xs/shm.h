@@ -7,13 +7,15 @@
  *   object.c    objects with destructors
  *   share.c     storing references: what they lead to becomes shared
  *   access.c    elements: what FETCH and STORE do, and magic that does it without methods
- *   element.c   one element by what it was, and when elements vanish
+ *   element.c   one element by what it was, and when elements expire
  *   queue.c     elements that are reserved
  *   joint.c     one change of several variables
  *   look.c      many elements of one moment
  *   space.c     namespaces as objects; locks and waiting
  *   operator.c  the operators of perl that know shared variables
+ *   ends.c      push, pop, shift and unshift, without a call of the method
  *   process.c   fork, exec, threads
+ *   signal.c    handlers of signals that wait
  *   engine.c    what engines written in Perl need
  *   dump.c      whole contents as Redis dumps them
  *
