@@ -169,7 +169,7 @@ Change one element depending on its old value; no other process can change it in
 
 =head2 store, expire, touch, ttl, sweep, limit
 
-Elements that expire. This class refuses these calls for arrays and scalars; engines implement those for hashes.
+Elements that expire. This class refuses these calls for arrays and scalars, except for C<store> without a time, which stores as an assignment does; engines implement those for hashes.
 
 =head1 SEE ALSO
 

@@ -81,12 +81,17 @@ If C<$name> is undef, it creates an anonymous variable. Within one interpreter, 
 
 These do what the calls of L<IPC::Shm> say; C<names> returns the list of names.
 
+=item C<< $engine->contained($object, $container) >>
+
+Only for engines in Perl. L<IPC::Shm::Sharing> calls it to say which hash, array or scalar the variable's object has just been tied to, as a reference; the engine keeps a weak
+reference to it for C<_reference>. Returns nothing.
+
 =back
 
 =head2 The object behind a variable
 
 It is what C<tied> returns. Its class is derived from C<IPC::Shm::Scalar>, C<IPC::Shm::Array> or C<IPC::Shm::Hash>
-(all derived from L<IPC::Shm::Tied>), and has perl's own calls (FETCH, STORE and so on, see L<perltie>), and
+(all derived from L<IPC::Shm::Tied>). It has perl's own calls (FETCH, STORE and so on, see L<perltie>), and the following:
 
 =over 4
 
@@ -99,7 +104,7 @@ changed by others before the end of the change.
 
 =item C<add>, C<store>, C<expire>, C<touch>, C<ttl>, C<sweep>, C<limit>
 
-As in L<IPC::Shm/ELEMENTS AND QUEUES>; all except C<add> are for hashes only. C<_keep_expiry($key, $value)> is a C<STORE> that leaves the element's expiry
+As in L<IPC::Shm/ELEMENTS AND QUEUES>; all except C<add> are for hashes only (L<IPC::Shm::Elements> has a C<store> without a time for the others). C<_keep_expiry($key, $value)> is a C<STORE> that leaves the element's expiry
 time as it is.
 
 =item C<all>
@@ -120,6 +125,13 @@ it has to note what it has taken or given back.
 =item C<wait_change($seconds)>, C<serial>, C<name>, C<remove>
 
 As in L<IPC::Shm>.
+
+=item C<_take_next($reserve)>, C<_end($ticket, $back)>, C<_reserved>, C<_is_reserved>
+
+Of arrays, for L<IPC::Shm::Queue>; each is one change or one look, and none waits for an element. C<_take_next> removes the next element (first those that dead processes had reserved),
+and returns it, or an empty list if there is none; an engine that has C<take> and C<reserve> of its own does not need it. If C<$reserve> is true, it reserves the element, and returns a ticket after it. C<_end> ends the reservation or, if C<$back> is true, puts the
+element back at the head; it returns true, or false if there is no such reservation, and dies if C<$ticket> is not a ticket. C<_reserved> returns what C<reserved> does, in any order, with a number C<order> by which it is sorted.
+C<_is_reserved> tells whether anything is reserved.
 
 =item C<_tie($reference)>, C<_reference>, C<_is_shared>
 

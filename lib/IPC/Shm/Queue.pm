@@ -132,7 +132,7 @@ IPC::Shm::Queue - shared arrays as queues that lose no job
 
 =head1 DESCRIPTION
 
-Methods of the object behind a shared array, described in L<IPC::Shm/reserve>.
+Methods of the object behind a shared array, for all engines. They are described in L<IPC::Shm/ELEMENTS AND QUEUES>, from L<IPC::Shm/take> on.
 
 =head2 take, reserve
 
@@ -141,7 +141,7 @@ has died and left its job.
 
 =head2 done, release, reserved
 
-End a reservation, give it back, and list all reservations.
+End a reservation, give the element back, and list all reservations.
 
 =head1 SEE ALSO
 

@@ -159,15 +159,15 @@ Read and change one element, or the value of a scalar, in one step (L<IPC::Shm/E
 
 =head2 store, expire, touch, ttl, sweep, limit
 
-Elements that expire (L<IPC::Shm/ELEMENTS AND QUEUES>).
+Elements of hashes that expire, and hashes with a limit (L<IPC::Shm/store, expire>).
 
 =head2 take, reserve, done, release, reserved
 
-An array as a queue (L<IPC::Shm/reserve>).
+An array as a queue (L<IPC::Shm/take> and what follows there).
 
 =head2 begin, commit, abort, is_open, all, id, lock, unlock_kind
 
-The methods above rely on these, which each engine provides: see L<IPC::Shm::Engine>.
+The other methods rely on these, which each engine provides: see L<IPC::Shm::Engine>.
 
 =head2 begin, commit, abort
 
@@ -177,7 +177,7 @@ The methods above rely on these, which each engine provides: see L<IPC::Shm::Eng
 
 Everything that this process does to the variable between C<begin> and C<commit> is one change: others see
 all of it or nothing, even if the process dies in the middle. If C<abort> is called instead of C<commit>, the variable
-remains as it was. C<begin> waits like a store, and dies if a change of the variable is already open. Meanwhile other
+remains as it was. C<begin> waits like a store, and dies if a change of the variable is already open. Until the end of the change, other
 processes can read the variable but not write it, so be quick.
 
 =head2 wait_change
