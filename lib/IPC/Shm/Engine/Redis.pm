@@ -439,7 +439,7 @@ C<libredis-fast-perl>), which is loaded only for such a namespace.
     redis://[user[:password]@]host[:port][/db][?option=value&...]       also valkey://
     redis+unix:///path/of/socket[?db=0&...]                             also valkey+unix://
 
-The host defaults to 127.0.0.1, the port to 6379, the database to 0. In the user, the password and the path, C<%xx> stands for the character with that code. The options are:
+The host defaults to 127.0.0.1, the port to 6379, the database to 0. In the user, the password, the path of a socket and the values of options, C<%xx> stands for the character with that code. The options are:
 
 =over 4
 
@@ -450,16 +450,16 @@ C<. _ : ->; the default is C<ipc-shm>. If something else has stored keys under t
 
 =item timeout=10
 
-How many seconds to wait for a server that does not answer or cannot be reached. After that, the operation dies.
+How many seconds to wait for a server that does not answer or cannot be reached; the default is 10. After that, the operation dies.
 
 =item stale=0.5
 
-Lets this process read elements from its own copies, as long as they were up to date at most that many seconds ago. Reading one element of a variable from the server, which is
-needed once in that time, tells by the serial whether the variable has changed, and renews or drops all copies of its elements. See L</CONSISTENCY>.
+Lets this process read elements from its own copies, as long as these were up to date at most that many seconds ago; the default is 0: no copies. Once in that time, one element of a variable is
+read from the server. The serial that comes with it tells whether the variable has changed: if not, all copies of its elements are good for that time again; otherwise they are dropped. See L</CONSISTENCY>.
 
 =item db=0
 
-The database, if it is not part of the path.
+The number of the database, if it is not part of the path; the default is 0.
 
 =back
 
@@ -484,14 +484,14 @@ This is the ACL entry with the fewest rights, here for the prefix C<app> (in one
       +pubsub|numsub +memory|usage
 
 C<+restore +rename +persist> only make things faster. With them, the assignment of a list of more than 100 pairs or 200 elements is sent in the format of C<DUMP>, and takes
-about half the time. Without them, the list is sent as texts, as it always is if it contains references or a key twice, or if elements of the
-variable may vanish; the result is the same. Leave the three out if you do not trust the clients, because C<RESTORE> has had security bugs. After a
-refusal, a connection does not try again if the user lacks the rights or the server does not know the format; after any other refusal, it tries again ten seconds later.
+about half the time. Without them, the list is sent as texts, as it always is if it contains references or a key twice, or if the
+variable is a hash with expiry times or a limit; the result is the same. Leave the three out if you do not trust the clients, because C<RESTORE> has had security bugs. If the server refuses because the user
+lacks the rights or it does not know the format, that connection does not try again; after any other refusal, it tries again ten seconds later.
 
-C<+info> is used to check C<maxmemory-policy> and for C<stats>; without it, the check is left out, and C<stats> does not know the memory. Whoever can write to the keys can put
+C<+info> is used to check C<maxmemory-policy> and for C<stats>; without it, the check is left out, and the bytes in C<stats> are 0. Whoever can write to the keys can put
 anything into the variables, but nothing in them is ever executed.
 
-Each process keeps two connections open for each namespace that it uses, and a third one for a moment when it forks. For thousands of processes, raise
+Each process (and each of its threads) keeps two connections open, and a third one for a moment when it forks. For thousands of processes, raise
 C<maxclients> and the server's limit of open files.
 
 =head1 CONSISTENCY
@@ -516,7 +516,7 @@ In round trips to the server. One takes some 10 microseconds on the same machine
     $a[-1]                                 2        perl asks for the length first
     keys, values                           1        the whole variable is sent
     list assignment                        1        the whole variable is sent
-    if elements may vanish                 1        a fetch is a script (with a limit, one that writes)
+    fetch, with expiry times or a limit    1        it is a script (with a limit, one that writes)
     fetching a reference, the first time   2        so $h{a}{b} takes 3, and 2 the next time
     storing a reference                    3        for each container that becomes shared
     writelock + unlock                     2
@@ -526,8 +526,8 @@ In round trips to the server. One takes some 10 microseconds on the same machine
     declaration                            1
     fork                                   2        a connection is opened for the child
 
-F<bench/redis.pl> measures this. In times of a bare HGET of the same client in the same run, a fetch takes 1.3, a store or an addition 2.2, and locking
-and unlocking together 4; a fetch with C<stale> takes a seventh. Assigning a list of 1,000 pairs takes as long as some 11 to 15 stores, and a list of
+F<bench/redis.pl> measures this. In units of a bare HGET by the same client in the same run, a fetch takes 1.3, a store or an addition 2.2, and locking
+and unlocking together 4; a fetch with C<stale> takes a seventh of one. Assigning a list of 1,000 pairs takes as long as some 11 to 15 stores, and a list of
 1,000 elements about the same; as texts (see L</SETTING UP THE SERVER>), some 20 to 30. (A bare HSET of 1,000 pairs takes as long as 20 stores if the table has those keys already, and 70 if
 the key is new.) Most of that is time in which the server does nothing else. So do not assign or list variables of more than 100,000 elements as a whole.
 
@@ -556,17 +556,17 @@ the key is new.) Most of that is time in which the server does nothing else. So 
     the default namespace             there is none on a server; the namespace must be given
     a machine that goes down          variables survive (in memory they do not)
     writer, attached, readers of list processes of other hosts are shown as host:PID
-    elements that vanish              go by the server's clock, which can be set; with stale, a copy may outlive its element by that time
+    elements that expire              go by the server's clock, which can be set; with stale, a copy may outlive its element by that time
     limit                             both fetching and storing an element count as use; the one used longest ago goes (in memory
                                       this is approximate)
     sweep                             waits for locks; reads do not wait for it
     begin ... commit, update          hold the write lock, so that others wait even to read
     reserve, release                  cannot be part of an open change, nor of the sub of done
     reserved                          the pid of a dead worker is undef once the server has forgotten the worker
-    stats                             there are no blocks; bytes are those of the whole server
+    stats                             there are no blocks; bytes are those of the whole server, bytes_total is its maxmemory
     locks                             can be lost (see above); in memory they cannot
-    a signal handler that interrupts  cannot use that same scalar, because perl calls no method of a tied scalar while another
-    a wait for a scalar               one is running
+    a signal handler that interrupts  cannot use that scalar itself, because perl calls no method of a tied scalar while another
+    a wait for a scalar               one of its methods is running
     classes derived from IPC::Shm::Hash etc.: derive them from IPC::Shm::Engine::Redis::Hash etc. instead
     @h{undef, ...}                    warns less often
     cleanup                           waits for no lock; whoever holds one is told that the variable was removed
@@ -587,7 +587,7 @@ See L<IPC::Shm::Engine>.
 
 =head2 container, contained
 
-C<container> returns the container that an object is tied to, which is made if need be; C<contained> sets it (L<IPC::Shm::Sharing>).
+C<container> returns a reference to the hash, array or scalar that is tied to an object, and makes one if there is none; C<contained> sets it (L<IPC::Shm::Engine>).
 
 =head2 acl
 
@@ -600,9 +600,9 @@ Returns the line for the server's ACL file; without its first word, it is what C
 All keys begin with C<{prefix}:>. Each variable is a Redis hash, C<v:ID>. Its fields are: C<!t> the type, C<!s> the serial, C<!l> the number of elements, C<!f> the
 first index of an array, C<!w> who has the write lock, C<!R> how many have a read lock, C<!u> who waits to upgrade one, or changes several variables at once, C<!h> and C<!H> whose turn it
 is and since when, C<!W> that somebody waits for a change, C<!n> how many stored references lead to it, C<!k> how many references it contains, C<!a> how many processes use it, C<!N> its name, and
-C<!E> that elements may vanish. Elements are C<=bytes> or C<~characters> in a hash, the index plus C<!f> in an array, and C<=> in a scalar.
+C<!E> that elements may expire, or be deleted to make room. Elements are C<=bytes> or C<~characters> in a hash, the index plus C<!f> in an array, and C<=> in a scalar.
 
-Beside it are C<v:ID:j> and C<v:ID:o>, what is reserved of a queue, and by whom; C<v:ID:e>, when elements vanish; C<v:ID:l>, when they were last used, if there is
+Beside it are C<v:ID:j> and C<v:ID:o>, what is reserved of a queue, and by whom; C<v:ID:e>, when elements expire; C<v:ID:l>, when they were last used, if there is
 a limit; C<v:ID:r>, who has a read lock; C<v:ID:q>, who waits for a lock; C<v:ID:x>, who waits for a change; and C<v:ID:d:CONNECTION>, for a moment, a list that is being assigned.
 The namespace has C<n>, the names; C<all>, the IDs; C<c>, the connections; C<a:CONNECTION>, what a connection uses; C<w>, what each one waits for; C<g>, what has still to be freed; and C<format>, a
 mark. C<p:CONNECTION> is the channel that a process is subscribed to: a process is alive if its channel has a subscriber. The scripts are in F<Redis/lua/>.

@@ -353,7 +353,7 @@ Those of L<IPC::Shm::Engine::Redis::Value>.
 
 =head2 store, expire, touch, ttl, sweep, limit
 
-Elements that vanish: see L<IPC::Shm/ELEMENTS AND QUEUES>.
+Elements that expire, and hashes with a limit: see L<IPC::Shm/ELEMENTS AND QUEUES>.
 
 =head2 add, all
 
