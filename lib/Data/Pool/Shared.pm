@@ -269,7 +269,7 @@ The same as C<alloc(0)>.
     my $slot = $pool->alloc_set($value, $seconds);
     my $slot = $pool->try_alloc_set($value);
 
-Allocate, then L</set>. The value is checked first: if C<set> would die, no slot
+Allocate, then L</set>. Return what C<alloc> and C<try_alloc> return. The value is checked first: if C<set> would die, no slot
 is taken. Other processes may see the slot before it has its value.
 
 =head2 alloc_guard, try_alloc_guard
@@ -280,8 +280,8 @@ is taken. Other processes may see the slot before it has its value.
     my $guard          = $pool->alloc_guard;
 
 Allocate a slot that is freed when C<$guard> goes out of scope. In list context
-they return the index and the guard, in scalar context the guard alone; if no slot
-is free, an empty list or C<undef>.
+they return the index and the guard, in scalar context the guard alone; if there is no slot
+(in time), an empty list or C<undef>.
 
 A guard frees only in the process and the interpreter that made it, not in forked
 children or new threads, and only the allocation it was made for: if that slot was
@@ -407,7 +407,7 @@ it is not checked.
 
 =head1 ATOMIC ARITHMETIC
 
-For I64, I32 and F64. Each call is one atomic operation.
+For I64, I32 and F64. Each call is one atomic operation. Values are checked and converted as by L</set>.
 
 =head2 add, incr, decr
 
@@ -415,7 +415,8 @@ For I64, I32 and F64. Each call is one atomic operation.
     my $sum = $pool->incr($slot);
     my $sum = $pool->decr($slot);
 
-Add and return the new value. Integers wrap around at the ends of their range.
+Add C<$delta>, 1 or -1, and return the new value. Integers wrap around at the ends of their range; a delta in an
+I32 pool may have up to 64 bits, and wraps as well.
 
 =head2 add_n
 
@@ -573,11 +574,15 @@ a process of another PID namespace or of an earlier boot, whose PID means nothin
 
     my $bool = $pool->is_allocated($slot);
 
+Returns true if the slot is allocated at this moment, whoever holds it.
+
 =head2 capacity, elem_size, max_len
 
     my $slots = $pool->capacity;
     my $bytes = $pool->elem_size;
     my $bytes = $strs->max_len;       # Str only: elem_size - 4
+
+The number of slots, the size of one, and the size of the longest text that fits.
 
 =head2 variant, format_version, is_sparse, is_fixed, is_readonly
 
@@ -610,7 +615,7 @@ A reference to an array of the indices of all allocated slots, in ascending orde
     $pool->each_allocated(sub { my ($slot) = @_; ... });
 
 Calls the code for each slot that is allocated, in ascending order. The code may free
-slots. Returns nothing.
+slots; if it dies, its exception is passed on. Returns nothing.
 
 =head2 stats
 
@@ -675,12 +680,14 @@ of this section behave as if there were none, and C<eventfd> creates a new one.
     $pool->eventfd_set($fd);
 
 Uses this descriptor (an eventfd that another process made) instead. The pool takes it
-over: it makes the descriptor non-blocking, closes it in the end, and closes the one it replaces. Dies with
+over: it makes the descriptor non-blocking, closes it in the end, and closes the one it replaces. Returns nothing. Dies with
 C<cannot use descriptor> if it is not an eventfd.
 
 =head2 fileno
 
-    my $fd = $pool->fileno;           # -1: there is none
+    my $fd = $pool->fileno;
+
+Returns the descriptor without creating one; -1 if there is none.
 
 =head2 notify
 
