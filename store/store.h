@@ -109,18 +109,22 @@ bool store_is_at(store_t *store, const char *path);
  * longer than `patience_ns` loses only its name. Returns a code. Blocks for at most that long per variable. */
 int store_remove_all(store_t *store, int64_t patience_ns);
 
-/* Free what dead processes have left and what nothing can reach, such as rings of references.
- * Others go on working meanwhile. Returns how many things were freed. */
+/* Free what dead processes have left and what nothing can reach, such as cycles of references.
+ * Others go on working meanwhile. Returns how many things were freed. Waits while another process does the
+ * same, but at most a second; then it returns 0. */
 uint64_t store_recover(store_t *store);
 
 /* Is there anything of a dead process that store_recover() would free? Cheap. */
 bool store_has_dead(store_t *store);
 
+/* Variables, those of them that have a name, uses of a variable by a process, and pieces of memory; the size of the
+ * largest of these; bytes used by all of them, taken on the filesystem, and that plus what is free there. */
 typedef struct {
     uint64_t variables, named, attachments, blocks;
     uint64_t block_size, bytes_used, bytes_reserved, bytes_total;
 } store_stats_t;
 
+/* Not of one moment if others are at work. */
 void store_stats(store_t *store, store_stats_t *stats);
 
 /* --- variables ------------------------------------------------------------------ */
@@ -134,7 +138,8 @@ typedef struct store_ref {
     uint32_t is_text; /* the class name, if any, is in UTF-8 */
 } store_ref_t;
 
-/* Create an anonymous, empty variable. Returns a handle, or NULL with *err. */
+/* Create an anonymous, empty variable. Returns a handle, or NULL with *err. Every handle must be given up with
+ * store_release(). */
 store_var_t *store_new(store_t *store, uint32_t type, store_error_t *err);
 
 /* The variable with this name: sigil and full name, in UTF-8, at most STORE_NAME_MAX bytes. If
@@ -154,6 +159,8 @@ void store_release(store_var_t *var);
 /* A handle for the same variable, for another thread, or NULL with *err. */
 store_var_t *store_clone(const store_var_t *var, store_error_t *err);
 
+/* The reference that names it, for a value of kind STORE_REF; its namespace; and whether it has been removed, by any
+ * process. */
 store_ref_t store_ref_of(const store_var_t *var);
 store_t    *store_of(const store_var_t *var);
 bool        store_is_removed(const store_var_t *var);
@@ -161,14 +168,15 @@ bool        store_is_removed(const store_var_t *var);
 /* The number of changes so far. */
 uint64_t store_serial(const store_var_t *var);
 
-/* How many stored references lead to it. */
+/* How many stored references lead to it; its name is one. */
 uint64_t store_references(const store_var_t *var);
 
 /* Does the variable still have this serial, and can it be read without waiting? Then what was read
  * with that serial is still valid. */
 bool store_is_unchanged(const store_var_t *var, uint64_t serial);
 
-/* Remove the variable: this name, if it is that of the variable, and its contents. Blocks like a change. */
+/* Remove the variable: this name (or NULL), if it is that of the variable, and its contents. Returns a code. Blocks like
+ * a change; STORE_E_ARGUMENT: this handle has a change open. */
 int store_remove(store_var_t *var, const char *name, size_t length);
 
 /* What a child that is about to be made will do. */
@@ -264,7 +272,7 @@ typedef struct store_buffer {
  * (CLOCK_MONOTONIC; STORE_FOREVER: no limit). Cannot be nested. Returns a code. */
 int store_begin(store_var_t *var, int64_t deadline_ns);
 
-/* Publish the change. Does not block, and cannot fail. */
+/* Publish the change. Does not block, and cannot fail. Does nothing if no change is open, as does store_abort(). */
 void store_commit(store_var_t *var);
 
 /* Undo the change. */
@@ -300,12 +308,13 @@ typedef struct {
     bool        is_text;
 } store_key_t;
 
+/* Make a key for the hashes of this namespace. It refers to `bytes`, and does not copy them. */
 store_key_t store_key(const store_t *store, const char *bytes, uint32_t length, bool is_text);
 
-/* STORE_ABSENT: there is no such key. `buffer` NULL: only find out whether there is one. */
+/* Get the value of a key. STORE_ABSENT: there is no such key. `buffer` NULL: only find out whether there is one. */
 int store_hash_get(store_var_t *var, const store_key_t *key, store_value_t *value, const store_buffer_t *buffer);
 
-/* expires_ns: the time (CLOCK_BOOTTIME) at which the element expires; 0: as store_hash_expire_after()
+/* Store a value. expires_ns: the time (CLOCK_BOOTTIME) at which the element expires; 0: as store_hash_expire_after()
  * has set, or never; STORE_NEVER: never, regardless of that setting. */
 #define STORE_NEVER UINT64_MAX
 int store_hash_put(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns);
@@ -314,9 +323,10 @@ int store_hash_put(store_var_t *var, const store_key_t *key, const store_value_t
  * stays. STORE_E_ARGUMENT: it is not an integer, or the sum needs more than 64 bits; nothing has changed. */
 int store_hash_add(store_var_t *var, const store_key_t *key, int64_t delta, int64_t *sum);
 
-/* STORE_ABSENT: there is no such key. Needs no room. */
+/* Delete an element. STORE_ABSENT: there is no such key. Needs no room. */
 int store_hash_delete(store_var_t *var, const store_key_t *key);
 
+/* Delete all elements (needs no room), and count those that have not expired. */
 int store_hash_clear(store_var_t *var);
 int store_hash_count(store_var_t *var, uint64_t *count);
 
@@ -330,7 +340,7 @@ int store_hash_expiry(store_var_t *var, const store_key_t *key, uint64_t *expire
 /* Has the hash ever had an element that expires? Cheap. */
 bool store_hash_is_timed(const store_var_t *var);
 
-/* Free what has expired. */
+/* Free what has expired; *freed: how many elements. One change after the other, unless one is open. */
 int store_hash_sweep(store_var_t *var, uint64_t *freed);
 
 /* Set how long elements stay that are stored without an expiry time of their own (in ns; 0: for ever),
@@ -340,17 +350,18 @@ int store_hash_limit(store_var_t *var, uint64_t elements);
 
 /* --- arrays --------------------------------------------------------------------- */
 
-/* STORE_ABSENT: beyond the end, or never stored. */
+/* Get an element: STORE_ABSENT if the index is beyond the end, or nothing was stored there. Store one: beyond the end, the
+ * array becomes longer. Get the number of elements, and set it: the new ones are absent, as if they had never been stored. */
 int store_array_get(store_var_t *var, uint64_t index, store_value_t *value, const store_buffer_t *buffer);
 int store_array_put(store_var_t *var, uint64_t index, const store_value_t *value);
 int store_array_size(store_var_t *var, uint64_t *size);
 int store_array_resize(store_var_t *var, uint64_t size);
 
-/* Remove `length` elements at `offset` and put `count` values there: push, pop, shift,
- * unshift and splice. To get the removed values, read them first, within one change. Merely removing
- * elements needs no room, with two exceptions in the middle: pages without any element ever among those that would
- * have to move, and values that were put in front in the same change and would go around the ring. Others may have
- * to wait to look, until the change ends. */
+/* Remove `length` elements at `offset` and put `count` values there: push, pop, shift, unshift and splice.
+ * STORE_E_ARGUMENT: there are not so many elements. To get the removed values, read them first, within one change. Merely
+ * removing elements needs no room, with two exceptions in the middle of an array: if a part that would have to move has never
+ * had an element, and so has no page; and if values were put in front in the same change, so that what moves would go
+ * around the ring. If there is no room, others may have to wait until the change ends before they can look. */
 int store_array_splice(store_var_t *var, uint64_t offset, uint64_t length, const store_value_t *values, uint64_t count);
 
 /* Append an element. *size: the new number of elements. */
@@ -374,7 +385,8 @@ typedef struct store_reservation {
     uint64_t order;    /* of two, the one with the lower order was nearer to the head */
 } store_reservation_t;
 
-/* Call these four within an open change. store_queue_keep() sets `order` if it is 0. */
+/* Call these four within an open change. store_queue_keep() adds a reservation, and sets `order` if it is 0 (and
+ * a later `since_ns`, if there is one just like it); get its value; drop it; call `visit` for each, in no order. */
 int store_queue_keep(store_var_t *var, store_reservation_t *reservation, const store_value_t *value);
 int store_queue_get(store_var_t *var, const store_reservation_t *reservation, store_value_t *value, const store_buffer_t *buffer);
 int store_queue_drop(store_var_t *var, const store_reservation_t *reservation); /* STORE_ABSENT: no such reservation */
@@ -403,7 +415,7 @@ typedef struct {
     void          *memory, *items;
 } store_look_t;
 
-/* with_values false: only the keys. Free the result with store_look_free(). */
+/* Look at all of a variable at one serial. with_values false: only the keys (of a hash). Free the result with store_look_free(). */
 int  store_look(store_var_t *var, bool with_values, store_look_t *look);
 void store_look_free(store_look_t *look);
 
@@ -420,8 +432,8 @@ store_var_t *store_glance(store_var_t *from, const store_ref_t *ref, store_glanc
 
 /* --- locks and waiting ---------------------------------------------------------------- */
 
-/* Take the write lock, or a read lock. STORE_OK; STORE_TIMEOUT; STORE_INTERRUPTED;
- * STORE_E_DEADLOCK: two processes would wait for each other. `had` may be NULL; *had: the
+/* Take the write lock, or a read lock, by `deadline_ns` (CLOCK_MONOTONIC, see store_deadline()). STORE_OK; STORE_TIMEOUT;
+ * STORE_INTERRUPTED; STORE_E_DEADLOCK: two processes would wait for each other. `had` may be NULL; *had: the
  * handle had the lock already, and nothing was done. */
 int store_lock_write(store_var_t *var, int64_t deadline_ns, bool *had);
 int store_lock_read(store_var_t *var, int64_t deadline_ns, bool *had);
@@ -433,7 +445,8 @@ bool store_unlock_read(store_var_t *var);
 /* The PID of another process that holds a lock on the variable now; 0: none is found. For messages. */
 uint64_t store_blocker(const store_var_t *var);
 
-/* Sleep until another process has changed the variable since this handle was last used to look at it. */
+/* Sleep until another process has changed the variable since this handle was last used to look at it (if it never
+ * was: since this call). STORE_OK, STORE_TIMEOUT or STORE_INTERRUPTED. */
 int store_wait_change(store_var_t *var, int64_t deadline_ns);
 
 /* The deadline that is timeout_ns from now; STORE_FOREVER if that is negative. */
@@ -462,7 +475,7 @@ typedef struct store_listed {
     size_t          reader_count, attached_count;
 } store_listed_t;
 
-/* Call `visit` for each variable. Returns a code. */
+/* Call `visit` for each variable. Waits for no lock. Returns a code. */
 typedef void store_visit_fn(const store_listed_t *listed, void *context);
 int          store_list(store_t *store, store_visit_fn *visit, void *context);
 
