@@ -57,7 +57,7 @@ static inline bool var_has_table(const store_var_t *var)
     return POOL_LIKELY(var->id.type != STORE_SCALAR);
 }
 
-/* The same as change_enter() for a call whose code may be a reason for doing nothing; such a code undoes nothing. */
+/* change_leave() for a call whose code may also say that there was nothing to do; such a code undoes nothing. */
 static inline int change_leave_as(store_var_t *var, bool own, int code)
 {
     bool idle = code == STORE_ABSENT || code == STORE_MORE || code == STORE_E_ARGUMENT;
@@ -70,7 +70,7 @@ static inline int change_leave_as(store_var_t *var, bool own, int code)
 void change_add(store_var_t *var, store_link_t link, store_cell_t *cell);
 void change_end(store_var_t *var, store_link_t link, store_cell_t *cell);
 
-/* Make a cell for this change, and count the reference in it. 0 with *code. */
+/* Make a cell for this change, and count the reference in it. Returns its link, or 0 with *code. */
 store_link_t change_make(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns, int *code);
 
 /* Free a cell that nothing leads to and that is not on the list. */
@@ -120,7 +120,7 @@ void look_past_locks(const store_record_t *record, store_sight_t *sight);
 
 /* Say that a look is on, so that what it may reach keeps its memory. A plain store, in the order of the
  * program, is sufficient: a process that wants to give memory back makes all processors execute a barrier first.
- * Pairs with trim_may(). A process that dies or is stopped here is told by the owner of its mark. */
+ * Pairs with trim_may(). A process that has died or is stopped here is recognised by the owner of its mark. */
 static inline void look_enter(uint32_t *looking)
 {
     STORE_STORE(*looking, 1);

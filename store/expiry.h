@@ -1,5 +1,5 @@
 /*
- * expiry.h - elements that vanish after a time, and those beyond a limit. Internal to store/.
+ * expiry.h - elements that expire, and those beyond the limit of a hash. Internal to store/.
  *
  * This is free software; you can redistribute it and/or modify it under the same
  * terms as Perl itself.
@@ -23,10 +23,10 @@ static inline bool hash_is_fresh(store_t *space, store_link_t link, const store_
     return expires == 0 || expires > *now;
 }
 
-/* Say, as the writer and before it is published, when something will have expired. */
+/* As the writer, and before the element is published: note when it expires, for the hand. */
 void hash_expect(store_record_t *record, uint64_t expires_ns);
 
-/* Some of what has expired goes, by the way of a store; and what is beyond the limit. */
+/* In passing, at a store: delete some of what has expired, and what is beyond the limit. */
 void hash_make_room(store_var_t *var, bool is_timed);
 
 #ifdef __cplusplus

@@ -110,8 +110,8 @@ bool store_is_at(store_t *store, const char *path);
 int store_remove_all(store_t *store, int64_t patience_ns);
 
 /* Free what dead processes have left and what nothing can reach, such as cycles of references.
- * Others go on working meanwhile. Returns how many things were freed. Waits while another process does the
- * same, but at most a second; then it returns 0. */
+ * Others go on working meanwhile. Returns how many things were freed. If another process is doing the same, it
+ * waits for that one first; after a second it gives up, and returns 0. */
 uint64_t store_recover(store_t *store);
 
 /* Is there anything of a dead process that store_recover() would free? Cheap. */

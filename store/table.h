@@ -39,7 +39,7 @@ static inline uint32_t hash_tier(store_table_t table)
     return table.is.shape >> HASH_TIER_BIT;
 }
 
-/* At least one; without a directory just that, whatever it says. */
+/* At least one; without a directory exactly one, whatever the shape says. */
 static inline uint32_t hash_buckets(store_table_t table)
 {
     uint32_t buckets = table.is.shape & HASH_MAX_BUCKETS;
@@ -67,7 +67,7 @@ static inline void hash_set_table(store_record_t *record, store_table_t table)
     __atomic_store_n(&record->table.word, table.word, __ATOMIC_RELEASE); /* pairs with hash_table() */
 }
 
-/* Bits of the hash that say the bucket, before those were split that are split already. */
+/* How many bits of the hash tell the bucket; where a bucket has been split already, it is one more. */
 static inline uint32_t hash_low_bits(uint32_t buckets)
 {
     return 31u - (uint32_t)__builtin_clz(buckets);
@@ -123,10 +123,10 @@ static inline const store_link_t *hash_find_head(const store_var_t *var, const s
                                         : hash_glance_at_head(var, sight, table, bucket);
 }
 
-/* The first cell of a chain, for readers. A chain without buckets begins in the word that was
- * read: by now it may be the root of a directory. A page of heads is freed when it was too small:
- * what it says is a link if the table is still the same after that (or else, look again: false);
- * the larger ones stay for as long as the variable does. */
+/* The first cell of a chain, for readers. Without a directory the chain begins in the word that was read (which by
+ * now may lead to a directory). A page of heads is freed when it has become too small, so what it says is a link only
+ * if the table is still the same afterwards (false: it is not, look again); the pages of larger directories stay for
+ * as long as the variable does. */
 static inline bool hash_begin(const store_var_t *var, const store_sight_t *sight, store_table_t table, uint32_t bucket, store_link_t *link)
 {
     const store_link_t *head;
@@ -139,11 +139,11 @@ static inline bool hash_begin(const store_var_t *var, const store_sight_t *sight
     return hash_table(var->record).word == table.word && STORE_LOAD(var->record->generation) == var->id.generation;
 }
 
-/* The writer has stored so many elements: buckets for them. No room: longer chains. */
+/* As the writer: make buckets for this many elements. If there is no room for them, the chains get longer. */
 void hash_grow(store_t *space, store_record_t *record, uint64_t elements);
 
-/* The table of an array is what is reserved of it (queue.c): the length is another thing, and
- * it stays one chain. */
+/* The table of an array has what is reserved of it (queue.c): a single chain, whose cells do not count to the
+ * array's length. */
 static inline bool hash_counts(const store_var_t *var)
 {
     return var->id.type == STORE_HASH;

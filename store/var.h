@@ -32,7 +32,7 @@ struct store_var {
     bool              changed;               /* something was done in it */
     uint32_t          kept_waiting;          /* changes that ended while somebody waited: now and then that one goes first */
     bool              courteous;             /* next time, let the waiting one go first */
-    bool              is_joint;              /* it is to be committed with others */
+    bool              is_joint;              /* the change is to be committed with others */
     bool              is_new_tree;           /* the draft of an array has a tree of its own */
     bool              adopting;              /* a child that has not taken its mark yet */
     uint64_t          interrupted;           /* since when it has waited for the lock, if a signal interrupted that; else 0 */
