@@ -671,6 +671,7 @@ C<attached> (references to lists of process IDs), C<refs>, C<removed>.
 
 Frees what killed processes have left behind and what nothing can reach, such as cycles of references. Returns the number of
 things (variables, attachments of processes, pieces of memory) that it freed. Any process may call it at any time, and others keep working meanwhile.
+If another process is recovering, it waits for that one first; after a second it gives up, and returns 0.
 It is not needed for correctness, and is done automatically when a process opens the namespace or lets go of a
 variable that dead processes still seem to hold.
 
