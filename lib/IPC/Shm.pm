@@ -256,7 +256,7 @@ in front. A C<my> variable with a name outlives its scope, as an C<our> variable
 
 C<undef>, numbers (integers to 64 bits, doubles to the last bit), strings of bytes
 and of characters, true and false: all come back equal. So do values that are a number and a different text at once,
-such as C<$!> (but of a text with wide characters only the text is kept). And references:
+such as C<$!> (but if the text has wide characters, only the text is kept). And references:
 
 =over 4
 
@@ -654,7 +654,7 @@ is none. Storing into the hash, or emptying it, dies.
 
     my $stats = IPC::Shm->stats;
 
-Returns a reference to a hash: C<variables>, C<named>, C<attachments> (uses of a variable by a process), C<blocks> (pieces of memory in use), C<block_size>,
+Returns a reference to a hash of numbers: C<variables>, C<named>, C<attachments> (uses of a variable by a process), C<blocks> (pieces of memory in use), C<block_size>,
 C<bytes_used> (by variables and those pieces), C<bytes_reserved> (taken on the filesystem) and C<bytes_total> (the sum of that and of the space that is free there).
 
 =head2 list
@@ -662,8 +662,9 @@ C<bytes_used> (by variables and those pieces), C<bytes_reserved> (taken on the f
     printf "%s: %d bytes\n", $_->{name} // 'anonymous', $_->{bytes} for IPC::Shm->list;
 
 Returns a list of hash references, one for each variable (in scalar context, their number), with C<name> (or undef), C<type> (C<SCALAR>, C<ARRAY>, C<HASH>),
-C<elements>, C<bytes>, C<serial>, C<writer> (the process that holds a write lock, or undef), C<readers> and
-C<attached> (references to lists of process IDs), C<refs>, C<removed>.
+C<elements> (some may have expired, but not been freed yet), C<bytes>, C<serial>, C<writer> (the process that holds a write lock, or undef), C<readers> and
+C<attached> (the processes that hold a read lock, and that use the variable: references to lists of process IDs), C<refs> (how many stored references lead to it; in memory, a
+name counts as one), C<removed> (1 if it was removed, but is still in use; else 0).
 
 =head2 recover
 
@@ -725,7 +726,7 @@ The shared memory that things take, as C<bytes_reserved> counts it, measured wit
 
 An element takes the bytes of its key and value plus 40, rounded up to one of a number of sizes (48, 64, 80, 96, 112, 128 …), and about 30 more bytes
 for its owner, the links to it, and memory that is reserved in advance. Memory that was freed is used again for things of about the same size; if the filesystem is full,
-free memory is given back to it, for things of other sizes. That waits for as long as a process is stopped in the middle of reading, at that very moment.
+free memory is given back to it, for things of other sizes, but not while a process is stopped at the very moment at which it is reading.
 
 For many small records, C<$h{$id} = { ... }> is convenient but costs a variable for each record; joined keys, C<$h{"$id.name"}>, or
 one string per record take less.
