@@ -454,7 +454,7 @@ Gives the job back: it is at the head of the array again. Returns true if it was
 
     printf "%s: %s since %s\n", @$_{qw(pid job since)} for (tied @queue)->reserved;
 
-Returns a list of hash references, nearest to the head first, with C<job>, C<pid>, C<since> (seconds since the epoch), C<ticket>, and C<dead> (1 if the worker is dead: the next one to ask gets the job).
+Returns a list of hash references, nearest to the head first, with C<job>, C<pid>, C<since> (seconds since the epoch), C<ticket>, and C<dead> (1 if the worker is dead: the next one to ask gets the job, else 0). In scalar context, returns their number.
 Emptying the array leaves reserved jobs alone; C<remove> removes them as well.
 
 =head2 copy
@@ -487,7 +487,7 @@ that may be called with or without the lock can say
 With a time limit it returns C<undef> when the time is up. If the wait
 ends in an exception, the lock has not been taken.
 
-If this process holds a read lock, it becomes a write lock. If two processes that
+If this process holds a read lock, it becomes a write lock; then C<unlock> releases both, whereas a guard releases only the lock that it has taken. If two processes that
 hold read locks both try to write, each would wait for the other: the second
 one dies, with C<Deadlock> in the message.
 
@@ -523,7 +523,9 @@ dies if the sub dies; the lock is released in any case. Dies if its argument is 
 
 =head2 wait_change
 
-    while (!defined(my $job = shift @queue)) { (tied @queue)->wait_change($seconds) }
+    my $job;
+    (tied @queue)->wait_change until defined($job = shift @queue);
+    my $is_changed = (tied @queue)->wait_change($seconds);
 
 Sleeps until another process has changed the variable since this one last looked at it;
 returns at once if that has happened already. Returns true if there is a change, false when the time is up.
