@@ -440,8 +440,8 @@ Ends the job. Returns true, or false if the job is no longer reserved under that
 the queue and in other shared variables of the namespace, is one change together with the end of the job. Others see all of it or none. If the sub dies or is left by C<last> or C<next> (then C<done> returns false), or the worker is killed at
 any moment, none of it has happened, and the job is still reserved, or goes to the next worker. So the results that workers store in this way are stored exactly once (F<eg/shm/jobs.pl>).
 
-From the sub's first store in a variable to the end of C<done>, nobody else can store in that variable, so keep the sub short: work first, then call C<done>. Variables that the sub only reads
-may be changed by others. If two processes would wait for each other because they store in opposite orders, one dies with C<Deadlock>; call C<done> again. Within the sub,
+From the sub's first store in a variable to the end of C<done>, nobody else can store in that variable, so keep the sub short: work first, then call C<done>. The queue is one of these from the start, so calls of C<done> with a sub on one queue take turns. Variables that the sub only reads
+may be changed by others, and so may one that it reads before it stores in it (C<+=>), except by such calls. If two processes would wait for each other because they store in opposite orders, one dies with C<Deadlock>; call C<done> again. Within the sub,
 a variable that it has stored in cannot be removed, C<begin> and C<commit> are part of the one change (C<abort> dies), and C<done> with a sub cannot be called again.
 
 =head2 release
@@ -764,7 +764,7 @@ goes through several processes, or through variables that are only stored to. In
             $to{amount} += 10;
             1;
         };
-        die $@ if $@ !~ /Deadlock/;
+        die $@ if $@ !~ /Deadlock/ || $try == 10;
     }
 
 Each guard ends with the block. If the process is killed between the two stores, only the first one has happened: keep what must change together in one
