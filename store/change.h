@@ -51,12 +51,6 @@ static inline int change_enter_as(store_var_t *var, uint32_t type, bool *own)
     return var_is(var, type) ? change_enter(var, own) : (int)STORE_E_ARGUMENT;
 }
 
-/* Hashes; and what is reserved of an array is kept as in a hash (queue.c). */
-static inline bool var_has_table(const store_var_t *var)
-{
-    return POOL_LIKELY(var->id.type != STORE_SCALAR);
-}
-
 /* change_leave() for a call whose code may also say that there was nothing to do; such a code undoes nothing. */
 static inline int change_leave_as(store_var_t *var, bool own, int code)
 {

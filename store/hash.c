@@ -92,12 +92,11 @@ static int hash_look_up(store_var_t *var, const store_key_t *key, store_value_t 
     return code;
 }
 
-int store_hash_get(store_var_t *var, const store_key_t *key, store_value_t *value, const store_buffer_t *buffer)
+int hash_get(store_var_t *var, const store_key_t *key, store_value_t *value, const store_buffer_t *buffer)
 {
     store_sight_t sight;
     int           tries, code;
     bool          torn, own;
-    if (!var_has_table(var)) return STORE_E_ARGUMENT;
     for (tries = 0; look_again(var, tries); tries++) {
         if ((code = look_begin(var, &sight)) != STORE_OK) return code;
         code = hash_look_up(var, key, value, buffer, &sight, &torn);
@@ -108,6 +107,11 @@ int store_hash_get(store_var_t *var, const store_key_t *key, store_value_t *valu
     if ((code = look_begin(var, &sight)) == STORE_OK) code = hash_look_up(var, key, value, buffer, &sight, &torn);
     change_leave(var, own, STORE_OK);
     return torn ? (int)STORE_E_DAMAGED : code;
+}
+
+int store_hash_get(store_var_t *var, const store_key_t *key, store_value_t *value, const store_buffer_t *buffer)
+{
+    return var_is(var, STORE_HASH) ? hash_get(var, key, value, buffer) : (int)STORE_E_ARGUMENT;
 }
 
 int store_hash_expiry(store_var_t *var, const store_key_t *key, uint64_t *expires_ns)
@@ -216,14 +220,12 @@ static inline uint64_t hash_default_expiry(const store_var_t *var)
     return after != 0 ? store_expires(after) : 0;
 }
 
-int store_hash_put(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns)
+int hash_put(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns)
 {
     store_doomed_t doomed = 0;
     store_link_t   link;
     bool           own;
     int            code;
-    if (!var_has_table(var)) return STORE_E_ARGUMENT;
-
     if (expires_ns == 0) expires_ns = hash_default_expiry(var);
     if (expires_ns == STORE_NEVER) expires_ns = 0;
     if ((link = change_make(var, key, value, expires_ns, &code)) == 0) return code;
@@ -236,6 +238,11 @@ int store_hash_put(store_var_t *var, const store_key_t *key, const store_value_t
         change_discard(var->space, link, &doomed);
     ref_destroy(var->space, &doomed);
     return code;
+}
+
+int store_hash_put(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns)
+{
+    return var_is(var, STORE_HASH) ? hash_put(var, key, value, expires_ns) : (int)STORE_E_ARGUMENT;
 }
 
 /* In the open change. The new one vanishes when the old one would have. */
@@ -270,13 +277,13 @@ int store_hash_add(store_var_t *var, const store_key_t *key, int64_t delta, int6
     return code == STORE_OK ? change_leave_as(var, own, hash_add(var, key, delta, sum)) : code;
 }
 
-int store_hash_delete(store_var_t *var, const store_key_t *key)
+int hash_delete(store_var_t *var, const store_key_t *key)
 {
     store_link_t  old;
     store_cell_t *cell;
     uint64_t      now = 0;
     bool          own, fresh;
-    int           code = var_has_table(var) ? change_enter(var, &own) : (int)STORE_E_ARGUMENT;
+    int           code = change_enter(var, &own);
     if (code != STORE_OK) return code;
     if (hash_place(var, key, &old) == NULL) return change_leave(var, own, STORE_E_DAMAGED);
     cell  = cell_at(var->space, old);
@@ -284,6 +291,11 @@ int store_hash_delete(store_var_t *var, const store_key_t *key)
     if (cell != NULL) hash_end_cell(var, old, cell);
     change_leave(var, own, STORE_OK);
     return fresh ? STORE_OK : STORE_ABSENT;
+}
+
+int store_hash_delete(store_var_t *var, const store_key_t *key)
+{
+    return var_is(var, STORE_HASH) ? hash_delete(var, key) : (int)STORE_E_ARGUMENT;
 }
 
 /* --- going through it ------------------------------------------------------------------------ */

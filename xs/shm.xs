@@ -226,7 +226,7 @@ unlock_kind(self, kind)
   OUTPUT:
     RETVAL
 
-void
+bool
 begin(self)
     SV *self
   PREINIT:
@@ -239,25 +239,34 @@ begin(self)
         var->armed++;
     else if (!shm_begin_armed(aTHX_ var, NULL))
         croak("A change of this variable is open already");
+    RETVAL = true;
+  OUTPUT:
+    RETVAL
 
-void
+bool
 commit(self)
     SV *self
   PREINIT:
     shm_var_t *var = shm_self(aTHX_ self, 0);
   CODE:
+    RETVAL = var->var != NULL && store_is_open(var->var);
     if (var->armed > (var->joint ? 1u : 0u)) var->armed--;
     if (!var->joint) shm_batch_commit(aTHX_ var);
+  OUTPUT:
+    RETVAL
 
-void
+bool
 abort(self)
     SV *self
   PREINIT:
     shm_var_t *var = shm_self(aTHX_ self, 0);
   CODE:
+    RETVAL = var->var != NULL && store_is_open(var->var);
     if (var->armed > (var->joint ? 1u : 0u)) var->armed--;
     if (var->joint) croak("This change is part of that of done: it is undone when the sub dies");
     shm_batch_abort(aTHX_ var);
+  OUTPUT:
+    RETVAL
 
 SV *
 all(self)

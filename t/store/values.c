@@ -206,8 +206,6 @@ static void other_type(enum place place)
         REFUSED(store_hash_expire_after(var[place], 1));
         REFUSED(store_hash_limit(var[place], 1));
         REFUSED(store_hash_sweep(var[place], &number));
-    }
-    if (place == SCALAR) {
         REFUSED(store_hash_get(var[place], &key, &found, &buffer));
         REFUSED(store_hash_put(var[place], &key, &value, 0));
         REFUSED(store_hash_delete(var[place], &key));

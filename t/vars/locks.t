@@ -368,4 +368,19 @@ SKIP: {
     is join(' ', map { finish($_) ? 'ended' : 'hung' } @pids), 'ended ended', 'update within update, in opposite orders';
 }
 
+subtest 'begin, commit and abort say whether there was a change' => sub {
+    our %told : shm;
+    my $object = tied %told;
+    ok !$object->$_,   "$_ without an open change: nothing to do" for qw(commit abort);
+    ok $object->begin, 'begin';
+    $told{a} = 1;
+    ok $object->commit,  'commit';
+    ok !$object->commit, '… only once';
+    ok $object->begin,   'begin';
+    $told{a} = 2;
+    ok $object->abort,  'abort';
+    ok !$object->abort, '… only once';
+    is $told{a}, 1, 'and what was committed is there';
+};
+
 done_testing;

@@ -100,7 +100,7 @@ It is what C<tied> returns. Its class is derived from C<IPC::Shm::Scalar>, C<IPC
 Everything that is done to this variable through this object between C<begin> and C<commit> is one change. This
 process sees its effects at once; others see them when it is committed, and never if it is aborted. C<begin> waits like a
 store. An object has at most one open change, which affects this variable only; C<is_open> says whether there is one. What has been read within a change is not
-changed by others before the end of the change.
+changed by others before the end of the change. C<begin> returns true; C<commit> and C<abort> return true if there was an open change, and without one do nothing.
 
 =item C<add>, C<store>, C<expire>, C<touch>, C<ttl>, C<sweep>, C<limit>
 

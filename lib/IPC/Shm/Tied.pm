@@ -180,6 +180,8 @@ all of it or nothing, even if the process dies in the middle. If C<abort> is cal
 remains as it was. C<begin> waits like a store, and dies if a change of the variable is already open. Until the end of the change, other
 processes can read the variable but not write it, so be quick.
 
+C<begin> returns true. C<commit> and C<abort> return true if there was an open change; without one they do nothing, and return false.
+
 =head2 wait_change
 
 Sleeps until another process has changed the variable (L<IPC::Shm/wait_change>).

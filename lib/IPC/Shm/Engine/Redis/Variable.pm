@@ -591,7 +591,7 @@ sub commit {
     _takes_nothing('commit', scalar @_);
     return 1 if $self->{batch} && defined $self->{batch}{joint};
     local $IPC::Shm::HANDLERS_WAIT = 1;
-    my $batch = delete $self->{batch} or Carp::croak('No change is open');
+    my $batch = delete $self->{batch} or return 0;
     my ($ok, $why);
     {
         local ($@, $!);
