@@ -157,28 +157,34 @@ for my $what (sort keys %trouble) {
     ok finish($others), '… and no lock is left';
 }
 
-# Killed at any moment: all of it or nothing. 40 times, and until each has been seen; on a slow machine that is later.
+# Killed at any moment: all of it or nothing. However fast the machine is: once before it can have done anything, and
+# once when it is done.
 {
     my ($all, $none, $half) = (0, 0, 0);
-    for my $i (1 .. 400) {
-        last if $i > 40 && $all && $none;
+    for my $i (1 .. 40) {
+        pipe my $begun, my $begin   or die $!;
+        pipe my $done,  my $is_done or die $!;
         @$q   = ();
         %$h   = ();
         @$log = ();
         push @$q, $i;
         my $pid = child(
             sub {
+                ChildTest::read_line($begun) if $i == 1;
                 my (undef, $ticket) = tied(@$q)->reserve(0);
                 tied(@$q)->done($ticket, sub { $h->{$_} = $i for 1 .. 5; push @$log, $i; $$n = $i });
+                syswrite $is_done, "\n";
+                sleep ChildTest::LIMIT;
             }
         );
-        select undef, undef, undef, 0.002 + rand(0.012) * (1 + $i / 40);
+        if   ($i == 2) { ChildTest::read_line($done) }
+        else           { select undef, undef, undef, rand(0.014) * (1 + $i / 40) }
         kill 'KILL', $pid;
         finish($pid);
-        my $done = keys %$h;
-        $$n = 0, ++$none, next if !$done && !@$log && $$n != $i;
-        if   ($done == 5 && "@$log" eq $i && $$n == $i && !tied(@$q)->reserved) { $all++ }
-        else                                                                    { $half++ }
+        my $stored = keys %$h;
+        $$n = 0, ++$none, next if !$stored && !@$log && $$n != $i;
+        if   ($stored == 5 && "@$log" eq $i && $$n == $i && !tied(@$q)->reserved) { $all++ }
+        else                                                                      { $half++ }
     }
     is $half, 0, 'killed at random: all of it or nothing';
     ok $all && $none, "… $all times all of it, $none times nothing";

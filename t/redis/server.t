@@ -8,31 +8,35 @@ use Time::HiRes qw(time sleep);
 
 # What happens to the server, and what then happens to the variables.
 
-# Six processes count, each in an element of its own and under a lock, and remember how
-# far they were told to have come; meanwhile the server is troubled.
+# Six processes count, each in an element of its own and under a lock, and remember how far they were told to have
+# come. When each has begun, and some time later, the server is troubled. Each ends when it has been able to do both
+# twenty times more.
 sub under_load {
     my ($url, $trouble, $seconds) = @_;
     my $engine = engine($url);
     my $h      = hash($engine, '%main::h');
     %$h = (lock => 0, held => 0);
     my (@pids, @pipes);
+    pipe my $over, my $is_over or die $!;
     for my $me (1 .. 6) {
         pipe my $r, my $w or die $!;
         push @pipes, $r;
         push @pids, child(
             sub {
-                my ($acknowledged, $own, $errors, $both) = (0, 0, 0, 0);
+                close $is_over;
+                my ($acknowledged, $own, $errors, $both, $turns, $left) = (0, 0, 0, 0, 0, 20);
                 my $object = tied %$h;
-                my $end    = time + $seconds;
-                while (time < $end) {
-                    if (eval { $h->{"own$me"} = $own + 1; 1 }) {
+                my $end    = time + ChildTest::LIMIT / 2;
+                while ($left > 0 && time < $end) {
+                    my $stored = eval { $h->{"own$me"} = $own + 1; 1 };
+                    if ($stored) {
                         $acknowledged = ++$own;
                     } else {
                         $errors++;
                         sleep 0.02;
                         $own = eval { $h->{"own$me"} // 0 } // $own;
                     }
-                    eval {
+                    my $locked = eval {
                         $object->lock('write', 60) or die "no lock\n";
                         $both++ if $h->{held};
                         $h->{held} = $me;
@@ -41,21 +45,37 @@ sub under_load {
                         $h->{held} = 0;
                         $object->unlock;
                         1;
-                    } or do {
+                    };
+                    if (!$locked) {
                         $errors++;
                         eval { $object->unlock };
                         sleep 0.02;
-                    };
+                    } elsif ($stored) {
+                        syswrite $w, "begun\n" if !$turns++;
+                        $left-- if is_readable($over);
+                    }
                 }
                 syswrite $w, "$me $acknowledged $errors $both\n";
+                die "it has come no further\n" if $left > 0;
             }
         );
+        close $w;
     }
-    sleep $seconds / 3;
+    ChildTest::read_line($_) for @pipes;
+    sleep $seconds;
     $trouble->();
+    close $is_over;
     my %result;
     for my $r (@pipes) { my ($me, @rest) = split ' ', ChildTest::read_line($r); $result{$me} = \@rest }
     return ($engine, $h, \%result, finish(@pids));
+}
+
+# Is there something to read, or has the other end been closed?
+sub is_readable {
+    my ($pipe) = @_;
+    my $bits = '';
+    vec($bits, fileno $pipe, 1) = 1;
+    return 0 < select $bits, undef, undef, 0;
 }
 
 sub is_all_there {
@@ -71,7 +91,7 @@ sub is_all_there {
 # SCRIPT FLUSH.
 {
     my $server = server();
-    my ($engine, $h, $result, $ended) = under_load($server->url, sub { $server->ask(qw(SCRIPT FLUSH)) for 1 .. 5 }, 1);
+    my ($engine, $h, $result, $ended) = under_load($server->url, sub { $server->ask(qw(SCRIPT FLUSH)) for 1 .. 5 }, 0.3);
     is_all_there('SCRIPT FLUSH', $h, $result, $ended);
     my @errors = map { $_->[1] } values %$result;
     is "@errors", '0 0 0 0 0 0', '… and nobody notices';
@@ -86,7 +106,7 @@ for my $signal ('TERM', 'KILL') {
             $server->stop($signal);
             $server->start;
         },
-        2
+        0.7
     );
     is_all_there("the server is ended by SIG$signal and comes back", $h, $result, $ended);
     my $n = $h->{lock};
@@ -223,9 +243,8 @@ for my $signal ('TERM', 'KILL') {
     );
     my $engine = engine('redis://127.0.0.1:' . $listen->sockport . '?prefix=test');
     my $h      = hash($engine, '%main::h');
-    tied(%$h)->add('n', 0);    # the server has the script
-    kill 'USR1', $relay;
-    ChildTest::read_line($muted);
+    tied(%$h)->add('n', 0);                                          # the server has the script
+    until_true(sub { kill 'USR1', $relay; is_readable($muted) });    # one that comes just before it waits is handled after that
     dies_with { tied(%$h)->add('n', 1) } qr/Lost the connection .*: the operation may have happened/, 'an answer that was lost';
     is hash(engine($server->url), '%main::h')->{n}, 1, '… it had happened, once';
     kill 'KILL', $relay;
