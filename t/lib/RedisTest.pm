@@ -64,22 +64,33 @@ sub server_by {
     return $self->start;
 }
 
-sub start {
+sub _configure {
     my ($self) = @_;
     open my $conf, '>', "$self->{dir}/conf" or die $!;
     print {$conf} map {"$_\n"} "port $self->{port}", "unixsocket $self->{dir}/socket", "dir $self->{dir}", 'save ""',
         "logfile $self->{dir}/log",
         'bind * -::*', 'protected-mode no', @{ $self->{lines} };
     close $conf;
-    my @words = @{ $self->{words} || [$binary] };
-    my $ended = 1;
-    for (1 .. 100) {    # another test may have taken the port a moment before
+    return;
+}
+
+# Another test may have taken the port a moment before: a server that is new takes another one then.
+sub start {
+    my ($self) = @_;
+    my @words  = @{ $self->{words} || [$binary] };
+    my $ended  = 1;
+    for (1 .. 100) {
         if ($ended) {
+            $self->_configure;
             defined($self->{pid} = fork) or die $!;
             if (!$self->{pid}) { exec { $words[0] } @words, "$self->{dir}/conf" or POSIX::_exit(127) }
         }
-        return $self if until_true(sub { ($ended = ChildTest::ended($self->{pid}, 0)) || $self->is_up }, 60) && !$ended;
-        last         if !$ended;
+        if (until_true(sub { ($ended = ChildTest::ended($self->{pid}, 0)) || $self->is_up }, 60) && !$ended) {
+            $self->{was_up} = 1;
+            return $self;
+        }
+        last                         if !$ended;
+        $self->{port} = _free_port() if !$self->{was_up};
         Time::HiRes::sleep(0.1);
     }
     die "@words does not start: ", $self->log_end;

@@ -13,11 +13,12 @@ for my $module (qw(Plack::Runner Starman)) {
 my $server = server();
 $ENV{IPC_SHM_NAMESPACE} = $server->url;
 
-sub start_web {
-    my ($address) = @_;
-    my $listen = "$address:" . RedisTest::_free_port();
+sub get { my ($url) = @_; return HTTP::Tiny->new(timeout => 30)->get($url) }
+
+sub run_web {
+    my ($listen) = @_;
     defined(my $pid = fork) or die "fork: $!";
-    return ($pid, "http://$listen") if $pid;
+    return $pid if $pid;
     setpgrp;
     open STDERR, '>',  "$server->{dir}/web.log" or die $!;
     open STDOUT, '>&', \*STDERR                 or die $!;    # whoever is left does not hold what the test says
@@ -27,11 +28,23 @@ sub start_web {
         'eg/shm/sessions.psgi'
         or die "exec: $!";
 }
-sub get { my ($url) = @_; return HTTP::Tiny->new(timeout => 30)->get($url) }
+
+# Another test may take the port before it does: then it ends, and has another one.
+sub start_web {
+    my ($address) = @_;
+    my ($pid, $url, $ended);
+    for (1 .. 20) {
+        my $listen = "$address:" . RedisTest::_free_port();
+        ($pid, $url) = (run_web($listen), "http://$listen");
+        until_true(sub { ($ended = ChildTest::ended($pid, 0)) || get("$url/stats")->{status} == 200 });
+        last if !$ended;
+    }
+    return ($pid, $url);
+}
 
 my ($one, $first)  = start_web('127.0.0.1');
 my ($two, $second) = start_web('127.0.0.2');
-ok until_true(sub { get("$_/stats")->{status} == 200 }), "(a server at $_)" for $first, $second;
+is get("$_/stats")->{status}, 200, "(a server at $_)" for $first, $second;
 my @clients = map {
     my $me = $_;
     child(
