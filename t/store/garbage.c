@@ -1,6 +1,8 @@
 /* The search for garbage, and who moves a reference meanwhile from where it has not looked yet
- * to where it has. It happens where the search makes its stack larger. */
+ * to where it has. It happens where the search makes its stack larger. And a recovery, while somebody who
+ * destroys a variable is stopped before he has settled what a dead writer of it had left open. */
 #define _GNU_SOURCE
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -39,7 +41,18 @@ static void *interrupted_realloc(void *old, size_t bytes)
 #include "../../store/table.c"
 #include "../../store/tree.c"
 #include "../../store/trim.c"
+
+static bool stops_there;
+
+static void stopped_settle(store_t *space, store_record_t *record, store_doomed_t *doomed)
+{
+    if (stops_there) raise(SIGSTOP);
+    change_settle(space, record, doomed);
+}
+
+#define change_settle stopped_settle
 #include "../../store/var.c"
+#undef change_settle
 
 #define realloc interrupted_realloc
 #include "../../store/recover.c"
@@ -143,6 +156,79 @@ static void survives(void (*what)(void), const char *name)
     store_release(many);
 }
 
+/* Many of one size: they take all places that are free. */
+static int64_t put_many(store_var_t *hash, int64_t count, bool check)
+{
+    int64_t i, good = 0;
+    char    key[32];
+    for (i = 0; i < count; i++) {
+        store_key_t   k     = key_number(store, key, i);
+        store_value_t value = store_int(i);
+        if (!check) MUST(store_hash_put(hash, &k, &value, 0));
+        good += get_int(hash, key, -1) == i;
+    }
+    return good;
+}
+
+/* Dies in the middle of a change, with new elements. */
+static void writer_dies(store_var_t *var)
+{
+    int   status;
+    pid_t pid = fork_with(STORE_FORK_GOES_ON);
+    if (pid == 0) {
+        int64_t i;
+        char    key[32];
+        MUST(store_begin(var, STORE_FOREVER));
+        for (i = 0; i < 20; i++) {
+            store_key_t   k     = key_number(store, key, i);
+            store_value_t value = store_int(i);
+            MUST(store_hash_put(var, &k, &value, 0));
+        }
+        _exit(0);
+    }
+    waitpid(pid, &status, 0);
+}
+
+/* What the dead one had made is not freed by a recovery, and used by others, while somebody who destroys
+ * the variable is about to go through it. */
+static void stopped_destroyer(void)
+{
+    store_var_t  *var = var_new(store, STORE_HASH), *other = var_named(store, STORE_HASH, "%other"), *third;
+    store_stats_t before, after;
+    int           status;
+    int64_t       whole;
+    pid_t         pid;
+    MUST(put_int(other, "one", 1)); /* it has its first page */
+    before = space_stats(store);
+    if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
+        store_fork_adopt();
+        raise(SIGSTOP);
+        stops_there = true;
+        store_release(var);
+        marks_reap(store); /* that of the dead one is the last */
+        _exit(0);
+    }
+    waitpid(pid, &status, WUNTRACED);
+    writer_dies(var);
+    store_release(var);
+    kill(pid, SIGCONT);
+    waitpid(pid, &status, WUNTRACED);
+    ok(WIFSTOPPED(status), "who destroys a variable is stopped there");
+    store_recover(store);
+    whole = put_many(other, MANY, false);
+    kill(pid, SIGCONT);
+    waitpid(pid, &status, 0);
+    third = var_new(store, STORE_HASH);
+    put_many(third, MANY, false); /* what he has freed is used again */
+    ok(whole == MANY && put_many(other, MANY, true) == MANY, "a recovery meanwhile frees nothing that he will come to: others keep theirs");
+    store_release(third);
+    MUST(store_remove(other, "%other", 6));
+    store_release(other);
+    store_recover(store);
+    after = space_stats(store);
+    ok(after.variables == before.variables - 2 && after.attachments == before.attachments - 2 && after.blocks == 0, "then all is freed");
+}
+
 int main(void)
 {
     store_stats_t stats;
@@ -150,6 +236,7 @@ int main(void)
     store = space_new("garbage");
     survives(move_it, "a reference that is moved during the search keeps its variable");
     survives(make_one, "so does one to a variable that is made meanwhile");
+    stopped_destroyer();
     store_recover(store);
     stats = space_stats(store);
     ok(stats.variables == 0 && stats.attachments == 0, "what nothing leads to is found (%" PRIu64 " variables are left)", stats.variables);
