@@ -533,6 +533,7 @@ typedef struct pool_i_process {
 extern pool_i_process_t *pool_i_process;
 
 uint64_t pool_i_identify(pool_t *pool);
+bool     pool_i_is_blank(void *memory, int *why);
 uint64_t pool_i_alloc_slow(pool_t *pool, uint64_t me);
 uint64_t pool_i_finish_sparse(pool_t *pool, uint64_t slot, uint64_t me);
 bool     pool_i_mark_open(pool_t *pool, uint64_t group);
@@ -1785,6 +1786,14 @@ static int pool_i_populate(void *memory, uint64_t size)
         if (errno != EINTR && errno != EAGAIN) return errno;
     }
     return 0;
+}
+
+/* Is there no pool in it yet, in memory for pool_open_at()? The first page may be a hole: on a full filesystem,
+ * merely looking at it would kill. *why: 0, or the errno with which it could not be reserved; then false. */
+bool pool_i_is_blank(void *memory, int *why)
+{
+    *why = pool_i_populate(memory, 1);
+    return *why == 0 && __atomic_load_n(&((const pool_header_t *)memory)->magic, __ATOMIC_ACQUIRE) == 0;
 }
 
 /* Reserve the blocks of bytes [from, to) of the data. fallocate() leaves the pages to the processes that
@@ -3204,9 +3213,7 @@ pool_t *pool_open_at(void *memory, uint64_t size, const pool_spec_t *want, pool_
     if ((pool = pool_i_new_handle(NULL, err)) == NULL) return NULL;
     pool->is_borrowed = true;
     pool_i_lay_out(pool, want, (uintptr_t)memory);
-    /* The first page may be a hole: on a full filesystem, merely looking at it would kill. */
-    code = pool_i_populate(memory, 1);
-    if (code == 0 && __atomic_load_n(&header->magic, __ATOMIC_ACQUIRE) == 0)
+    if (pool_i_is_blank(memory, &code))
         code = pool_i_populate(memory, (want->flags & POOL_SPARSE) != 0 ? pool->data_offset : pool->total_size);
     if (code != 0) {
         pool_i_fail(err, code == ENOSPC ? POOL_E_NOSPC : POOL_E_SYSTEM, code, "cannot reserve memory for a pool");

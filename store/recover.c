@@ -16,7 +16,7 @@
  * gets the number of the search (`epoch`). So does a variable that is made, or attached to.
  * What is neither found nor shaded is unreachable, and nobody can reach it again.
  */
-#include "types.h"
+#include "table.h"
 
 #include <stdlib.h>
 
@@ -129,7 +129,7 @@ static void recover_variable(store_t *space, store_link_t link, void *context)
     open = STORE_LOAD(record->lock.holder) != 0 || STORE_LOAD(record->settling) != 0;
     if (open) recover_lock(recovery, link, record);
     if (STORE_LOAD(record->count) != 0) return;
-    if (row_take(space, link, 0)) { /* who took it to 0 died there */
+    if (!recover_is_names(space, link) && row_take(space, link, 0)) { /* who took it to 0 died there */
         ref_doom(space, link, &recovery->doomed);
         recovery->freed++;
     }
@@ -150,6 +150,7 @@ typedef struct search {
     uint64_t  epoch;
     uint64_t  capacity; /* slots of variables when it began */
     uint8_t  *reached;  /* a bit each */
+    uint64_t  visited;  /* cells of the variable that is looked at */
     uint32_t *stack;
     size_t    height, room;
     bool      failed;
@@ -178,8 +179,10 @@ static void search_reach(search_t *search, const store_ref_t *ref)
 /* A torn cell may seem to lead anywhere: then too much counts as reached. */
 static void search_visit(store_t *space, store_link_t link, const store_cell_t *cell, void *context)
 {
+    search_t   *search = (search_t *)context;
     store_ref_t ref;
-    if (cell != NULL && cell_ref(space, link, cell, &ref)) search_reach((search_t *)context, &ref);
+    search->visited++;
+    if (cell != NULL && cell_ref(space, link, cell, &ref)) search_reach(search, &ref);
 }
 
 static bool search_try(search_t *search, store_var_t *var)
@@ -189,7 +192,10 @@ static bool search_try(search_t *search, store_var_t *var)
     look_past_locks(record, &sight);
     /* But a link that is just being moved could be missed. Pairs with array_keep_out(). */
     if (__atomic_load_n(&record->exclusive, __ATOMIC_SEQ_CST) == STORE_MOVING && !lock_is_held(search->space, record)) return false;
+    search->visited = 0;
     if (var->id.type != STORE_SCALAR && !hash_each(var, &sight, search_visit, search)) return false;
+    /* Damaged links may lead past elements; what those lead to is not garbage. (What has expired is not visited.) */
+    if (hash_counts(var) && !store_hash_is_timed(var) && search->visited != sight.state.length) return false;
     if (var->id.type == STORE_ARRAY && !array_each(var, &sight, search_visit, search)) return false;
     if (var->id.type == STORE_SCALAR && sight.state.root != 0)
         search_visit(search->space, sight.state.root, cell_at(search->space, sight.state.root), search);
@@ -217,7 +223,11 @@ static void search_variable(search_t *search, uint32_t slot)
     if (record == NULL) return;
     ref.generation = STORE_LOAD(record->generation);
     ref.type       = STORE_LOAD(record->type);
-    if (ref.generation == 0 || ref.type < STORE_SCALAR || ref.type > STORE_HASH) return;
+    if (ref.generation == 0) return;
+    if (ref.type < STORE_SCALAR || ref.type > STORE_HASH) { /* what does it lead to? */
+        search->failed = true;
+        return;
+    }
     handle_internal(&var, search->space, &ref);
     var.is_glance = true; /* it may be destroyed meanwhile, and another variable be in its place */
     for (tries = 0; tries < 4; tries++)
@@ -248,12 +258,24 @@ static void search_shaded(store_t *space, store_link_t link, void *context)
         search_reach(search, &ref); /* pairs with ref_shade() */
 }
 
+/* Nearly all is reached from there: if what the header says does not lead to the names, nothing may be freed. */
+static void search_names(search_t *search)
+{
+    uint64_t              names  = __atomic_load_n(&search->space->header->names, __ATOMIC_ACQUIRE); /* pairs with names_have() */
+    store_ref_t           ref    = { (uint32_t)names - 1, (uint32_t)(names >> 32), STORE_HASH, 0 };
+    const store_record_t *record = record_at(search->space, ref.slot);
+    if (names == 0) return;
+    if (record == NULL || ref.slot >= search->capacity || STORE_LOAD(record->generation) != ref.generation
+        || STORE_LOAD(record->type) != STORE_HASH)
+        search->failed = true;
+    else
+        search_reach(search, &ref);
+}
+
 static void search_roots(search_t *search)
 {
-    uint64_t    names = __atomic_load_n(&search->space->header->names, __ATOMIC_ACQUIRE); /* pairs with names_have() */
-    store_ref_t ref   = { (uint32_t)names - 1, (uint32_t)(names >> 32), STORE_HASH, 0 };
-    uint32_t    row;
-    if (names != 0) search_reach(search, &ref);
+    uint32_t row;
+    search_names(search);
     row_each(search->space, STORE_ROW_MARKS, search_mark, search);
     for (row = STORE_ROW_CELLS; row < search->space->rows; row++) row_each(search->space, row, search_cell, search);
     row_each(search->space, STORE_ROW_VARIABLES, search_shaded, search);

@@ -40,18 +40,34 @@ static pool_spec_t row_spec(const store_t *space, uint32_t row, uint32_t part)
     return spec;
 }
 
+/* Is it clear of all other parts? A pool that is made inside another one would be the end of what that holds. */
+static bool row_is_apart(const store_t *space, uint32_t row, uint32_t part, uint64_t place, uint64_t size)
+{
+    uint32_t r, p;
+    for (r = 0; r < space->rows; r++)
+        for (p = 0; p < STORE_PARTS; p++) {
+            uint64_t    other = __atomic_load_n(&space->header->parts[r][p], __ATOMIC_RELAXED);
+            pool_spec_t spec  = row_spec(space, r, p);
+            if (other == 0 || (r == row && p == part)) continue;
+            if (other < place ? place - other < pool_size(&spec) : other - place < size) return false;
+        }
+    return true;
+}
+
 /* Where a part begins; 0: it does not exist. Who finds that another has made it
- * meanwhile has used up addresses, no memory. Acquire and release pair with each other. */
+ * meanwhile has used up addresses, no memory. Acquire and release pair with each other.
+ * Anybody may have written the entry, or `next`: where there is no pool yet, none is made inside another. */
 static uint64_t row_place(store_t *space, uint32_t row, uint32_t part, uint64_t size, bool create)
 {
     uint64_t *entry = &space->header->parts[row][part], place = __atomic_load_n(entry, __ATOMIC_ACQUIRE), none = 0;
+    int       why;
     if (place == 0 && create) {
         place = __atomic_fetch_add(&space->header->next, size, __ATOMIC_RELAXED);
-        if (place > space->size || size > space->size - place) return 0;
+        if (place > space->size || size > space->size - place || !row_is_apart(space, row, part, place, size)) return 0;
         if (!__atomic_compare_exchange_n(entry, &none, place, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) place = none;
     }
-    /* Anybody may have written it. */
-    return place % SPACE_PAGE == 0 && place >= sizeof(store_header_t) && place < space->size && size <= space->size - place ? place : 0;
+    if (place % SPACE_PAGE != 0 || place < sizeof(store_header_t) || place >= space->size || size > space->size - place) return 0;
+    return !pool_i_is_blank(space->base + place, &why) || row_is_apart(space, row, part, place, size) ? place : 0;
 }
 
 /* Two threads may open a part at once: one handle stays. `data` is stored last: release
@@ -538,8 +554,7 @@ static store_t *space_attach(const char *path, const char *file, bool *again, st
         space  = NULL;
         *again = !space_same_file(fd, file); /* it was removed before we had all of it */
     }
-    else if (__atomic_load_n(&space->header->closed, __ATOMIC_ACQUIRE) != 0
-             || !space_same_file(fd, file)) { /* acquire: store_remove_all() */
+    else if (store_is_closed(space) || !space_same_file(fd, file)) {
         space_unlink(space);
         space_unmap(space);
         space  = NULL;

@@ -28,7 +28,7 @@ static store_t *store_spaces; /* under handles_hold() */
 
 bool store_is_closed(store_t *store)
 {
-    return __atomic_load_n(&store->header->closed, __ATOMIC_ACQUIRE) != 0; /* pairs with store_remove_all() */
+    return __atomic_load_n(&store->header->closed, __ATOMIC_ACQUIRE) == 1; /* pairs with store_remove_all() */
 }
 
 bool store_is_at(store_t *store, const char *path)

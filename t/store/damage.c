@@ -1,6 +1,7 @@
 /* Damaged memory. Whatever is written into an element, who goes from key to key comes to an end: each bit of
  * its head is turned, one after the other. What a hash says of its buckets does not lead out of its pages, and
- * who frees a chain that leads in a circle comes to an end. */
+ * who frees a chain that leads in a circle comes to an end. Nothing is freed because the names cannot be found, no
+ * part is made inside another, and what a variable had before is not taken for what it has. */
 #include "../../store/table.h"
 #include "store_test.h"
 
@@ -130,6 +131,112 @@ static void chain_in_a_circle(void)
     ok(true, "a chain in a circle is freed, and that ends");
 }
 
+/* How many of the bits of these bytes, turned during a recovery, make a variable with a name be lost. */
+static int lost_by(store_t *space, void *place, unsigned bytes)
+{
+    unsigned bit;
+    int      lost = 0;
+    for (bit = 0; bit < 8 * bytes; bit++) {
+        store_error_t err;
+        store_var_t  *kept;
+        uint8_t      *byte = (uint8_t *)place + bit / 8;
+        *byte              = (uint8_t)(*byte ^ 1u << bit % 8);
+        store_recover(space);
+        *byte = (uint8_t)(*byte ^ 1u << bit % 8);
+        kept  = store_declare(space, STORE_HASH, "%kept", 5, false, &err);
+        lost += kept == NULL || !is_whole(kept, "kept");
+        store_release(kept);
+        if (kept != NULL) continue;
+        kept = var_named(space, STORE_HASH, "%kept");
+        fill(kept, "kept");
+        store_release(kept);
+    }
+    return lost;
+}
+
+/* The variable of the names, and what the header says of it. */
+static void names_not_found(void)
+{
+    store_t        *other = store, *space = space_new("names");
+    store_var_t    *kept;
+    store_record_t *names;
+    int             i;
+    store = space;
+    kept  = var_named(space, STORE_HASH, "%kept");
+    fill(kept, "kept");
+    store_release(kept);
+    for (i = 0; i < 20; i++) {
+        char name[20];
+        snprintf(name, sizeof name, "$%d", i);
+        store_release(var_named(space, STORE_SCALAR, name));
+    }
+    names = record_at(space, (uint32_t)space->header->names - 1);
+    ok(lost_by(space, &space->header->names, 8) == 0, "a recovery that does not find the names frees nothing: where they are");
+    ok(lost_by(space, &names->generation, 4) == 0, "… the generation");
+    ok(lost_by(space, &names->type, 4) == 0, "… the type");
+    ok(lost_by(space, &names->count, 8) == 0, "… the count");
+    ok(lost_by(space, &names->table, 8) == 0, "… the buckets");
+    ok(lost_by(space, &names->state[names->serial & 1].length, 8) == 0, "… the number of names");
+    for (i = 1; i < 64; i++) {
+        space->header->closed = UINT64_C(1) << i;
+        if (store_is_closed(space)) break;
+    }
+    space->header->closed = 0;
+    ok(i == 64, "only one value says that a namespace was removed");
+    store_close(space);
+    store = other;
+}
+
+/* A value of so many bytes, under a key that says so. */
+static int put_bytes(store_var_t *hash, uint64_t bytes, char fill)
+{
+    static char   text[30000];
+    char          name[32];
+    store_key_t   key   = key_number(store, name, (int64_t)bytes);
+    store_value_t value = store_text(text, bytes, false);
+    memset(text, fill, bytes);
+    return store_hash_put(hash, &key, &value, 0);
+}
+
+static bool has_bytes(store_var_t *hash, uint64_t bytes, char fill)
+{
+    static char    text[30000], want[30000];
+    char           name[32];
+    store_key_t    key    = key_number(store, name, (int64_t)bytes);
+    store_buffer_t buffer = { text, sizeof text };
+    store_value_t  value;
+    memset(want, fill, bytes);
+    return store_hash_get(hash, &key, &value, &buffer) == STORE_OK && value.length == bytes && memcmp(text, want, bytes) == 0;
+}
+
+/* Where the next part begins, or where one begins: in the middle of another, where that has only zeros yet. */
+static void part_in_a_part(bool is_next)
+{
+    store_t     *other = store, *space;
+    store_var_t *large, *small;
+    uint64_t     inside, i, whole;
+    uint32_t     row;
+    store = space = space_new("parts");
+    large         = var_named(space, STORE_HASH, "%large");
+    small         = var_named(space, STORE_HASH, "%small");
+    MUST(put_bytes(large, 10000, 'a'));
+    row    = row_for(space, 700);
+    inside = (uint64_t)((uint8_t *)row_ptr(space, row_link(space->block_row, 20)) - space->base) / 4096 * 4096;
+    if (space->header->parts[row][0] != 0) test_die("a part", "is there already");
+    *(is_next ? &space->header->next : &space->header->parts[row][0]) = inside;
+    put_bytes(small, 650, 'b'); /* it may say that there is no room */
+    for (i = 0; i < 10; i++) MUST(put_bytes(large, 20000 + i, 'c'));
+    put_bytes(small, 651, 'd');
+    for (i = whole = 0; i < 10; i++) whole += has_bytes(large, 20000 + i, 'c');
+    ok(whole == 10 && has_bytes(large, 10000, 'a'), "%s inside another part: that keeps what it has",
+       is_next ? "where the next part is to begin is" : "a part is said to be");
+    store_release(large);
+    store_release(small);
+    store_remove_all(space, 0);
+    store_close(space);
+    store = other;
+}
+
 int main(void)
 {
     static const char name[]  = "damaged";
@@ -161,6 +268,9 @@ int main(void)
     ok(walk(&code) == KEYS && code == STORE_ABSENT, "turned back, all is well");
     too_many_buckets();
     chain_in_a_circle();
+    names_not_found();
+    part_in_a_part(true);
+    part_in_a_part(false);
     if (file >= 0) close(file);
     store_release(hash);
     store_close(store);
