@@ -193,6 +193,7 @@ static void array_take_page(store_t *space, store_record_t *record, store_link_t
     row_adopt(space, page);
     if (place != NULL && *place == page) array_link(place, 0);
     change_intended(record);
+    STORE_STORE(record->intent_page, 0); /* others may have it soon */
     change_retire(record);
     row_free(space, page);
 }
@@ -339,9 +340,17 @@ static void array_finish_move(store_t *space, store_record_t *record)
                          __ATOMIC_SEQ_CST); /* pairs with lock_is_exclusive() */
 }
 
+/* The state that is not published does not lead any longer to a tree that is given up, whose pages others may have soon. */
+static void array_forget_tree(store_state_t *state)
+{
+    STORE_STORE(state->root, 0);
+    STORE_STORE(state->tier, 0);
+}
+
 void array_finish_page(store_t *space, store_record_t *record)
 {
-    const store_state_t *state = &record->state[record->serial & 1], *before = &record->state[(record->serial + 1) & 1];
+    const store_state_t *state  = &record->state[record->serial & 1];
+    store_state_t       *before = &record->state[(record->serial + 1) & 1];
     store_tree_t         tree = array_tree(state), old = array_tree(before);
     store_link_t         page  = record->intent_page, *place;
     uint64_t             where = record->intent_place;
@@ -354,11 +363,13 @@ void array_finish_page(store_t *space, store_record_t *record)
     case STORE_INTENT_UNPAGE: array_take_page(space, record, place, page); return;
     case STORE_INTENT_MOVE: array_finish_move(space, record); return;
     case STORE_INTENT_TREE:
-        if (record->serial < where || old.root == tree.root) break; /* not published: the pages are the dead one's */
+        if (record->serial < where) array_forget_tree(before); /* not published: the pages are the dead one's */
+        if (record->serial < where || old.root == tree.root) break;
         tree_each_page(space, &tree, row_disown);
         tree_each_page(space, &old, row_adopt);
         change_intended(record);
         change_retire(record);
+        array_forget_tree(before);
         tree_each_page(space, &old, row_free);
         return;
     default: break;
@@ -370,9 +381,11 @@ void array_finish_page(store_t *space, store_record_t *record)
 
 void array_drop_draft(store_t *space, store_record_t *record)
 {
-    store_tree_t tree = array_tree(&record->state[(record->serial + 1) & 1]);
+    store_state_t *draft = &record->state[(record->serial + 1) & 1];
+    store_tree_t   tree  = array_tree(draft);
     if (record->intent != STORE_INTENT_TREE) return;
     change_intended(record);
+    array_forget_tree(draft);
     tree_each_page(space, &tree, row_free); /* they are ours */
 }
 

@@ -306,6 +306,8 @@ static void change_settle_cell(store_t *space, store_record_t *record, store_lin
             hash_unlink(space, record, link, cell, *kept);
         else if (record->type == STORE_ARRAY)
             array_unlink(space, record, link, cell);
+        else /* the state that is not published does not lead any longer to what others may have soon */
+            STORE_STORE(record->state[(serial + 1) & 1].root, 0);
         change_remove_cell(space, record, link, cell, doomed);
     }
     else if (until > serial) { /* it was to end, and does not; first what an heir who finds it restored would not do */

@@ -237,6 +237,79 @@ static void part_in_a_part(bool is_next)
     store = other;
 }
 
+/* The serial goes back by one, or on by one: what the variable had before, and others have by now, is not taken for
+ * what it has. */
+static void what_was_before(uint32_t type)
+{
+    store_t      *other = store, *space;
+    store_var_t  *var, *hash_of_others;
+    store_value_t value = store_none(STORE_UNDEF);
+    uint64_t      i, whole, size;
+    static char   text[3000];
+    store = space  = space_new("before");
+    var            = var_new(space, type);
+    hash_of_others = var_named(space, STORE_HASH, "%others");
+    MUST(put_bytes(hash_of_others, 1, 'a'));
+    value = store_text(text, sizeof text, false);
+    if (type == STORE_SCALAR) {
+        MUST(store_scalar_put(var, &value));
+        MUST(store_scalar_put(var, &value));
+    }
+    else {
+        for (i = 0; i < 256; i++) MUST(push_int(var, 1)); /* full, so the next one makes it another tree */
+        MUST(push_int(var, 1));
+    }
+    size = type == STORE_SCALAR ? 3000 : 950; /* what lies in cells of the size of what was freed */
+    for (i = 0; i < 60; i++) MUST(put_bytes(hash_of_others, size + i, 'b'));
+    var->record->serial ^= 1;
+    if (type == STORE_SCALAR) {
+        value = store_int(1);
+        store_scalar_put(var, &value);
+    }
+    else {
+        for (i = 0; i < 100; i++) store_array_put(var, i, &value);
+        store_array_resize(var, 0);
+    }
+    store_release(var);
+    var = var_named(space, STORE_HASH, "%more");
+    for (i = 0; i < 200; i++) MUST(put_bytes(var, size + i, 'c'));
+    for (i = whole = 0; i < 60; i++) whole += has_bytes(hash_of_others, size + i, 'b');
+    ok(whole == 60, "%s that is told its serial of before: others keep theirs (%d of 60)", type == STORE_SCALAR ? "a scalar" : "an array",
+       (int)whole);
+    store_release(var);
+    store_release(hash_of_others);
+    store_remove_all(space, 0);
+    store_close(space);
+    store = other;
+}
+
+/* An intent is turned on, long after the page that it was about was freed. */
+static void page_of_others(void)
+{
+    store_t      *other = store, *space;
+    store_var_t  *array, *hash_of_others;
+    store_value_t value;
+    uint64_t      i, whole;
+    store = space  = space_new("intent");
+    array          = var_new(space, STORE_ARRAY);
+    hash_of_others = var_named(space, STORE_HASH, "%others");
+    for (i = 0; i < 3000; i++) MUST(push_int(array, 1));
+    for (i = 0; i < 2500; i++) MUST(store_array_take(array, false, &value, NULL));
+    for (i = 0; i < 10; i++) MUST(push_int(array, 1)); /* pages that it has left behind are freed */
+    if (array->record->intent_place == 0) test_die("a page", "was not freed");
+    for (i = 0; i < 80; i++) MUST(put_bytes(hash_of_others, 3600 + i, 'b'));
+    array->record->intent = STORE_INTENT_UNPAGE;
+    MUST(push_int(array, 1));
+    for (i = 0; i < 200; i++) MUST(put_bytes(hash_of_others, 3700 + i, 'c'));
+    for (i = whole = 0; i < 80; i++) whole += has_bytes(hash_of_others, 3600 + i, 'b');
+    ok(whole == 80, "an array that is told to free a page again: others keep theirs (%d of 80)", (int)whole);
+    store_release(array);
+    store_release(hash_of_others);
+    store_remove_all(space, 0);
+    store_close(space);
+    store = other;
+}
+
 int main(void)
 {
     static const char name[]  = "damaged";
@@ -271,6 +344,9 @@ int main(void)
     names_not_found();
     part_in_a_part(true);
     part_in_a_part(false);
+    what_was_before(STORE_SCALAR);
+    what_was_before(STORE_ARRAY);
+    page_of_others();
     if (file >= 0) close(file);
     store_release(hash);
     store_close(store);
