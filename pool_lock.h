@@ -112,6 +112,9 @@ static inline uint32_t pool_lock_announce(pool_lock_t *lock, uint32_t what)
  * before the sleep), so that the caller can run its handlers. */
 int pool_lock_sleep(pool_lock_t *lock, uint32_t seen, int64_t deadline_ns, uint32_t what);
 
+/* Is nobody there who could release it: is the holder dead, or (in damaged memory) no process at all? Reads /proc. */
+bool pool_lock_is_left(pool_t *pool, uint64_t holder);
+
 /* Take over from a dead holder: dead -> me. If several processes try, one of them succeeds. The
  * orders are those of pool_lock_try(). */
 bool pool_lock_take_over(pool_t *pool, pool_lock_t *lock, uint64_t me);
@@ -182,12 +185,17 @@ int pool_lock_sleep(pool_lock_t *lock, uint32_t seen, int64_t deadline_ns, uint3
     return POOL_FULL;
 }
 
+bool pool_lock_is_left(pool_t *pool, uint64_t holder)
+{
+    return holder != 0 && ((holder & POOL_I_PID_MASK) == 0 || pool_owner_is_dead(pool, holder));
+}
+
 /* The holder is dead, so it changes no more: the CAS pairs with those that are alive, as in
  * pool_lock_try(). */
 bool pool_lock_take_over(pool_t *pool, pool_lock_t *lock, uint64_t me)
 {
     uint64_t holder = __atomic_load_n(&lock->holder, __ATOMIC_RELAXED);
-    return holder != 0 && pool_owner_is_dead(pool, holder)
+    return pool_lock_is_left(pool, holder)
            && __atomic_compare_exchange_n(&lock->holder, &holder, me, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 

@@ -164,7 +164,7 @@ static bool lock_swap(pool_lock_t *lock, uint64_t from, uint64_t to)
 bool lock_inherit(store_t *space, store_record_t *record, store_doomed_t *doomed)
 {
     uint64_t holder = __atomic_load_n(&record->lock.holder, __ATOMIC_SEQ_CST);
-    if (holder == 0 || !space_is_dead(space, holder)) return false;
+    if (!pool_lock_is_left(space->identity, holder)) return false;
     __atomic_store_n(&record->settling, 1, __ATOMIC_SEQ_CST);
     if (!lock_swap(&record->lock, holder, space_me(space))) return false;
     lock_mark_readers(record, 1);

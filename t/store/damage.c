@@ -310,6 +310,25 @@ static void page_of_others(void)
     store = other;
 }
 
+/* A lock that says that it is held, but not by any process, is not waited for. */
+static void held_by_nobody(void)
+{
+    store_var_t *var = var_new(store, STORE_HASH);
+    int          bit, left = 0, waits = 0;
+    for (bit = POOL_I_PID_BITS; bit < 64; bit++) {
+        var->record->lock.holder = UINT64_C(1) << bit;
+        waits += AGAIN(store_begin(var, store_deadline(1))) != STORE_OK;
+        store_abort(var);
+        store->header->recovery.holder = UINT64_C(1) << bit;
+        if (left == 0) store_recover(store);
+        left += store->header->recovery.holder != 0;
+        store->header->recovery.holder = 0;
+    }
+    var->record->lock.holder = 0;
+    store_release(var);
+    ok(waits == 0 && left == 0, "a lock that no process holds is taken (%d times it is not; that of recovery, %d times)", waits, left);
+}
+
 int main(void)
 {
     static const char name[]  = "damaged";
@@ -347,6 +366,7 @@ int main(void)
     what_was_before(STORE_SCALAR);
     what_was_before(STORE_ARRAY);
     page_of_others();
+    held_by_nobody();
     if (file >= 0) close(file);
     store_release(hash);
     store_close(store);
