@@ -202,7 +202,7 @@ my @mutants = (
     [
         'a dead writer is taken for alive',
         'lock.c',
-        'if (holder == 0 || !space_is_dead(space, holder)) return false;',
+        'if (!pool_lock_is_left(space->identity, holder)) return false;',
         'if (holder != UINT64_MAX) return false;', 'locks'
     ],
     [
@@ -340,8 +340,28 @@ my @mutants = (
         "    var->is_joint = true;\n    lock_count_held(1);\n",       '',
         'joint'
     ],
-    [ 'a joint is kept',                      'change.c',  '    if (joint != 0) cell_free(vars[0]->space, joint);', '', 'joint' ],
-    [ 'a recovery does not wait for an heir', 'recover.c', 'recovery->unsettled = true;', '{}', 'step put after a dead writer' ],
+    [ 'a joint is kept', 'change.c', '    if (joint != 0) cell_free(vars[0]->space, joint);', '', 'joint' ],
+    [
+        'a recovery does not wait for an heir',
+        'recover.c',
+        'recovery->unsettled = true; /* the next',
+        '{} /* the next',
+        'step put after a dead writer'
+    ],
+    [ 'a recovery does not wait for who destroys', 'recover.c', "        recovery->unsettled = true;\n}", "        {}\n}",      'garbage' ],
+    [ 'names that are not found are none', 'recover.c', "        search->failed = true;\n    else\n", "        {}\n    else\n", 'damage' ],
+    [
+        'a hash that says more than it has is believed',
+        'recover.c',
+        ' && search->visited != sight.state.length) return false;',
+        ' && 0) return false;', 'damage'
+    ],
+    [
+        'a part is made where the header says',
+        'space.c',     ' || !row_is_apart(space, row, part, place, size)) return 0;',
+        ') return 0;', 'damage'
+    ],
+    [ 'a tree that was freed is led to', 'array.c', "        array_forget_tree(before);\n        tree", "        tree", 'damage' ],
     [
         'what is shaded is not looked at',
         'recover.c', "    row_each(search->space, STORE_ROW_VARIABLES, search_shaded, search);\n",
