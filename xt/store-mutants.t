@@ -357,9 +357,9 @@ my @mutants = (
         ' && 0) return false;', 'damage'
     ],
     [
-        'a part is made where the header says',
-        'space.c',     ' || !row_is_apart(space, row, part, place, size)) return 0;',
-        ') return 0;', 'damage'
+        'a part is made inside another',
+        'space.c',     'if (other < place ? place - other < pool_size(&spec) : other - place < size) return false;',
+        '(void)spec;', 'damage'
     ],
     [ 'a tree that was freed is led to', 'array.c', "        array_forget_tree(before);\n        tree", "        tree", 'damage' ],
     [
