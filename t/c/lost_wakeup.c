@@ -73,16 +73,22 @@ static int by_three(void *pool)
     return 0;
 }
 
-/* Do all of the n children end well, in time? Kills those that do not.
+static uint64_t progress(pool_t *pool)
+{
+    return counts(pool).allocs + (uint64_t)pool_i64_get(pool, 0);
+}
+
+/* Do all of the n children end well, and has some of them gone on in each minute until then? Kills those that do not.
  * Meanwhile stops them for a moment now and then, at any instruction: so that
  * what lies a nanosecond apart happens with the world in between. */
-static bool all_end(const pid_t *pid, int n, bool stop_them)
+static bool all_end(pool_t *pool, const pid_t *pid, int n, bool stop_them)
 {
-    const int64_t deadline = now_ns() + 60000 * MS;
-    uint64_t      random   = 88172645463325252u;
-    int           i, status, ended = 0, failed = 0;
+    int64_t  deadline = now_ns() + 60000 * MS;
+    uint64_t random = 88172645463325252u, before = 0;
+    int      i, status, ended = 0, failed = 0;
+    bool     goes_on = true;
 
-    while (ended < n && now_ns() < deadline) {
+    while (ended < n && goes_on) {
         pid_t one = pid[next_random(&random) % (uint64_t)n];
         if (stop_them) {
             kill(one, SIGSTOP);
@@ -96,6 +102,13 @@ static bool all_end(const pid_t *pid, int n, bool stop_them)
             ended++;
             failed += status != 0;
             stop_them = false; /* its PID is another's now */
+        }
+        if (now_ns() >= deadline) {
+            uint64_t now = progress(pool);
+            goes_on      = now != before;
+            before       = now;
+            deadline     = now_ns() + 60000 * MS;
+            alarm(HUNG);
         }
     }
     for (i = 0; ended < n && i < n; i++) kill(pid[i], SIGKILL);
@@ -113,7 +126,7 @@ static void turns(uint64_t n, const char *name)
     pool_alloc_n(a.yours, n, 0, slots);
     pid[0] = child(take_turns, &a);
     pid[1] = child(take_turns, &b);
-    ended  = all_end(pid, 2, true);
+    ended  = all_end(a.mine, pid, 2, true);
     ok(ended && counts(a.mine).waits > 0, "%s (%llu waits)", name, (unsigned long long)(counts(a.mine).waits + counts(a.yours).waits));
     pool_close(a.mine);
     pool_close(a.yours);
@@ -126,7 +139,7 @@ static void crowd(uint64_t capacity, int (*const *body)(void *), int n, const ch
     int     i;
     bool    ended;
     for (i = 0; i < n; i++) pid[i] = child(body[i], pool);
-    ended = all_end(pid, n, false);
+    ended = all_end(pool, pid, n, false);
     ok(ended && pool_used(pool) == 0, "%s", name);
     pool_close(pool);
 }
@@ -158,7 +171,8 @@ static void to_and_fro(void)
     pool_try_alloc(even.pool);
     pid[0] = child(play, &even);
     pid[1] = child(play, &odd);
-    ok(all_end(pid, 2, false) && pool_i64_get(even.pool, 0) == ROUNDS(10000), "two processes hand a value to and fro by wait and wake");
+    ok(all_end(even.pool, pid, 2, false) && pool_i64_get(even.pool, 0) == ROUNDS(10000),
+       "two processes hand a value to and fro by wait and wake");
     pool_close(even.pool);
 }
 

@@ -2,6 +2,8 @@
  * dead and the stopped hold. */
 #include "store_test.h"
 
+#include "../../store/var.h"
+
 #include <sys/ioctl.h>
 
 static store_t *store;
@@ -100,6 +102,25 @@ static bool waits(const peer_t *peer)
     return held && answer(peer, 200) == -1;
 }
 
+static void stop(const peer_t *peer)
+{
+    siginfo_t info;
+    kill(peer->pid, SIGSTOP);
+    waitid(P_PID, (id_t)peer->pid, &info, WSTOPPED);
+}
+
+/* As waits(), for the readers of `one`, and is stopped there. Between two slices of its wait it is not in the lock, and who
+ * comes then is the first. */
+static bool stands_first(const peer_t *peer)
+{
+    bool held;
+    if (!waits(peer)) return false;
+    EVENTUALLY((stop(peer), (__atomic_load_n(&one->record->lock.holder, __ATOMIC_SEQ_CST) & POOL_I_BUSY) != 0)
+                   || (kill(peer->pid, SIGCONT), false),
+               held);
+    return held;
+}
+
 static int ask(const peer_t *peer, char what)
 {
     tell(peer, what);
@@ -163,10 +184,11 @@ static void upgrade(void)
     int    code;
     ok(ask(&a, 'R') == STORE_OK && AGAIN(store_lock_read(one, soon(), NULL)) == STORE_OK, "two read");
     tell(&a, 'W');
-    ok(waits(&a), "one that wants to write waits for the other");
-    code = AGAIN(store_lock_write(one, store_deadline(5000 * MS), NULL));
+    ok(stands_first(&a), "one that wants to write waits for the other");
+    code = AGAIN(store_lock_write(one, STORE_FOREVER, NULL));
     ok(code == STORE_E_DEADLOCK, "who then wants the same is told that this would be for ever");
     store_unlock_read(one);
+    kill(a.pid, SIGCONT);
     ok(answer(&a, 20000) == STORE_OK, "when it has let go the first one writes");
     ok(ask(&a, 'w') == STORE_OK && ask(&a, 'r') == STORE_OK, "and lets go");
     ok(AGAIN(store_lock_read(one, soon(), NULL)) == STORE_OK && AGAIN(store_lock_write(one, soon(), NULL)) == STORE_OK,
@@ -185,7 +207,7 @@ static void circle(void)
     ok(ask(&a, 'W') == STORE_OK && AGAIN(store_lock_write(two, soon(), NULL)) == STORE_OK, "each of two has one of two variables");
     tell(&a, 'B');
     ok(waits(&a), "one waits for the other's");
-    code = AGAIN(store_lock_write(one, store_deadline(10000 * MS), NULL));
+    code = AGAIN(store_lock_write(one, STORE_FOREVER, NULL));
     ok(code == STORE_E_DEADLOCK, "the second is told that it would be for ever (%d)", code);
     store_unlock_write(two);
     ok(answer(&a, 20000) == STORE_OK, "the first one gets it");
@@ -212,7 +234,7 @@ static void the_dead(char what, const char *name)
     ok(listed_writer() == (what == 'W' ? (uint64_t)a.pid : 0), "the list tells of it if it is a write lock");
     peer_end(&a, SIGKILL);
     ok(listed_writer() == 0, "when it is killed, no more");
-    ok(AGAIN(store_lock_write(one, store_deadline(5000 * MS), NULL)) == STORE_OK, "and is killed: the lock is to be had at once");
+    ok(AGAIN(store_lock_write(one, STORE_FOREVER, NULL)) == STORE_OK, "and is killed: the lock is to be had at once");
     store_unlock_write(one);
 }
 
