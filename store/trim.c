@@ -73,7 +73,8 @@ static void trim_pause(int tries)
 }
 
 /* Acquire: pairs with look_end(), so the data was read before. It is sufficient to see a mark not looking
- * once: its next look begins after the barrier. */
+ * once: its next look begins after the barrier. The clock is looked at each time, as on a busy machine one
+ * yield may take longer than all of the patience. */
 static void trim_outwait(store_t *space, store_link_t link, void *context)
 {
     const store_mark_t *mark = mark_at(space, link);
@@ -81,8 +82,9 @@ static void trim_outwait(store_t *space, store_link_t link, void *context)
     store_ref_t         ref;
     int                 tries;
     for (tries = 0; !wait->failed && __atomic_load_n(&mark->looking, __ATOMIC_ACQUIRE) != 0; tries++) {
-        if (tries == TRIM_TRIES && !mark_lives(space, link, &ref)) return;
-        wait->failed = tries >= TRIM_TRIES && store_clock() >= wait->until;
+        bool late = store_clock() >= wait->until;
+        if ((late || tries == TRIM_TRIES) && !mark_lives(space, link, &ref)) return;
+        wait->failed = late;
         if (!wait->failed) trim_pause(tries);
     }
 }

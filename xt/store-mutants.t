@@ -78,9 +78,10 @@ my @mutants = (
     [
         'the dead look for ever',
         'trim.c',
-        "        if (tries == TRIM_TRIES && !mark_lives(space, link, &ref)) return;\n",
+        "        if ((late || tries == TRIM_TRIES) && !mark_lives(space, link, &ref)) return;\n",
         "        (void)ref;\n", 'stopped'
     ],
+    [ 'who looks is waited for at each store', 'trim.c', 'wait->failed = late;', 'wait->failed = late && tries >= TRIM_TRIES;', 'trim' ],
     [ 'a published cell stays its maker\'s',          'change.c', "    cell_disown(space, link);\n",    '', 'step put of a new key' ],
     [ 'a reference is not shaded as it is published', 'change.c', "    ref_shade_cell(space, link);\n", '', 'garbage' ],
     [

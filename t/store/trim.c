@@ -15,6 +15,14 @@ static void about_to_load(void)
 
 #define __atomic_load_n(word, order) (about_to_load(), __atomic_load_n(word, order))
 
+#include <sched.h>
+#include <time.h>
+
+static int pauses; /* while somebody is waited for */
+
+#define sched_yield()         (pauses++, sched_yield())
+#define nanosleep(time, left) (pauses++, nanosleep(time, left))
+
 /* The library is part of this program. */
 #define POOL_IMPLEMENTATION
 #include "../../pool.h"
@@ -40,6 +48,8 @@ static void about_to_load(void)
 #include "../../store/var.c"
 
 #undef __atomic_load_n
+#undef sched_yield
+#undef nanosleep
 
 #include "store_test.h"
 
@@ -167,6 +177,23 @@ static int see_little(const char *path, int ready, int go)
     return trims(store) ? 1 : 0;
 }
 
+/* Somebody looks, and has just been waited for in vain. Does nobody wait for him at the next store? The next is within a
+ * second; else it is tried again. */
+static bool is_not_waited_for_again(store_t *store)
+{
+    uint64_t first;
+    int      waited;
+    do {
+        trims(store);
+        first  = store->in_vain;
+        pauses = 0;
+        STORE_STORE(store->frees, 1);
+        space_trim(store);
+        waited = pauses;
+    } while (store->in_vain - first >= TRIM_IN_VAIN_NS);
+    return first != 0 && waited == 0;
+}
+
 static void look_at(store_var_t *var, store_sight_t *sight)
 {
     if (look_begin(var, sight) != STORE_OK) test_die("a look", "does not begin");
@@ -204,6 +231,7 @@ static void unseen_marks(void)
         waitpid(pid, &status, 0);
         ok(WIFEXITED(status) && WEXITSTATUS(status) == 0, "who does not see all marks gives nothing back (%d)", status);
         ok(!trims(store), "… nor does who sees that somebody looks");
+        ok(is_not_waited_for_again(store), "… which is not waited for at each store");
         look_end(&sight);
         ok(trims(store), "… when nobody looks it is given back");
         for (i = 0; i < 100; i++) store_release(user[i]);
