@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
-enum { CROWD = POOL_WAITERS + 100, PATIENCE = 60 };
+enum { CROWD = POOL_WAITERS + 100, PATIENCE = 300 };
 
 int main(void)
 {

@@ -190,9 +190,10 @@ for my $mutant (@mutants) {
     next if @ARGV && index("$what $finder", $ARGV[0]) < 0;    # prove xt/mutants.t :: PATTERN
     my $broken = broken_copy($from, $to);
     ok($broken, "$what: the code to break is there") or next;
-    my $folder = scratch_folder();
-    my ($status, @complaints) =
-        $finder eq 'torture' ? verdict(build($folder, 'torture', $broken)) : verdict(build($folder, 'step', $broken), $files, $finder);
+    my $folder  = scratch_folder();
+    my @command = $finder eq 'torture' ? build($folder, 'torture', $broken) : (build($folder, 'step', $broken), $files, $finder);
+    my ($status, @complaints) = verdict(@command);
+    for (my $again = 9; $status == 0 && $again > 0; $again--) { ($status, @complaints) = verdict(@command) }    # some are a matter of when
     is $status >> 8, 1, "$what: found by $finder" or diag "status $status";
     note $complaints[0] // 'no complaint';
 }

@@ -1102,7 +1102,7 @@ int main(int argc, char **argv)
     survivor = getpid();
     if (getenv("POOL_STEP_FIRST") != NULL) {
         first_is_enough = true;
-        patience        = 10;
+        patience        = 30;
     }
     snprintf(new_path, sizeof new_path, "%s/new", folder);
     snprintf(pool_path, sizeof pool_path, "%s/pool", folder);

@@ -693,6 +693,8 @@ static pid_t second_start(world_t *w, const pair_t *pair)
 
 enum end { ENDED, WAITS, FAILED };
 
+#define PATIENCE (60000 * MS) /* the machine may have much else to do */
+
 /* Does the process sleep, for somebody to let it go on? */
 static bool is_asleep(pid_t pid)
 {
@@ -706,10 +708,10 @@ static bool is_asleep(pid_t pid)
     return number == SYS_futex;
 }
 
-/* Until it has ended, or (`patient`: for ten seconds, else) is found waiting. */
+/* Until it has ended, or (`patient`: for a minute, else) is found waiting. */
 static enum end second_watch(pid_t pid, bool patient)
 {
-    int64_t end    = now_ns() + 10000 * MS;
+    int64_t end    = now_ns() + PATIENCE;
     int     asleep = 0, status;
     while (now_ns() < end) {
         struct timespec pause = { 0, 50000 };
@@ -725,7 +727,7 @@ static enum end second_watch(pid_t pid, bool patient)
 
 static bool wait_for_stop(pid_t pid, int *status)
 {
-    int64_t end = now_ns() + 10000 * MS;
+    int64_t end = now_ns() + PATIENCE;
     while (now_ns() < end) {
         struct timespec pause = { 0, 20000 };
         if (waitpid(pid, status, WNOHANG | __WALL) == pid) return WIFSTOPPED(*status);

@@ -396,13 +396,15 @@ static inline void p_expired(world_t *w)
 {
     char          name[32];
     int           i;
+    uint64_t      at    = 0;
     store_value_t value = store_int(1);
     fill_hash(w, 0, 5, 20);
     for (i = 100; i < 106; i++) {
         store_key_t key = key_number(w->store, name, i);
-        MUST(store_hash_put(w->hash, &key, &value, store_clock() + 1));
+        at              = store_clock() + 1;
+        MUST(store_hash_put(w->hash, &key, &value, at));
     }
-    nap_ms(20); /* a tick of the clock or two */
+    while (store_clock_tick() <= at) nap_ms(1);
 }
 
 static inline void o_sweep(world_t *w)
