@@ -140,6 +140,7 @@ static int late_child(int how, bool told, time_t seconds)
     munmap(forked, sizeof *forked);
     if (write(go[1], "", 1) != 1) test_die("write", "child");
     got = read(done[0], &found, 1);
+    reap(-1); /* it is ours by now, and has what it has until it is dead */
     close(go[0]);
     close(go[1]);
     close(done[0]);
@@ -148,6 +149,7 @@ static int late_child(int how, bool told, time_t seconds)
 
 static void late_children(void)
 {
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     ok(late_child(STORE_FORK_GOES_ON, true, 11) == 5, "a child that does not get the processor for long has what its dead parent had");
     ok(late_child(STORE_FORK_GOES_ON, true, 100000) == 5, "… however long");
     ok(late_child(STORE_FORK_GOES_ON, false, 11) == 5, "… also if that could not say its PID any more");
