@@ -92,7 +92,7 @@ static int hash_look_up(store_var_t *var, const store_key_t *key, store_value_t 
     return code;
 }
 
-int hash_get(store_var_t *var, const store_key_t *key, store_value_t *value, const store_buffer_t *buffer)
+int table_get(store_var_t *var, const store_key_t *key, store_value_t *value, const store_buffer_t *buffer)
 {
     store_sight_t sight;
     int           tries, code;
@@ -111,7 +111,7 @@ int hash_get(store_var_t *var, const store_key_t *key, store_value_t *value, con
 
 int store_hash_get(store_var_t *var, const store_key_t *key, store_value_t *value, const store_buffer_t *buffer)
 {
-    return var_is(var, STORE_HASH) ? hash_get(var, key, value, buffer) : (int)STORE_E_ARGUMENT;
+    return var_is(var, STORE_HASH) ? table_get(var, key, value, buffer) : (int)STORE_E_ARGUMENT;
 }
 
 int store_hash_expiry(store_var_t *var, const store_key_t *key, uint64_t *expires_ns)
@@ -220,7 +220,7 @@ static inline uint64_t hash_default_expiry(const store_var_t *var)
     return after != 0 ? store_expires(after) : 0;
 }
 
-int hash_put(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns)
+int table_put(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns)
 {
     store_doomed_t doomed = 0;
     store_link_t   link;
@@ -242,7 +242,7 @@ int hash_put(store_var_t *var, const store_key_t *key, const store_value_t *valu
 
 int store_hash_put(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns)
 {
-    return var_is(var, STORE_HASH) ? hash_put(var, key, value, expires_ns) : (int)STORE_E_ARGUMENT;
+    return var_is(var, STORE_HASH) ? table_put(var, key, value, expires_ns) : (int)STORE_E_ARGUMENT;
 }
 
 /* In the open change. The new one vanishes when the old one would have. */
@@ -277,7 +277,7 @@ int store_hash_add(store_var_t *var, const store_key_t *key, int64_t delta, int6
     return code == STORE_OK ? change_leave_as(var, own, hash_add(var, key, delta, sum)) : code;
 }
 
-int hash_delete(store_var_t *var, const store_key_t *key)
+int table_delete(store_var_t *var, const store_key_t *key)
 {
     store_link_t  old;
     store_cell_t *cell;
@@ -295,7 +295,7 @@ int hash_delete(store_var_t *var, const store_key_t *key)
 
 int store_hash_delete(store_var_t *var, const store_key_t *key)
 {
-    return var_is(var, STORE_HASH) ? hash_delete(var, key) : (int)STORE_E_ARGUMENT;
+    return var_is(var, STORE_HASH) ? table_delete(var, key) : (int)STORE_E_ARGUMENT;
 }
 
 /* --- going through it ------------------------------------------------------------------------ */

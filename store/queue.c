@@ -30,23 +30,23 @@ int store_queue_keep(store_var_t *var, store_reservation_t *reservation, const s
     if (reservation->order == 0) reservation->order = change_serial(var);
     for (;; reservation->since_ns++) { /* two in one change, and in one tick of the clock */
         key = queue_key(var, reservation);
-        if ((code = hash_get(var, &key, NULL, NULL)) != STORE_OK) break;
+        if ((code = table_get(var, &key, NULL, NULL)) != STORE_OK) break;
     }
-    return code == STORE_ABSENT ? hash_put(var, &key, value, STORE_NEVER) : code;
+    return code == STORE_ABSENT ? table_put(var, &key, value, STORE_NEVER) : code;
 }
 
 int store_queue_get(store_var_t *var, const store_reservation_t *reservation, store_value_t *value, const store_buffer_t *buffer)
 {
     store_key_t key  = queue_key(var, reservation);
     int         code = queue_is_sound(var);
-    return code == STORE_OK ? hash_get(var, &key, value, buffer) : code;
+    return code == STORE_OK ? table_get(var, &key, value, buffer) : code;
 }
 
 int store_queue_drop(store_var_t *var, const store_reservation_t *reservation)
 {
     store_key_t key  = queue_key(var, reservation);
     int         code = queue_is_sound(var);
-    return code == STORE_OK ? hash_delete(var, &key) : code;
+    return code == STORE_OK ? table_delete(var, &key) : code;
 }
 
 typedef struct queue_walk {

@@ -128,12 +128,13 @@ static uint64_t row_alloc_reserved(pool_t *pool)
     return pool_try_alloc(pool);
 }
 
-/* A free slot of any part; 0: there is none, or no room for one (*full). `create`: a part more. */
+/* A free slot of any part from the hint on; 0: there is none, or no room for one (*full). `create`: of those before
+ * it, too, and of a part more; where there is no room, those from the hint on have just been tried. */
 static store_link_t row_take_any(store_t *space, uint32_t row, bool create, bool *full, store_error_t *err)
 {
     store_row_view_t *view = &space->row[row];
-    uint32_t          hint = create ? 0 : STORE_LOAD(view->hint), part;
-    for (part = hint; part < STORE_PARTS; part++) {
+    uint32_t          hint = STORE_LOAD(view->hint), end = create && *full ? hint : STORE_PARTS, part;
+    for (part = create ? 0 : hint; part < end; part++) {
         pool_t  *pool = __atomic_load_n(&view->part[part], __ATOMIC_ACQUIRE); /* pairs with row_open() */
         uint64_t slot;
         if (POOL_UNLIKELY(pool == NULL)) pool = row_open(space, row, part, create && !*full, err);

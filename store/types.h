@@ -55,9 +55,9 @@ int hash_end_all(store_var_t *var);
 int array_end_all(store_var_t *var);
 
 /* The table of a hash, or of what is reserved of an array (queue.c): the caller has looked at the type. */
-int hash_get(store_var_t *var, const store_key_t *key, store_value_t *value, const store_buffer_t *buffer);
-int hash_put(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns);
-int hash_delete(store_var_t *var, const store_key_t *key);
+int table_get(store_var_t *var, const store_key_t *key, store_value_t *value, const store_buffer_t *buffer);
+int table_put(store_var_t *var, const store_key_t *key, const store_value_t *value, uint64_t expires_ns);
+int table_delete(store_var_t *var, const store_key_t *key);
 
 /* Call `visit` for each cell of the look. False: a page or cell made no sense. */
 typedef void type_visit_fn(store_t *space, store_link_t link, const store_cell_t *cell, void *context);
