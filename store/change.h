@@ -82,6 +82,15 @@ static inline void change_retire(store_record_t *record)
  * it has published or given up, and by its heir. */
 void change_settle(store_t *space, store_record_t *record, store_doomed_t *doomed);
 
+/* Is there anything of a change that has not been settled yet? For who does not hold the lock. Acquire: if there is
+ * nothing, all of it was owned before; pairs with change_remove_cell(), change_intended() and joint_settle(). */
+static inline bool change_is_unsettled(const store_record_t *record)
+{
+    return __atomic_load_n(&record->todo, __ATOMIC_ACQUIRE) != 0 || __atomic_load_n(&record->intent, __ATOMIC_ACQUIRE) != STORE_INTENT_NONE
+           || (__atomic_load_n(&record->state[0].joint, __ATOMIC_ACQUIRE) | __atomic_load_n(&record->state[1].joint, __ATOMIC_ACQUIRE))
+                  != 0;
+}
+
 /* Note what is going to be done to a page, and then that it is done. Release:
  * an heir that sees the intent also sees what it refers to. */
 static inline void change_intend(store_record_t *record, uint32_t intent, store_link_t page, uint64_t place)

@@ -114,7 +114,6 @@ static void recover_variable(store_t *space, store_link_t link, void *context)
     store_record_t *record   = (store_record_t *)row_ptr(space, link);
     uint64_t        index, owner;
     pool_t         *pool = row_pool(space, link, &index);
-    bool            open;
 
     owner = pool_owner_word(pool, index);
     if (owner != POOL_I_NOBODY && recover_is_listed(pool, owner, recovery)) {
@@ -126,14 +125,13 @@ static void recover_variable(store_t *space, store_link_t link, void *context)
         }
         return;
     }
-    open = STORE_LOAD(record->lock.holder) != 0 || STORE_LOAD(record->settling) != 0;
-    if (open) recover_lock(recovery, link, record);
+    if (STORE_LOAD(record->lock.holder) != 0 || STORE_LOAD(record->settling) != 0) recover_lock(recovery, link, record);
     if (STORE_LOAD(record->count) != 0) return;
     if (!recover_is_names(space, link) && row_take(space, link, 0)) { /* who took it to 0 died there */
         ref_doom(space, link, &recovery->doomed);
         recovery->freed++;
     }
-    else if (open && row_owner(space, link) != 0) /* who destroys it may just come to what the dead one left open */
+    else if (change_is_unsettled(record)) /* who destroys it may just come to what a dead writer left open */
         recovery->unsettled = true;
 }
 

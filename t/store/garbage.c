@@ -189,6 +189,59 @@ static void writer_dies(store_var_t *var)
     waitpid(pid, &status, 0);
 }
 
+/* Who will destroy the variable when it goes on, and is stopped in that once more. */
+static pid_t destroyer_of(store_var_t *var)
+{
+    int   status;
+    pid_t pid = fork_with(STORE_FORK_GOES_ON);
+    if (pid == 0) {
+        store_fork_adopt();
+        raise(SIGSTOP);
+        stops_there = true;
+        store_release(var);
+        marks_reap(store); /* that of a dead one may be the last */
+        _exit(0);
+    }
+    waitpid(pid, &status, WUNTRACED);
+    return pid;
+}
+
+/* Dies with a block that nothing leads to yet. */
+static void maker_dies(store_var_t *var)
+{
+    static const char text[20000];
+    int               status, code;
+    pid_t             pid = fork_with(STORE_FORK_GOES_ON);
+    if (pid == 0) {
+        store_key_t   key   = store_key(store, "k", 1, false);
+        store_value_t value = store_text(text, sizeof text, false);
+        _exit(change_make(var, &key, &value, 0, &code) != 0 ? 0 : 1);
+    }
+    waitpid(pid, &status, 0);
+    if (status != 0) test_die("a block", "was not made");
+}
+
+/* Variables are destroyed all the time: where nobody left anything open, no recovery is put off by that. (One element
+ * is still there, which he is going to free.) */
+static void stopped_for_nothing(void)
+{
+    store_var_t *var = var_new(store, STORE_HASH), *other = var_new(store, STORE_HASH);
+    int          status;
+    pid_t        pid = destroyer_of(var);
+    uint64_t     made;
+    MUST(put_int(var, "one", 1));
+    store_release(var);
+    kill(pid, SIGCONT);
+    waitpid(pid, &status, WUNTRACED);
+    maker_dies(other);
+    made = space_stats(store).blocks;
+    store_recover(store);
+    ok(WIFSTOPPED(status) && made > 1 && space_stats(store).blocks == 1, "what the dead had is freed while somebody destroys a variable");
+    kill(pid, SIGCONT);
+    waitpid(pid, &status, 0);
+    store_release(other);
+}
+
 /* What the dead one had made is not freed by a recovery, and used by others, while somebody who destroys
  * the variable is about to go through it. */
 static void stopped_destroyer(void)
@@ -200,15 +253,7 @@ static void stopped_destroyer(void)
     pid_t         pid;
     MUST(put_int(other, "one", 1)); /* it has its first page */
     before = space_stats(store);
-    if ((pid = fork_with(STORE_FORK_GOES_ON)) == 0) {
-        store_fork_adopt();
-        raise(SIGSTOP);
-        stops_there = true;
-        store_release(var);
-        marks_reap(store); /* that of the dead one is the last */
-        _exit(0);
-    }
-    waitpid(pid, &status, WUNTRACED);
+    pid    = destroyer_of(var);
     writer_dies(var);
     store_release(var);
     kill(pid, SIGCONT);
@@ -237,6 +282,7 @@ int main(void)
     survives(move_it, "a reference that is moved during the search keeps its variable");
     survives(make_one, "so does one to a variable that is made meanwhile");
     stopped_destroyer();
+    stopped_for_nothing();
     store_recover(store);
     stats = space_stats(store);
     ok(stats.variables == 0 && stats.attachments == 0, "what nothing leads to is found (%" PRIu64 " variables are left)", stats.variables);

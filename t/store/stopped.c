@@ -179,6 +179,14 @@ static bool reader_goes_on(pid_t pid, uint64_t more)
     return true;
 }
 
+/* Wherever it is: what it says of itself may be wrong. */
+static void reader_stop(pid_t pid)
+{
+    siginfo_t info;
+    kill(pid, SIGSTOP);
+    waitid(P_PID, (id_t)pid, &info, WSTOPPED);
+}
+
 typedef struct reader {
     pid_t pid;
     bool  looks;
@@ -194,26 +202,16 @@ static void reader_mark(store_t *space, store_link_t link, void *context)
 /* In the middle of a look: elsewhere it goes on, until it is met in one. */
 static bool reader_stop_in_look(pid_t pid)
 {
-    reader_t  reader = { pid, false };
-    siginfo_t info;
-    bool      met;
+    reader_t reader = { pid, false };
+    bool     met;
     EVENTUALLY(({
-                   kill(pid, SIGSTOP);
-                   waitid(P_PID, (id_t)pid, &info, WSTOPPED);
+                   reader_stop(pid);
                    row_each(store, STORE_ROW_MARKS, reader_mark, &reader);
                    if (!reader.looks) kill(pid, SIGCONT);
                    reader.looks;
                }),
                met);
     return met;
-}
-
-/* Wherever it is: what it says of itself may be wrong. */
-static void reader_stop(pid_t pid)
-{
-    siginfo_t info;
-    kill(pid, SIGSTOP);
-    waitid(P_PID, (id_t)pid, &info, WSTOPPED);
 }
 
 /* --- full --------------------------------------------------------------------------------- */
