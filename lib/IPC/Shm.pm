@@ -6,6 +6,7 @@ use Carp               ();
 use Data::Pool::Shared ();
 use IPC::Shm::Attribute;
 use IPC::Shm::Engine;
+use IPC::Shm::Engine::Memory ();    # of nearly all programs: compiled once, before they fork
 use IPC::Shm::Names;
 use IPC::Shm::Tied;
 
