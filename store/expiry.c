@@ -6,23 +6,8 @@ bool store_hash_is_timed(const store_var_t *var)
     return STORE_LOAD(var->record->soonest) != 0;
 }
 
-/* WHEN THE HAND GOES ROUND. Stores look for what has expired only when something may have:
- * `soonest` is no later than the first that will. Both words are the lock holder's, and only
- * ever too early: what is stored lowers both before it is published, what the hand passes lowers
- * `coming`, and where the hand begins anew, `soonest` is what was coming, and then nothing is
- * coming. Who dies between any two of these leaves one that is too early: a round in vain. */
-#define HASH_NOTHING_COMES UINT32_MAX
-#define HASH_WHEN_BITS     28u /* a quarter of a second, so 32 bits are 36 years */
-
-static inline uint32_t hash_when(uint64_t ns)
+void hash_expect_when(store_record_t *record, uint32_t when)
 {
-    uint64_t when = ns >> HASH_WHEN_BITS;
-    return when == 0 ? 1 : when < HASH_NOTHING_COMES ? (uint32_t)when : HASH_NOTHING_COMES - 1;
-}
-
-void hash_expect(store_record_t *record, uint64_t expires_ns)
-{
-    uint32_t when = hash_when(expires_ns);
     if (record->soonest == 0) STORE_STORE(record->coming, HASH_NOTHING_COMES); /* and no round is under way */
     if (when < record->coming) STORE_STORE(record->coming, when);
     if (record->soonest == 0 || when < record->soonest) STORE_STORE(record->soonest, when);
@@ -74,17 +59,13 @@ static uint64_t hash_tend(store_var_t *var, store_link_t *place, uint64_t limit,
 /* How many buckets a store looks at: two elements or so. */
 #define HASH_TENDED 4u
 
-/* Who stores what vanishes has most likely just looked at the clock, to say when: now and then this does. */
-void hash_make_room(store_var_t *var, bool is_timed)
+void hash_make_room_at(store_var_t *var, uint64_t now)
 {
     store_record_t *record  = var->record;
     uint32_t        buckets = hash_buckets(hash_table(record)), looks;
     store_link_t   *heads;
-    uint64_t        now = 0, limit = record->limit;
-    bool            over = limit != 0 && change_draft(var)->length > limit;
-    if (POOL_LIKELY(record->soonest == 0 && !over)) return;
-    now = is_timed && record->serial % 16 != 0 ? store_clock_seen() : store_clock_tick();
-    if (POOL_LIKELY(hash_when(now) < record->soonest && !over)) return;
+    uint64_t        limit = record->limit;
+    bool            over  = hash_is_over(var);
     for (looks = 0; looks < (over ? 2 * buckets + 2 : HASH_TENDED); looks++) {
         uint32_t bucket = hash_next_bucket(record, buckets), count;
         count           = hash_heads(var->space, record, hash_table(record), bucket, &heads);

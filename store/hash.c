@@ -188,28 +188,27 @@ static void hash_end_link(store_var_t *var, store_link_t link)
 /* The version that is there ends; the new cell, which is not on any list yet, is linked in front
  * of it, at `place`. In this order the new one comes before it on the list: see
  * change_settle_cell(). */
-static void hash_insert_at(store_var_t *var, store_link_t link, store_link_t *place, store_link_t old)
+static void hash_insert_at(store_var_t *var, store_link_t link, store_link_t *place, store_link_t old, uint64_t expires_ns)
 {
-    store_cell_t  *cell     = cell_at(var->space, link);
-    store_state_t *draft    = change_draft(var);
-    bool           is_timed = (cell->flags & STORE_CELL_EXPIRES) != 0;
+    store_cell_t  *cell  = cell_at(var->space, link);
+    store_state_t *draft = change_draft(var);
 
     if (old != 0) hash_end_link(var, old);
     STORE_STORE(cell->next, *place);
     change_add(var, link, cell);
     hash_link(place, link);
     if (hash_counts(var)) STORE_STORE(draft->length, draft->length + 1);
-    if (is_timed) hash_expect(var->record, cell_expires(var->space, link, cell));
+    if (expires_ns != 0) hash_expect(var->record, expires_ns);
     if (!hash_counts(var)) return;
-    hash_make_room(var, is_timed);
+    hash_make_room(var, expires_ns != 0);
     hash_grow(var->space, var->record, draft->length);
 }
 
-static int hash_insert(store_var_t *var, store_link_t link, const store_key_t *key)
+static int hash_insert(store_var_t *var, store_link_t link, const store_key_t *key, uint64_t expires_ns)
 {
     store_link_t old, *place = hash_place(var, key, &old);
     if (place == NULL || cell_at(var->space, link) == NULL) return STORE_E_DAMAGED;
-    hash_insert_at(var, link, place, old);
+    hash_insert_at(var, link, place, old, expires_ns);
     return STORE_OK;
 }
 
@@ -230,7 +229,7 @@ int table_put(store_var_t *var, const store_key_t *key, const store_value_t *val
     if (expires_ns == STORE_NEVER) expires_ns = 0;
     if ((link = change_make(var, key, value, expires_ns, &code)) == 0) return code;
     if ((code = change_enter(var, &own)) == STORE_OK) {
-        code = hash_insert(var, link, key);
+        code = hash_insert(var, link, key, expires_ns);
         if (code != STORE_OK) change_discard(var->space, link, &doomed);
         change_leave(var, own, code);
     }
@@ -266,7 +265,7 @@ static int hash_add(store_var_t *var, const store_key_t *key, int64_t delta, int
         expires_ns = hash_default_expiry(var);
     value = store_int(*sum);
     if ((link = change_make(var, key, &value, expires_ns, &code)) == 0) return code;
-    hash_insert_at(var, link, place, old);
+    hash_insert_at(var, link, place, old, expires_ns);
     return STORE_OK;
 }
 

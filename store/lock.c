@@ -440,7 +440,7 @@ uint64_t store_clock(void)
  * the one before it is wrong by a tick, which is what is promised. */
 static uint64_t last_tick, last_offset;
 
-uint64_t store_clock_tick(void)
+static inline uint64_t clock_tick(void)
 {
     struct timespec now;
     uint64_t        tick;
@@ -453,12 +453,17 @@ uint64_t store_clock_tick(void)
     return tick + STORE_LOAD(last_offset);
 }
 
+uint64_t store_clock_tick(void)
+{
+    return clock_tick();
+}
+
 uint64_t store_clock_seen(void)
 {
-    return POOL_LIKELY(STORE_LOAD(last_tick) != 0) ? STORE_LOAD(last_tick) + STORE_LOAD(last_offset) : store_clock_tick();
+    return POOL_LIKELY(STORE_LOAD(last_tick) != 0) ? STORE_LOAD(last_tick) + STORE_LOAD(last_offset) : clock_tick();
 }
 
 uint64_t store_expires(uint64_t ns)
 {
-    return (ns < UINT64_C(1000000000) ? store_clock() : store_clock_tick()) + ns;
+    return (ns < UINT64_C(1000000000) ? store_clock() : clock_tick()) + ns;
 }
