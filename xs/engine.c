@@ -108,8 +108,7 @@ SV *shm_engine_object(pTHX_ SV *sv)
     return NULL;
 }
 
-/* `held`: handlers of signals wait, so that what it begins or ends is known as soon as it is so. */
-static SV *engine_call(pTHX_ SV *object, const char *method, SV *argument, bool held)
+SV *shm_engine_call(pTHX_ SV *object, const char *method, SV *argument, bool held)
 {
     SV *result;
     dSP;
@@ -132,12 +131,12 @@ static SV *engine_call(pTHX_ SV *object, const char *method, SV *argument, bool 
 
 bool shm_engine_begin(pTHX_ SV *object)
 {
-    return SvTRUE(engine_call(aTHX_ object, "_begin_operator", NULL, true));
+    return SvTRUE(shm_engine_call(aTHX_ object, "_begin_operator", NULL, true));
 }
 
 void shm_engine_end(pTHX_ SV *object, bool done)
 {
-    engine_call(aTHX_ object, done ? "commit" : "abort", NULL, true);
+    shm_engine_call(aTHX_ object, done ? "commit" : "abort", NULL, true);
 }
 
 /* Tell the object which container the user has tied to it. */
@@ -145,118 +144,14 @@ void shm_engine_tied(pTHX_ SV *container)
 {
     SV *object = shm_engine_object(aTHX_ container);
     if (object != NULL && gv_fetchmethod_autoload(SvSTASH(object), "_is_tied_to", false) != NULL)
-        engine_call(aTHX_ object, "_is_tied_to", sv_2mortal(newRV_inc(container)), false);
+        shm_engine_call(aTHX_ object, "_is_tied_to", sv_2mortal(newRV_inc(container)), false);
 }
 
 /* What `_look_at` returns: `how` is pairs, keys or values; with `keys`, the values of a slice. */
 AV *shm_engine_look(pTHX_ SV *object, const char *how, AV *keys)
 {
     SV *argument = keys != NULL ? sv_2mortal(newRV_inc((SV *)keys)) : sv_2mortal(newSVpv(how, 0));
-    SV *list     = engine_call(aTHX_ object, "_look_at", argument, false);
+    SV *list     = shm_engine_call(aTHX_ object, "_look_at", argument, false);
     if (!SvROK(list) || SvTYPE(SvRV(list)) != SVt_PVAV) croak("An engine gave no list");
     return (AV *)SvRV(list);
-}
-
-/* --- whole contents ---------------------------------------------------------
- * A client handles each argument of a command by itself; so a list assignment is one
- * argument, MessagePack: an array of texts (Value.pm has how values and keys are
- * written). A method of perl for each element would cost more than all the rest. */
-
-static char *engine_pack_head(char *to, U8 kind, size_t n)
-{
-    to[0] = (char)kind;
-    to[1] = (char)(n >> 24 & 0xff);
-    to[2] = (char)(n >> 16 & 0xff);
-    to[3] = (char)(n >> 8 & 0xff);
-    to[4] = (char)(n & 0xff);
-    return to + 5;
-}
-
-/* Written in place: four calls of perl's for each element would cost more than all the rest. */
-static bool engine_pack_text(pTHX_ SV *out, char kind, const char *text, STRLEN length)
-{
-    STRLEN used = SvCUR(out);
-    char  *to;
-    if (length >= 0xffffffff) return false;
-    to    = engine_pack_head(SvGROW(out, used + length + 7) + used, 0xdb, (size_t)length + 1);
-    *to++ = kind;
-    memcpy(to, text, length);
-    SvCUR_set(out, used + length + 6);
-    return true;
-}
-
-/* A key without bytes that are characters: `=`, where need be after a conversion; else `~`. */
-static bool engine_pack_key(pTHX_ SV *out, SV *key)
-{
-    STRLEN      length;
-    const char *text    = SvPV_nomg_const(key, length);
-    bool        is_utf8 = SvUTF8(key) != 0;
-    U8         *bytes;
-    bool        done;
-    if (!is_utf8) return engine_pack_text(aTHX_ out, '=', text, length);
-    bytes = bytes_from_utf8((const U8 *)text, &length, &is_utf8); /* a new one, if it could */
-    done  = engine_pack_text(aTHX_ out, is_utf8 ? '~' : '=', (const char *)bytes, length);
-    if (!is_utf8) Safefree(bytes);
-    return done;
-}
-
-/* What Value.pm's encode() makes of the value; numbers with a fraction are left to that. */
-static bool engine_pack_value(pTHX_ SV *out, SV *value)
-{
-    STRLEN      length;
-    const char *text;
-    dSP;
-    int n;
-    if (SvROK(value) || isGV_with_GP(value)) return false;
-    if (!SvOK(value)) return engine_pack_text(aTHX_ out, 'u', "", 0);
-#ifdef SvIsBOOL
-    if (SvIsBOOL(value)) return engine_pack_text(aTHX_ out, SvTRUE_nomg(value) ? 't' : 'f', "", 0);
-#endif
-    if (SvPOK(value) && (SvCUR(value) > 0 || !SvNIOK(value)))
-        return engine_pack_text(aTHX_ out, SvUTF8(value) ? 'c' : 'b', SvPVX_const(value), SvCUR(value));
-    ENTER;
-    SAVETMPS;
-    PUSHMARK(SP);
-    XPUSHs(value);
-    PUTBACK;
-    n = call_pv("IPC::Shm::Engine::Redis::Value::encode", G_SCALAR);
-    SPAGAIN;
-    text = n > 0 ? SvPV_const(TOPs, length) : NULL;
-    if (text != NULL && length > 0) engine_pack_text(aTHX_ out, *text, text + 1, length - 1);
-    if (n > 0) (void)POPs;
-    PUTBACK;
-    FREETMPS;
-    LEAVE;
-    return text != NULL;
-}
-
-/* The list as one text, each value or, for a hash, each key and value; NULL if there are references in it. */
-static SV *engine_pack(pTHX_ SSize_t from, SSize_t to, bool is_hash)
-{
-    SV     *out = sv_2mortal(newSV((STRLEN)(to - from) * 16 + 64));
-    SSize_t i;
-    engine_pack_head(SvPVX(out), 0xdd, (size_t)(to - from));
-    SvCUR_set(out, 5);
-    SvPOK_only(out);
-    for (i = from; i < to; i++) {
-        SV *sv = PL_stack_base[i];
-        if (sv == NULL) return NULL;
-        if (is_hash && (i - from) % 2 == 0) {
-            if (SvROK(sv) || !SvOK(sv) || !engine_pack_key(aTHX_ out, sv)) return NULL;
-        }
-        else if (!engine_pack_value(aTHX_ out, sv))
-            return NULL;
-    }
-    *SvEND(out) = '\0';
-    return out;
-}
-
-/* Give the elements on the stack to the container as its whole content. False: they have to be stored one
- * by one. */
-bool shm_engine_assign(pTHX_ SV *object, SSize_t from, SSize_t to, bool is_hash)
-{
-    SV *packed;
-    if ((is_hash && (to - from) % 2 != 0) || to - from > 0x7fffffff) return false;
-    packed = engine_pack(aTHX_ from, to, is_hash);
-    return packed != NULL && SvTRUE(engine_call(aTHX_ object, "_assign_packed", packed, false));
 }

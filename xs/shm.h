@@ -17,7 +17,7 @@
  *   process.c   fork, exec, threads
  *   signal.c    handlers of signals that wait
  *   engine.c    what engines written in Perl need
- *   dump.c      whole contents as Redis dumps them
+ *   whole.c     whole contents as one argument for Redis
  *
  * This is free software; you can redistribute it and/or modify it under the same
  * terms as Perl itself.
@@ -393,9 +393,13 @@ void shm_engine_in_perl(void); /* there is one from now on */
 SV  *shm_engine_object(pTHX_ SV *sv);
 bool shm_engine_begin(pTHX_ SV *object); /* false: a change is open already */
 void shm_engine_end(pTHX_ SV *object, bool done);
-bool shm_engine_assign(pTHX_ SV *object, SSize_t from, SSize_t to, bool is_hash); /* false: not done */
 void shm_engine_tied(pTHX_ SV *container); /* the container was tied, perhaps to an object of such an engine */
 AV  *shm_engine_look(pTHX_ SV *object, const char *how, AV *keys);
-SV  *shm_engine_dump(pTHX_ SV *packed, bool is_hash); /* a list that is packed as RESTORE wants it; NULL: it cannot be */
+/* The result of a method. `held`: handlers of signals wait, so that what it begins or ends is known as soon as it is so. */
+SV  *shm_engine_call(pTHX_ SV *object, const char *method, SV *argument, bool held);
+
+/* --- whole.c: whole contents for Redis ------------------------------------------------------------ */
+
+bool shm_engine_assign(pTHX_ SV *object, SSize_t from, SSize_t to, bool is_hash); /* false: not done */
 
 #endif /* XS_SHM_H */

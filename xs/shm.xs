@@ -816,16 +816,6 @@ _tune_socket(fd, milliseconds)
 
 MODULE = Data::Pool::Shared    PACKAGE = IPC::Shm::Engine::Redis::Value
 
-void
-_dump(packed, is_hash)
-    SV *packed
-    bool is_hash
-  PREINIT:
-    SV *dump;
-  PPCODE:
-    dump = shm_engine_dump(aTHX_ packed, is_hash);
-    PUSHs(dump != NULL ? dump : &PL_sv_undef);
-
 bool
 is_bool(value)
     SV *value

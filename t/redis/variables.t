@@ -268,12 +268,13 @@ sub with_crc {
     is join(' ', $sent->(@pairs), $done->()), '1 5', '… and a new one does';
 
     # One that the server does not take: the type is one that there is not.
-    my $real = \&IPC::Shm::Engine::Redis::Value::_dump;
+    my $real = \&IPC::Shm::Engine::Redis::Variable::_assign_dump;
     no warnings 'redefine';
-    local *IPC::Shm::Engine::Redis::Value::_dump = sub { my $dump = $real->(@_); substr $dump, 0, 1, "\x7f"; return with_crc($dump) };
+    local *IPC::Shm::Engine::Redis::Variable::_assign_dump =
+        sub { my ($self, $dump) = @_; substr $dump, 0, 1, "\x7f"; return $real->($self, with_crc($dump)) };
     is $sent->(@pairs), 2, 'a dump that is refused';
     is_deeply $w, {@pairs}, '… goes as texts';
-    *IPC::Shm::Engine::Redis::Value::_dump = $real;
+    *IPC::Shm::Engine::Redis::Variable::_assign_dump = $real;
     is join(' ', $sent->(@pairs), $done->()), '1 5', '… so do those of the next seconds';
     $weak->{conn}{no_dumps} -= 10;
     is join(' ', $sent->(@pairs), $done->()), '1 6', '… then it is tried again';

@@ -516,7 +516,7 @@ C<now()> is the time in seconds of a clock that is never set; C<< $connection->n
 
 =head2 takes_dumps, dump_refused
 
-C<takes_dumps> is true if a whole content may be sent as a dump (F<xs/dump.c>). C<< dump_refused($why) >> tells that the server refused one, with its message.
+C<takes_dumps> is true if a whole content may be sent as a dump (F<xs/whole.c>). C<< dump_refused($why) >> tells that the server refused one, with its message.
 
 =head2 before_fork, after_fork_in_parent, after_fork_in_child
 

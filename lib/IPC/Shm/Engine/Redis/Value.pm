@@ -70,7 +70,7 @@ sub decode_key {
 }
 
 # Texts as one argument for a script (MessagePack), undef for those that are not there. The server's client
-# handles each argument by itself, which is slow; xs/engine.c does the same for whole lists.
+# handles each argument by itself, which is slow; xs/whole.c does the same for whole lists.
 sub packed {
     my (@texts) = @_;
     return pack('CN', 0xdd, scalar @texts) . join '', map { defined $_ ? pack('CN/a*', 0xdb, $_) : "\xc0" } @texts;

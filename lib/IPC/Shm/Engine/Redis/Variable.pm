@@ -529,25 +529,33 @@ sub _begin_operator {
     return 1;
 }
 
-# The whole content anew, from the operator (xs/engine.c): plain values alone, packed. False: within an open
+# The whole content anew, from the operator (xs/whole.c): plain values alone, packed. False: within an open
 # change it is done one by one.
 sub _assign_packed {
     my ($self, $packed) = @_;
     return 0 if $self->_in_change;
-    my $n = unpack 'xN', $packed;
-    $self->_assign_dump($n, $packed) or $self->_alter('assign', $n, '', 0, $packed);
+    $self->_alter('assign', unpack('xN', $packed), '', 0, $packed);
+    return $self->_is_anew;
+}
+
+sub _is_anew {
+    my ($self) = @_;
     $self->{first} = 0;
     $self->_take_kids;
     return 1;
 }
 
-# Likewise by RESTORE, which is for the server half the work. False: it is not allowed to, or does not take it.
+# Likewise by RESTORE, which is for the server half the work, if it is known to take that.
+sub _takes_dump {
+    my ($self) = @_;
+    return !$self->_in_change && !$self->{vanishing} && !$self->{removed} && !$self->{lost} && $self->{conn}->takes_dumps;
+}
+
+# False: it is not allowed to, or does not take it.
 sub _assign_dump {
-    my ($self, $n, $packed) = @_;
+    my ($self, $dump) = @_;
     my $conn = $self->{conn};
-    return 0 if $n <= 200 || $self->{vanishing} || $self->{removed} || $self->{lost} || !$conn->takes_dumps;
-    my $dump = IPC::Shm::Engine::Redis::Value::_dump($packed, $self->{type} == 3) // return 0;
-    $n /= 2 if $self->{type} == 3;
+    my $n    = ord(substr $dump, 1, 1) == 0x80 ? unpack 'x2N', $dump : 0x3fff & unpack 'xn', $dump;    # more than 63
     my $refused;
     my $ask = sub {
         my @restore = ('RESTORE', "$self->{key}:d:$conn->{me}", 60_000, $dump, 'REPLACE');
@@ -563,7 +571,7 @@ sub _assign_dump {
     }
     $self->_refused($reply) if !ref $reply;
     $self->_has_changed($reply->[0]);
-    return 1;
+    return $self->_is_anew;
 }
 
 sub abort {

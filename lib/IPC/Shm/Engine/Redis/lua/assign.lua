@@ -3,7 +3,7 @@
 -- fields and values, those of an array values, nil where there is none. ARGV[5]: '' or the serial that it must
 -- still have, ARGV[6]: 1 if there are references, and perhaps the ticket of a job that is done. ARGV[8]: '', or
 -- when the elements vanish (V.stored has the words), such an array. ARGV[9]: instead of
--- ARGV[7] there is a key, which was restored from a dump of ARGV[4] elements (xs/dump.c), of plain values, and vanishes
+-- ARGV[7] there is a key, which was restored from a dump of ARGV[4] elements (xs/whole.c), of plain values, and vanishes
 -- by itself (a script would copy a long text twice); NODUMP and why: nothing has happened, it is to be sent as texts.
 local m = call('HMGET', key, '!s', '!w', '!R', '!k', '!W', '!t', '!n', '!a', '!N', '!u', '!h', '!H', '!E')
 if not m[1] then return 'REMOVED' end
