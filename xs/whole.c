@@ -210,42 +210,46 @@ static bool whole_add_value(pTHX_ whole_t *whole, SV *value)
 
 /* --- lists --------------------------------------------------------------------------- */
 
-static whole_t whole_begin(pTHX_ size_t n, bool is_hash, bool is_dump)
+static void whole_begin(pTHX_ whole_t *whole, size_t n, bool is_hash, bool is_dump)
 {
     size_t         elements = is_hash ? n / 2 : n;
-    whole_t        whole    = { sv_2mortal(newSV(n * 16 + WHOLE_ROOM)), is_dump, { NULL, 0 } };
-    unsigned char *begin    = (unsigned char *)SvPVX(whole.out), *to;
+    unsigned char *begin, *to;
+    whole->out     = sv_2mortal(newSV(n * 16 + WHOLE_ROOM));
+    whole->is_dump = is_dump;
+    begin          = (unsigned char *)SvPVX(whole->out);
     if (is_dump) {
-        *begin     = 4;
-        to         = dump_length(begin + 1, elements);
-        whole.keys = dump_keys_for(aTHX_ is_hash ? elements : 0);
+        *begin      = 4;
+        to          = dump_length(begin + 1, elements);
+        whole->keys = dump_keys_for(aTHX_ is_hash ? elements : 0);
     }
     else
         to = whole_number(begin, 0xdd, n);
-    SvCUR_set(whole.out, (STRLEN)(to - begin));
-    SvPOK_only(whole.out);
-    return whole;
+    SvCUR_set(whole->out, (STRLEN)(to - begin));
+    SvPOK_only(whole->out);
+}
+
+/* One of the list; `i` from 0 on. False: it cannot be among them. */
+static bool whole_add_one(pTHX_ whole_t *whole, SV *sv, size_t i, bool is_hash)
+{
+    if (sv == NULL) return false;
+    if (is_hash && i % 2 == 0) return !SvROK(sv) && SvOK(sv) && whole_add_key(aTHX_ whole, sv);
+    if (!is_hash && whole->is_dump) whole_add_index(aTHX_ whole, i);
+    return whole_add_value(aTHX_ whole, sv);
 }
 
 /* The list on the stack as one text, each value or, for a hash, each key and value. NULL: there are references
  * in it, or a dump cannot have it. */
 static SV *whole_list(pTHX_ SSize_t from, SSize_t to, bool is_hash, bool is_dump)
 {
-    whole_t whole = whole_begin(aTHX_(size_t)(to - from), is_hash, is_dump);
-    SSize_t i;
-    for (i = from; i < to; i++) {
-        SV *sv = PL_stack_base[i];
-        if (sv == NULL) return NULL;
-        if (is_hash && (i - from) % 2 == 0) {
-            if (SvROK(sv) || !SvOK(sv) || !whole_add_key(aTHX_ & whole, sv)) return NULL;
-            continue;
-        }
-        if (is_dump && !is_hash) whole_add_index(aTHX_ & whole, (size_t)(i - from));
-        if (!whole_add_value(aTHX_ & whole, sv)) return NULL;
+    size_t  n = (size_t)(to - from), i;
+    whole_t list, *whole = &list;
+    whole_begin(aTHX_ whole, n, is_hash, is_dump);
+    for (i = 0; i < n; i++) {
+        if (!whole_add_one(aTHX_ whole, PL_stack_base[from + (SSize_t)i], i, is_hash)) return NULL;
     }
-    if (is_dump) dump_finish(whole.out);
-    *SvEND(whole.out) = '\0';
-    return whole.out;
+    if (is_dump) dump_finish(whole->out);
+    *SvEND(whole->out) = '\0';
+    return whole->out;
 }
 
 /* A dump is worth its two commands from so many texts on. */
