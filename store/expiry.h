@@ -7,6 +7,7 @@
 #ifndef STORE_EXPIRY_H
 #define STORE_EXPIRY_H
 
+#include "clock.h"
 #include "table.h"
 
 #ifdef __cplusplus

@@ -92,9 +92,6 @@ uint64_t lock_writer(store_t *space, const store_record_t *record);
 #define store_assert_locked(space, record) ((void)0)
 #endif
 
-/* What store_clock_tick() last returned in this process: a time that has passed. */
-uint64_t store_clock_seen(void);
-
 #ifdef __cplusplus
 }
 #endif

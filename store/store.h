@@ -455,7 +455,7 @@ int64_t store_deadline(int64_t timeout_ns);
 /* CLOCK_BOOTTIME, the clock of expiry times. */
 uint64_t store_clock(void);
 
-/* The same clock as of the kernel's last tick, at most ten milliseconds ago: six times as fast. */
+/* The same clock as of at most ten milliseconds ago: six times as fast. */
 uint64_t store_clock_tick(void);
 
 /* The time that is `ns` from now, for store_hash_put(); if that is a second or more, up to a tick less. */

@@ -227,6 +227,13 @@ my @mutants = (
     [ 'what is taken stays', 'array.c', 'return code == STORE_OK ? array_open_gap(var, index, 1, 0) : code;', 'return code;', 'array' ],
     [ 'what has expired is there', 'expiry.h', 'return expires == 0 || expires > *now;',                      'return true;', 'expiry' ],
     [
+        'what the clock was is taken for what it is',
+        'clock.c',
+        '__ATOMIC_ACQUIRE) < fresh)',
+        '__ATOMIC_ACQUIRE) < fresh * 1000000000)',
+        'clock'
+    ],
+    [
         'a tree is replaced, and nobody told',
         'array.c',     "    else\n        change_intend(var->record, STORE_INTENT_TREE, 0, change_serial(var));",
         '    else {}', 'step splice: more'

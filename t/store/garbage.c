@@ -29,6 +29,7 @@ static void *interrupted_realloc(void *old, size_t bytes)
 #include "../../store/array.c"
 #include "../../store/cell.c"
 #include "../../store/change.c"
+#include "../../store/clock.c"
 #include "../../store/expiry.c"
 #include "../../store/hash.c"
 #include "../../store/key.c"

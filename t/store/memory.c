@@ -47,6 +47,7 @@ static char *scarce_strdup(const char *text)
 #include "../../store/array.c"
 #include "../../store/cell.c"
 #include "../../store/change.c"
+#include "../../store/clock.c"
 #include "../../store/expiry.c"
 #include "../../store/hash.c"
 #include "../../store/key.c"

@@ -32,6 +32,7 @@ static int pauses; /* while somebody is waited for */
 #include "../../store/array.c"
 #include "../../store/cell.c"
 #include "../../store/change.c"
+#include "../../store/clock.c"
 #include "../../store/expiry.c"
 #include "../../store/hash.c"
 #include "../../store/key.c"
