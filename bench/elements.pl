@@ -81,16 +81,20 @@ sub rate {
     waitpid $_, 0 for @pids;
     return $processes * $calls / (time - $start);
 }
-my $together = turns($turns, { one => 1, eight => 8 }, measure => \&rate, most => 1);
+my $together = turns(3 * $turns, { one => 1, eight => 8 }, measure => \&rate, most => 1);
 
-# A sweep of 50,000 that have expired among 100,000.
-%timed = ();
-$timed->store("stays$_", 1, undef) for 1 .. 50_000;
-$timed->store("goes$_",  1, 0.5)   for 1 .. 50_000;
-select undef, undef, undef, 0.6;
-my $start = time;
-my $swept = $timed->sweep;
-my $sweep = (time - $start) / 100_000 * 1e6;
+# A sweep of 50,000 that have expired among 100,000: microseconds an element looked at, and how many it found.
+sub sweep {
+    %timed = ();
+    $timed->store("stays$_", 1, undef) for 1 .. 50_000;
+    $timed->store("goes$_",  1, 0.5)   for 1 .. 50_000;
+    select undef, undef, undef, 0.6;
+    my $start = time;
+    my $swept = $timed->sweep;
+    return [ (time - $start) / 100_000 * 1e6, $swept ];
+}
+my ($best_sweep) = sort { $a->[0] <=> $b->[0] } map { sweep() } 1 .. $turns;
+my ($sweep, $swept) = @$best_sweep;
 printf "sweep: %d of 100,000 in %.3f us an element looked at (some went with the stores)\n\n", $swept, $sweep;
 
 my @bar = (
