@@ -134,9 +134,13 @@ static inline void look_enter(uint32_t *looking)
 }
 
 /* Release: the data was read before. Pairs with trim_outwait(). */
+static inline void look_leave(uint32_t *looking)
+{
+    __atomic_store_n(looking, 0, __ATOMIC_RELEASE);
+}
 static inline void look_end(const store_sight_t *sight)
 {
-    __atomic_store_n(sight->looking, 0, __ATOMIC_RELEASE);
+    look_leave(sight->looking);
 }
 
 /* Is the look still valid, because nothing was freed that it may have passed through? Otherwise it has to

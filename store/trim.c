@@ -15,6 +15,8 @@
  * a look reaches only slots that were in use when it began or later: links lead to slots in use, and a freed
  * slot keeps the last link that it had.
  *
+ * A store that fetches ahead what it will need (hash_fetch_ahead()) is such a look, before it has the lock.
+ *
  * The kernel provides the barrier (membarrier()), so a look needs no fence. If the kernel does not let a
  * process use it, the looks of this process have a fence (space_fences), and the process gives nothing
  * back, as it cannot make sure that it sees the looks of others.

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 
-enum { BIG = 1 << 20, SMALL = 300 };
+enum { BIG = 1 << 20, SMALL = 300, LARGE = 100003 };
 
 static store_t     *store;
 static store_var_t *hash, *scalar, *array, *outer, *inner, *filler;
@@ -326,6 +326,34 @@ static void others(const kind_t *kind)
     MUST(store_hash_clear(filler));
 }
 
+/* What a store fetches ahead before it takes the lock, where a table is large, may be freed meanwhile as well. */
+static void large_store(void)
+{
+    char          name[32];
+    store_key_t   key   = key_number(store, name, (int64_t)(looks->done * 7919 % LARGE));
+    store_value_t value = store_int(1);
+    MUST(store_hash_put(hash, &key, &value, 0));
+}
+
+static void stores_look(void)
+{
+    static const kind_t kind = { "a store", NULL, NULL, large_store };
+    pid_t               pid;
+    store = space_new("large");
+    hash  = var_named(store, STORE_HASH, "%large");
+    for (looks->done = 0; looks->done < LARGE; looks->done++) large_store();
+    pid = reader_start(&kind);
+    ok(reader_goes_on(pid, 5) && reader_stop_in_look(pid), "a store in a large hash is a look before it has the lock");
+    large_store();
+    kill(pid, SIGCONT);
+    ok(reader_goes_on(pid, 5), "… which keeps nobody, and goes on");
+    __atomic_store_n(&looks->enough, true, __ATOMIC_RELAXED);
+    ok(reap(pid) == 0, "… to its end");
+    store_release(hash);
+    store_remove_all(store, 0);
+    store_close(store);
+}
+
 /* From here on the kernel refuses this process membarrier(), and its children. */
 static bool forbid_barriers(void)
 {
@@ -370,17 +398,18 @@ int main(void)
     const char *folder;
     size_t      i;
     test_begin();
-    folder = scratch("full");
-    if ((store = space_on_small_filesystem(folder, "size=4m")) == NULL) {
-        test_skip("cannot mount a filesystem", "a full filesystem");
-        return test_done();
-    }
     looks     = (looks_t *)mmap(NULL, sizeof *looks, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     big_text  = (char *)malloc(BIG);
     big_space = (char *)malloc(BIG);
     if (looks == MAP_FAILED || big_text == NULL || big_space == NULL) test_die("memory", "none");
     memset(big_text, 'b', BIG);
     memset(big_space, 0, BIG); /* no page faults of its own in the middle */
+    stores_look();
+    folder = scratch("full");
+    if ((store = space_on_small_filesystem(folder, "size=4m")) == NULL) {
+        test_skip("cannot mount a filesystem", "a full filesystem");
+        return test_done();
+    }
     hash   = var_named(store, STORE_HASH, "%hash");
     scalar = var_named(store, STORE_SCALAR, "$scalar");
     array  = var_named(store, STORE_ARRAY, "@array");
