@@ -737,16 +737,16 @@ one string per record take less.
 Hold locks no longer than needed: a write lock makes readers wait, too. C<(tied %h)-E<gt>copy> or C<my %copy = %h> gives
 you the content of one moment to work on.
 
-And the time that operations take, in microseconds (on two cores of a Xeon; F<README> has more, and other modules for comparison):
+And the time that operations take, in microseconds (on two cores of an EPYC; F<README> has more, and other modules for comparison):
 
-    fetch an element of a hash                           0.2
-    store one                                            0.4 to 0.7
+    fetch an element of a hash                           0.1 to 0.2
+    store one                                            0.4 to 0.5
     push and shift an element of an array                1.0
-    fetch a scalar, store one                            0.05, 0.16
-    make a hash of three fields in a hash                2.8
-    fetch such a field                                   0.3; for the first time 0.6
-    declare a variable with a name (attach to it)       12
-    the first look of a new process                    630
+    fetch a scalar, store one                            0.05, 0.08
+    make a hash of three fields in a hash                3.3
+    fetch such a field                                   0.4; for the first time 0.6
+    declare a variable with a name (attach to it)        9
+    the first look of a new process                    500
 
 F<bench/tied.pl> and F<bench/many.pl> measure times on your machine, and compare them with those of other modules.
 
