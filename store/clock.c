@@ -22,24 +22,18 @@ uint64_t store_clock(void)
 #if defined(__x86_64__)
 #define CLOCK_CYCLES UINT64_C(1000000) /* less than a millisecond */
 
-enum clock_source { CLOCK_UNKNOWN, CLOCK_COUNTS, CLOCK_OTHER };
+static bool clock_counts; /* by any thread that opens a namespace; where the path is out of reach: false, which is never wrong */
 
-static int clock_find_source(void)
+void clock_choose(void)
 {
     const char *path    = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
     char        text[4] = "";
     int         file    = open(path, O_RDONLY | O_CLOEXEC);
-    bool        counts  = file >= 0 && read(file, text, sizeof text) == 4 && memcmp(text, "tsc\n", 4) == 0;
+    STORE_STORE(clock_counts, file >= 0 && read(file, text, sizeof text) == 4 && memcmp(text, "tsc\n", 4) == 0);
     if (file >= 0) close(file);
-    return counts ? CLOCK_COUNTS : CLOCK_OTHER;
 }
-
-static inline bool clock_counts(void)
-{
-    static int source; /* threads that find it out at once find the same */
-    if (POOL_UNLIKELY(STORE_LOAD(source) == CLOCK_UNKNOWN)) STORE_STORE(source, clock_find_source());
-    return STORE_LOAD(source) == CLOCK_COUNTS;
-}
+#else
+void clock_choose(void) {}
 #endif
 
 /* A count that rises with time, and by how much it may have risen since the clock was read. */
@@ -48,7 +42,7 @@ static inline uint64_t clock_count(uint64_t *fresh)
     struct timespec tick;
 #if defined(__x86_64__)
     *fresh = CLOCK_CYCLES;
-    if (POOL_LIKELY(clock_counts())) return __builtin_ia32_rdtsc();
+    if (POOL_LIKELY(STORE_LOAD(clock_counts))) return __builtin_ia32_rdtsc();
 #endif
     *fresh = 1;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &tick); /* it rises with each tick */

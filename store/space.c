@@ -1,4 +1,5 @@
 /* space.c - the file of a namespace, and the rows of slots in it: see space.h. */
+#include "clock.h"
 #include "space.h"
 #include "cell.h"
 
@@ -509,6 +510,7 @@ static bool space_map(store_t *space, int fd, store_error_t *err)
     space->inode      = (uint64_t)st.st_ino;
     space_lay_out_rows(space);
     space_register_looks();
+    clock_choose();
     if (!space_open_home(space, (uint32_t)st.st_mode & 0777, err)) return false;
     space->identity = row_open(space, STORE_ROW_VARIABLES, 0, true, err);
     return space->identity != NULL;

@@ -32,6 +32,9 @@ int main(void)
     pthread_t thread[THREADS];
     unsigned  seed[THREADS], i;
     uint64_t  first, second;
+    store_t  *store;
+    test_begin();
+    store = space_new("clock"); /* which chooses how the clock is read */
     for (i = 0; i < THREADS; i++) {
         seed[i] = i;
         if (pthread_create(&thread[i], NULL, look, &seed[i]) != 0) test_die("pthread_create", strerror(errno));
@@ -44,5 +47,7 @@ int main(void)
     nap_ms(200);
     second = store_clock_tick();
     ok(second >= first + 200 * MS - LATE && second <= store_clock(), "who does not look for a while sees how long it was");
+    store_remove_all(store, 0);
+    store_close(store);
     return test_done();
 }
