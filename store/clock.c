@@ -18,9 +18,10 @@ uint64_t store_clock(void)
 
 /* --- what is cheaper to read -------------------------------------------------
  * The processor's own count takes a third of the time of clock_gettime(). It is used only where the
- * kernel itself keeps the time by it: then it is the same on all processors, and goes on while they sleep. */
+ * kernel itself keeps the time by it: then it is the same on all processors, and goes on while they sleep. (A kernel that gives
+ * that count up later, which is rare, is asked again when a namespace is opened.) */
 #if defined(__x86_64__)
-#define CLOCK_CYCLES UINT64_C(1000000) /* less than a millisecond */
+#define CLOCK_CYCLES UINT64_C(1000000) /* a millisecond at one GHz */
 
 static bool clock_counts; /* by any thread that opens a namespace; where the path is out of reach: false, which is never wrong */
 
@@ -63,6 +64,12 @@ uint64_t store_clock_tick(void)
     while (seen < now && !__atomic_compare_exchange_n(&last_now, &seen, now, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) continue;
     __atomic_store_n(&last_count, count, __ATOMIC_RELEASE);
     return now;
+}
+
+void clock_forget(void)
+{
+    STORE_STORE(last_count, 0);
+    STORE_STORE(last_now, 0);
 }
 
 uint64_t store_clock_seen(void)

@@ -16,6 +16,9 @@ extern "C" {
 /* When a namespace is opened: find out what this machine keeps the time by. Later the path to it may be out of reach. */
 void clock_choose(void);
 
+/* In a child: it may be in a time namespace, where the clock is behind. Async-signal-safe. */
+void clock_forget(void);
+
 /* What store_clock_tick() last returned in this process: a time that has passed. */
 uint64_t store_clock_seen(void);
 

@@ -193,8 +193,8 @@ static void hash_fetch_ahead(store_var_t *var, const store_key_t *key)
     uint32_t     *looking = STORE_LOAD(var->from->looking);
     store_link_t *place, link;
     int           steps;
-    if (POOL_LIKELY(hash_buckets(table) <= HASH_CACHED) || looking == NULL || var->open) return;
-    look_enter(looking);
+    if (POOL_LIKELY(hash_buckets(table) <= HASH_CACHED) || looking == NULL || var->open || var->is_glance || var->is_internal) return;
+    look_enter(looking); /* the pages of the table that was read before stay: a table only grows as long as anybody has a handle */
     place = hash_head_for(var->space, var->record, table, key->hash);
     for (steps = 0; place != NULL && steps < HASH_AHEAD && (link = hash_follow(place)) != 0; steps++) {
         store_cell_t *cell = cell_at(var->space, link);

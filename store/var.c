@@ -1,6 +1,7 @@
 /* var.c - references to variables, and who uses them: see var.h. */
-#include "var.h"
+#include "clock.h"
 #include "types.h"
+#include "var.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -667,6 +668,7 @@ void store_fork_child(void)
     }
     transit_count = 0; /* they are the parent's */
     __atomic_store_n(&handles_child, handles != NULL, __ATOMIC_RELAXED);
+    clock_forget();
     lock_forget_held();
     handles_let_go();
 }

@@ -108,7 +108,7 @@ SV *shm_engine_object(pTHX_ SV *sv)
     return NULL;
 }
 
-SV *shm_engine_call(pTHX_ SV *object, const char *method, SV *argument, bool held)
+static SV *engine_call(pTHX_ SV *object, const char *method, SV *argument, bool held)
 {
     SV *result;
     dSP;
@@ -129,14 +129,20 @@ SV *shm_engine_call(pTHX_ SV *object, const char *method, SV *argument, bool hel
     return sv_2mortal(result);
 }
 
+bool shm_engine_ask(pTHX_ SV *object, const char *method, SV *argument, bool held)
+{
+    SV *said = engine_call(aTHX_ object, method, argument, held);
+    return SvTRUE(said); /* before perl 5.32 it evaluates its argument several times */
+}
+
 bool shm_engine_begin(pTHX_ SV *object)
 {
-    return SvTRUE(shm_engine_call(aTHX_ object, "_begin_operator", NULL, true));
+    return shm_engine_ask(aTHX_ object, "_begin_operator", NULL, true);
 }
 
 void shm_engine_end(pTHX_ SV *object, bool done)
 {
-    shm_engine_call(aTHX_ object, done ? "commit" : "abort", NULL, true);
+    engine_call(aTHX_ object, done ? "commit" : "abort", NULL, true);
 }
 
 /* Tell the object which container the user has tied to it. */
@@ -144,14 +150,14 @@ void shm_engine_tied(pTHX_ SV *container)
 {
     SV *object = shm_engine_object(aTHX_ container);
     if (object != NULL && gv_fetchmethod_autoload(SvSTASH(object), "_is_tied_to", false) != NULL)
-        shm_engine_call(aTHX_ object, "_is_tied_to", sv_2mortal(newRV_inc(container)), false);
+        engine_call(aTHX_ object, "_is_tied_to", sv_2mortal(newRV_inc(container)), false);
 }
 
 /* What `_look_at` returns: `how` is pairs, keys or values; with `keys`, the values of a slice. */
 AV *shm_engine_look(pTHX_ SV *object, const char *how, AV *keys)
 {
     SV *argument = keys != NULL ? sv_2mortal(newRV_inc((SV *)keys)) : sv_2mortal(newSVpv(how, 0));
-    SV *list     = shm_engine_call(aTHX_ object, "_look_at", argument, false);
+    SV *list     = engine_call(aTHX_ object, "_look_at", argument, false);
     if (!SvROK(list) || SvTYPE(SvRV(list)) != SVt_PVAV) croak("An engine gave no list");
     return (AV *)SvRV(list);
 }

@@ -395,8 +395,8 @@ bool shm_engine_begin(pTHX_ SV *object); /* false: a change is open already */
 void shm_engine_end(pTHX_ SV *object, bool done);
 void shm_engine_tied(pTHX_ SV *container); /* the container was tied, perhaps to an object of such an engine */
 AV  *shm_engine_look(pTHX_ SV *object, const char *how, AV *keys);
-/* The result of a method. `held`: handlers of signals wait, so that what it begins or ends is known as soon as it is so. */
-SV  *shm_engine_call(pTHX_ SV *object, const char *method, SV *argument, bool held);
+/* Does a method return a true value? `held`: handlers of signals wait, so that what it begins or ends is known as soon as it is so. */
+bool shm_engine_ask(pTHX_ SV *object, const char *method, SV *argument, bool held);
 
 /* --- whole.c: whole contents for Redis ------------------------------------------------------------ */
 

@@ -252,19 +252,54 @@ static SV *whole_list(pTHX_ SSize_t from, SSize_t to, bool is_hash, bool is_dump
     return whole->out;
 }
 
+/* --- from one to the other ------------------------------------------------------------- */
+
+static size_t dump_read_length(const unsigned char **at)
+{
+    const unsigned char *from = *at;
+    if (*from < 0x40) {
+        *at += 1;
+        return *from;
+    }
+    if (*from < 0x80) {
+        *at += 2;
+        return (size_t)(*from & 0x3f) << 8 | from[1];
+    }
+    *at += 5;
+    return (size_t)from[1] << 24 | (size_t)from[2] << 16 | (size_t)from[3] << 8 | from[4];
+}
+
+/* The same list as MessagePack, from its dump: by now the stack may lead to what a handler of a signal has freed. */
+static SV *whole_repack(pTHX_ SV *dump, size_t n, bool is_hash)
+{
+    const unsigned char *at    = (const unsigned char *)SvPVX_const(dump) + 1;
+    size_t               texts = 2 * dump_read_length(&at), i;
+    whole_t              list, *whole = &list;
+    whole_begin(aTHX_ whole, n, is_hash, false);
+    for (i = 0; i < texts; i++) {
+        size_t length = dump_read_length(&at);
+        if (is_hash || i % 2 == 1) whole_add(aTHX_ whole, (char)*at, (const char *)at + 1, length - 1);
+        at += length;
+    }
+    *SvEND(whole->out) = '\0';
+    return whole->out;
+}
+
 /* A dump is worth its two commands from so many texts on. */
 #define WHOLE_DUMPED 200
 
 /* Give the elements on the stack to the container as its whole content. False: they have to be stored one
- * by one. */
+ * by one. They are read before a method is called, for the stack does not keep them alive. */
 bool shm_engine_assign(pTHX_ SV *object, SSize_t from, SSize_t to, bool is_hash)
 {
-    SV *whole;
+    SV *whole = NULL;
     if ((is_hash && (to - from) % 2 != 0) || to - from > 0x7fffffff) return false;
-    if (to - from > WHOLE_DUMPED && SvTRUE(shm_engine_call(aTHX_ object, "_takes_dump", NULL, false))) {
-        whole = whole_list(aTHX_ from, to, is_hash, true);
-        if (whole != NULL && SvTRUE(shm_engine_call(aTHX_ object, "_assign_dump", whole, false))) return true;
-    }
-    whole = whole_list(aTHX_ from, to, is_hash, false);
-    return whole != NULL && SvTRUE(shm_engine_call(aTHX_ object, "_assign_packed", whole, false));
+    if (to - from > WHOLE_DUMPED) whole = whole_list(aTHX_ from, to, is_hash, true);
+    if (whole == NULL)
+        whole = whole_list(aTHX_ from, to, is_hash, false);
+    else if (shm_engine_ask(aTHX_ object, "_assign_dump", whole, false))
+        return true;
+    else
+        whole = whole_repack(aTHX_ whole, (size_t)(to - from), is_hash);
+    return whole != NULL && shm_engine_ask(aTHX_ object, "_assign_packed", whole, false);
 }

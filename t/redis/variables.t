@@ -278,6 +278,13 @@ sub with_crc {
     is join(' ', $sent->(@pairs), $done->()), '1 5', '… so do those of the next seconds';
     $weak->{conn}{no_dumps} -= 10;
     is join(' ', $sent->(@pairs), $done->()), '1 6', '… then it is tried again';
+
+    # A handler of a signal may empty what is assigned from, while the server is asked.
+    my @source = map {"value $_"} 1 .. 300;
+    local *IPC::Shm::Engine::Redis::Variable::_assign_dump = sub { @source = (); return 0 };
+    @$b = @source;
+    is_deeply $b, [ map {"value $_"} 1 .. 300 ], 'what is assigned is what there was at first';
+    *IPC::Shm::Engine::Redis::Variable::_assign_dump = $real;
     (%$h, @$b) = ();
     tied(%$w)->remove;
     $list->remove;

@@ -545,17 +545,13 @@ sub _is_anew {
     return 1;
 }
 
-# Likewise by RESTORE, which is for the server half the work, if it is known to take that.
-sub _takes_dump {
-    my ($self) = @_;
-    return !$self->_in_change && !$self->{vanishing} && !$self->{removed} && !$self->{lost} && $self->{conn}->takes_dumps;
-}
-
-# False: it is not allowed to, or does not take it.
+# Likewise by RESTORE, which is for the server half the work. False: within an open change; or the server is not allowed
+# to, or does not take it.
 sub _assign_dump {
     my ($self, $dump) = @_;
     my $conn = $self->{conn};
-    my $n    = ord(substr $dump, 1, 1) == 0x80 ? unpack 'x2N', $dump : 0x3fff & unpack 'xn', $dump;    # more than 63
+    return 0 if $self->_in_change || $self->{vanishing} || $self->{removed} || $self->{lost} || !$conn->takes_dumps;
+    my $n = ord(substr $dump, 1, 1) == 0x80 ? unpack 'x2N', $dump : 0x3fff & unpack 'xn', $dump;    # more than 63
     my $refused;
     my $ask = sub {
         my @restore = ('RESTORE', "$self->{key}:d:$conn->{me}", 60_000, $dump, 'REPLACE');
