@@ -58,11 +58,12 @@ static uint64_t last_now, last_count;
 uint64_t store_clock_tick(void)
 {
     uint64_t fresh, count = clock_count(&fresh), now, seen;
-    if (POOL_LIKELY(count - __atomic_load_n(&last_count, __ATOMIC_ACQUIRE) < fresh)) return STORE_LOAD(last_now);
+    if (POOL_LIKELY(count - __atomic_load_n(&last_count, __ATOMIC_ACQUIRE) < fresh))
+        return STORE_LOAD(last_now); /* pairs with the release below */
     now  = store_clock();
     seen = STORE_LOAD(last_now);
     while (seen < now && !__atomic_compare_exchange_n(&last_now, &seen, now, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) continue;
-    __atomic_store_n(&last_count, count, __ATOMIC_RELEASE);
+    __atomic_store_n(&last_count, count, __ATOMIC_RELEASE); /* pairs with the acquire above: without it, an old time with a new count */
     return now;
 }
 
