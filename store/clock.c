@@ -18,8 +18,8 @@ uint64_t store_clock(void)
 
 /* --- what is cheaper to read -------------------------------------------------
  * The processor's own count takes a third of the time of clock_gettime(). It is used only where the
- * kernel itself keeps the time by it: then it is the same on all processors, and goes on while they sleep. (A kernel that gives
- * that count up later, which is rare, is asked again when a namespace is opened.) */
+ * kernel itself keeps the time by it: then it is the same on all processors, and goes on while they sleep.
+ * A kernel may give it up later, which is rare; it is asked when a namespace is opened, and not again. */
 #if defined(__x86_64__)
 #define CLOCK_CYCLES UINT64_C(1000000) /* a millisecond at one GHz */
 

@@ -34,7 +34,7 @@ static bool hash_tend_cell(store_var_t *var, store_link_t link, store_cell_t *ce
     if (cell_exists(cell, change_serial(var)) && cell->from != change_serial(var)) {
         if ((expires != 0 && expires <= now) || (over && cell->used == 0)) {
             hash_end_cell(var, link, cell);
-            row_expect(var->space, link); /* it is freed at the end of the change */
+            row_fetch_owner(var->space, link); /* it is freed at the end of the change */
             return true;
         }
         if (over) STORE_STORE(cell->used, 0);

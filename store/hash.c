@@ -199,7 +199,7 @@ static void hash_fetch_ahead(store_var_t *var, const store_key_t *key)
     for (steps = 0; place != NULL && steps < HASH_AHEAD && (link = hash_follow(place)) != 0; steps++) {
         store_cell_t *cell = cell_at(var->space, link);
         if (cell == NULL) break;
-        row_expect(var->space, link);
+        row_fetch_owner(var->space, link);
         if (STORE_LOAD(cell->hash) >= key->hash) break;
         place = &cell->next;
     }

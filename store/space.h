@@ -140,8 +140,8 @@ static inline bool row_set_owner(store_t *space, store_link_t link, bool mine)
     __atomic_store_n(&pool->records[index].owner, mine ? pool_i_me(pool) : POOL_I_NOBODY, __ATOMIC_RELEASE); /* pairs with row_owner() */
     return true;
 }
-/* Its owner is about to change. */
-static inline void row_expect(store_t *space, store_link_t link)
+/* Have the owner in the processor's cache: it is about to change. */
+static inline void row_fetch_owner(store_t *space, store_link_t link)
 {
     uint64_t index;
     pool_t  *pool = row_pool(space, link, &index);
