@@ -80,22 +80,38 @@ void hash_make_room_at(store_var_t *var, uint64_t now)
     }
 }
 
-/* How many elements a sweep ends in one change: so many are still in the processor's cache when
- * they are freed. */
-#define HASH_SWEPT 128u
+/* How many elements a sweep ends in one change, at most: so many are still in the processor's cache when
+ * they are freed; and how many chains it looks at: others want to store meanwhile. */
+#define HASH_SWEPT        128u
+#define HASH_SWEPT_CHAINS 4096u
 
-/* From a bucket on; returns where to go on, or the number of buckets. */
+/* A sweep comes to cells all over the memory: long before a chain's turn its first cell is fetched, and
+ * shortly before, when that is here and says where it is, the second. */
+#define HASH_FETCH_FIRST  24u
+#define HASH_FETCH_SECOND 8u
+
+static void hash_fetch_chains(store_t *space, const store_link_t *heads, uint32_t count)
+{
+    if (count > HASH_FETCH_FIRST) cell_fetch(cell_at(space, heads[HASH_FETCH_FIRST]));
+    if (count > HASH_FETCH_SECOND) {
+        const store_cell_t *first = cell_at(space, heads[HASH_FETCH_SECOND]);
+        if (first != NULL) cell_fetch(cell_at(space, first->next));
+    }
+}
+
+/* From a bucket on, which is less than the number of buckets; returns where to go on. */
 static uint32_t hash_sweep_some(store_var_t *var, uint32_t bucket, uint64_t *freed)
 {
-    store_table_t  table   = hash_table(var->record);
-    uint32_t       buckets = hash_buckets(table);
-    uint64_t       now = store_clock_tick(), ended = 0;
-    const uint32_t ahead = 8;
+    store_table_t table   = hash_table(var->record);
+    uint32_t      buckets = hash_buckets(table), looks = HASH_SWEPT_CHAINS;
+    uint64_t      now = store_clock_tick(), ended = 0;
+    if (buckets - bucket > looks) buckets = bucket + looks;
     while (bucket < buckets && ended < HASH_SWEPT) {
         store_link_t *heads;
         uint32_t      count = hash_heads(var->space, var->record, table, bucket, &heads), i;
+        if (count > buckets - bucket) count = buckets - bucket;
         for (i = 0; heads != NULL && i < count && ended < HASH_SWEPT; i++) {
-            if (i + ahead < count) __builtin_prefetch(cell_at(var->space, heads[i + ahead]));
+            hash_fetch_chains(var->space, &heads[i], count - i);
             ended += hash_tend(var, &heads[i], 0, now);
         }
         bucket += heads != NULL ? i : count;
@@ -105,18 +121,17 @@ static uint32_t hash_sweep_some(store_var_t *var, uint32_t bucket, uint64_t *fre
 }
 
 /* What has expired is not there: to free it is no change that anybody sees, so it may be many. */
-int store_hash_sweep(store_var_t *var, uint64_t *freed)
+int store_hash_sweep(store_var_t *var, store_sweep_t *sweep)
 {
-    uint32_t bucket = 0;
-    bool     own;
-    int      code = STORE_OK;
-    *freed        = 0;
+    bool own, more = true;
+    int  code = STORE_OK;
     if (!var_is(var, STORE_HASH)) return STORE_E_ARGUMENT;
-    do {
+    while (more && code == STORE_OK) {
         if ((code = change_enter(var, &own)) != STORE_OK) return code;
-        bucket = hash_sweep_some(var, bucket, freed);
-        code   = change_leave(var, own, STORE_OK);
-    } while (code == STORE_OK && bucket < hash_buckets(hash_table(var->record)));
+        if (sweep->place < hash_buckets(hash_table(var->record))) sweep->place = hash_sweep_some(var, sweep->place, &sweep->freed);
+        more = sweep->place < hash_buckets(hash_table(var->record));
+        code = change_leave(var, own, STORE_OK);
+    }
     return code;
 }
 

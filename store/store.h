@@ -340,8 +340,13 @@ int store_hash_expiry(store_var_t *var, const store_key_t *key, uint64_t *expire
 /* Has the hash ever had an element that expires? Cheap. */
 bool store_hash_is_timed(const store_var_t *var);
 
-/* Free what has expired; *freed: how many elements. One change after the other, unless one is open. */
-int store_hash_sweep(store_var_t *var, uint64_t *freed);
+/* Free what has expired, by one change after the other unless one is open: others store in between. *sweep is all
+ * zeros to begin with; after STORE_INTERRUPTED, call again with it to go on. */
+typedef struct store_sweep {
+    uint64_t freed; /* how many elements */
+    uint32_t place; /* where it goes on  */
+} store_sweep_t;
+int store_hash_sweep(store_var_t *var, store_sweep_t *sweep);
 
 /* Set how long elements stay that are stored without an expiry time of their own (in ns; 0: for ever),
  * and how many elements the hash may have (0: no limit): the least recently used ones make room. */

@@ -89,23 +89,12 @@ void shm_end(pTHX_ shm_var_t *var, int code)
     shm_tend(aTHX);
 }
 
-/* For a call that is otherwise a change of its own: begin the change that it is part of. */
-static SHM_APART void shm_begin_whole(pTHX_ shm_var_t *var, const shm_loan_t *loan)
+void shm_begin_whole(pTHX_ shm_var_t *var, const shm_loan_t *loan)
 {
     shm_keep_loan(aTHX_ loan);
     shm_join(aTHX_ var);
     if (var->armed) shm_begin(aTHX_ var, NULL);
 }
-
-/* One call of store/ that is a change of its own, or part of the change of an operator or of several
- * variables. */
-#define SHM_CHANGE(var, code, loan, operation)                                                 \
-    do {                                                                                       \
-        if (SHM_UNLIKELY(((var)->armed | shm_joints) != 0)) shm_begin_whole(aTHX_(var), loan); \
-        SHM_UNINTERRUPTED_WITH(var, code, loan, operation)                                     \
-        if (SHM_UNLIKELY((code) != STORE_OK)) shm_fail(aTHX_(var), code, "store");             \
-        shm_tend(aTHX);                                                                        \
-    } while (0)
 
 static bool shm_is_large(const SV *sv)
 {

@@ -361,10 +361,9 @@ void shm_hash_limit(pTHX_ shm_var_t *var, SV *elements)
 
 UV shm_hash_sweep(pTHX_ shm_var_t *var)
 {
-    uint64_t freed = 0;
-    int      code;
-    shm_begin(aTHX_ var, NULL);
-    code = store_hash_sweep(var->var, &freed);
-    shm_end(aTHX_ var, code);
-    return (UV)freed;
+    store_sweep_t sweep = { 0, 0 };
+    int           code;
+    (void)shm_store_of(aTHX_ var);
+    SHM_CHANGE(var, code, NULL, store_hash_sweep(var->var, &sweep));
+    return (UV)sweep.freed;
 }

@@ -233,6 +233,20 @@ shm_var_t *shm_of_magic(pTHX_ const MAGIC *mg);
 void shm_begin(pTHX_ shm_var_t *var, const shm_loan_t *loan);
 void shm_end(pTHX_ shm_var_t *var, int code);
 bool shm_begin_armed(pTHX_ shm_var_t *var, const shm_loan_t *loan); /* by a method: until commit or abort; false: one is open */
+
+/* For a call that is otherwise a change of its own: begin the change that it is part of. */
+SHM_APART void shm_begin_whole(pTHX_ shm_var_t *var, const shm_loan_t *loan);
+
+/* One call of store/ that is a change of its own, or part of the change of an operator or of several
+ * variables. */
+#define SHM_CHANGE(var, code, loan, operation)                                                 \
+    do {                                                                                       \
+        if (SHM_UNLIKELY(((var)->armed | shm_joints) != 0)) shm_begin_whole(aTHX_(var), loan); \
+        SHM_UNINTERRUPTED_WITH(var, code, loan, operation)                                     \
+        if (SHM_UNLIKELY((code) != STORE_OK)) shm_fail(aTHX_(var), code, "store");             \
+        shm_tend(aTHX);                                                                        \
+    } while (0)
+
 void shm_batch_commit(pTHX_ shm_var_t *var);
 void shm_batch_abort(pTHX_ shm_var_t *var);
 

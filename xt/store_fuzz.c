@@ -228,6 +228,7 @@ static void operate(world_t *w, input_t *in)
     store_value_t  value, values[3];
     store_look_t   look;
     store_stats_t  stats;
+    store_sweep_t  sweep = { 0, 0 };
     store_error_t  err;
     store_key_t    key, next;
     char           name[16];
@@ -246,7 +247,7 @@ static void operate(world_t *w, input_t *in)
     case 5: store_hash_next(w->hash, which & 1 ? &key : NULL, &next, &buffer); break;
     case 6: store_hash_count(w->hash, &number); break;
     case 7: store_hash_clear(w->hash); break;
-    case 8: store_hash_sweep(w->hash, &number); break;
+    case 8: store_hash_sweep(w->hash, &sweep); break;
     case 9: store_hash_limit(w->hash, which % 9); break;
     case 10: store_hash_expiry(w->hash, &key, &number); break;
     case 11: nested(w, &key); break;

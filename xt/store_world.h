@@ -409,8 +409,8 @@ static inline void p_expired(world_t *w)
 
 static inline void o_sweep(world_t *w)
 {
-    uint64_t freed;
-    MUST(store_hash_sweep(w->hash, &freed));
+    store_sweep_t sweep = { 0, 0 };
+    MUST(store_hash_sweep(w->hash, &sweep));
 }
 
 static inline void o_limit(world_t *w)

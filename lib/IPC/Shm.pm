@@ -404,7 +404,7 @@ C<touch> makes an element expire C<$seconds> from now (C<undef>: never), and ret
 
     my $freed = (tied %h)->sweep;
 
-Frees all expired elements, and returns how many there were.
+Frees all expired elements, and returns how many there were. Others can store meanwhile, unless a change of the hash is open: then it is part of that.
 
 =head2 limit
 

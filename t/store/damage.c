@@ -83,7 +83,7 @@ static void too_many_buckets(void)
     enum { HASHES = 8, BUCKETS = 1000 };
     static const char *const name[] = { "cleared", "swept", "limited", "destroyed" };
     store_var_t             *var[HASHES];
-    uint64_t                 freed;
+    store_sweep_t            sweep = { 0, 0 };
     unsigned                 way, i;
     for (way = 0; way < 4; way++) {
         char          prefix[20];
@@ -98,7 +98,7 @@ static void too_many_buckets(void)
         var[0]->record->table.is.shape = (var[0]->record->table.is.shape >> HASH_TIER_BIT) << HASH_TIER_BIT | BUCKETS;
         var[0]->record->soonest        = 1; /* as if something might expire */
         if (way == 0) store_hash_clear(var[0]);
-        if (way == 1) store_hash_sweep(var[0], &freed);
+        if (way == 1) store_hash_sweep(var[0], &sweep);
         if (way == 2) {
             store_key_t key = store_key(store, "one more", 8, false);
             store_hash_limit(var[0], 1);

@@ -46,6 +46,13 @@ static uint64_t count_of(store_var_t *hash)
     return count;
 }
 
+static uint64_t sweep(store_var_t *hash)
+{
+    store_sweep_t result = { 0, 0 };
+    MUST(store_hash_sweep(hash, &result));
+    return result.freed;
+}
+
 static void vanishing(void)
 {
     store_var_t  *hash = var_new(store, STORE_HASH);
@@ -76,17 +83,77 @@ static void vanishing(void)
     MUST(put_for(hash, 78, 0));
     ok(there(hash, 78) && count_of(hash) == 52, "but stored anew");
     unswept = space_stats(store);
-    MUST(store_hash_sweep(hash, &freed));
-    after = space_stats(store);
+    freed   = sweep(hash);
+    after   = space_stats(store);
     /* A store looks at four buckets, of which each has at most one of a decade of keys: 51 to 100 are of six. */
     ok(freed >= 48 - 4 * 6 && freed <= 48, "a sweep frees those that no store has met (%" PRIu64 ")", freed);
     ok(unswept.blocks - after.blocks == freed, "… each of them (%" PRIu64 " blocks)", unswept.blocks - after.blocks);
-    MUST(store_hash_sweep(hash, &freed));
-    ok(freed == 0, "… so that another one finds none");
+    ok(sweep(hash) == 0, "… so that another one finds none");
     MUST(store_hash_clear(hash));
     MUST(put_for(hash, 0, 0));
     after = space_stats(store);
     ok(after.blocks <= before.blocks + 3, "nothing is left but the directory");
+    store_release(hash);
+}
+
+/* Others store while one sweeps: it is many changes, also where there is nothing to free. */
+static void changes_of_sweep(void)
+{
+    enum { MANY = 20000 };
+    store_var_t *hash = var_new(store, STORE_HASH);
+    uint64_t     serial, first;
+    int64_t      i;
+    for (i = 0; i < MANY; i++) MUST(put_for(hash, i, i % 2 == 0 ? 60000 : 150));
+    pass(151);
+    serial = store_serial(hash);
+    MUST(store_begin(hash, STORE_FOREVER));
+    first = sweep(hash);
+    ok(store_serial(hash) == serial, "a sweep in an open change is part of that");
+    store_abort(hash);
+    serial = store_serial(hash);
+    ok(sweep(hash) == first && first > MANY / 2 - 100, "undone, it is there to be done again (%" PRIu64 ")", first);
+    ok(store_serial(hash) > serial + MANY / 2 / 200, "a sweep is many changes (%" PRIu64 ")", store_serial(hash) - serial);
+    ok(count_of(hash) == MANY / 2, "that leave what stays");
+    store_release(hash);
+}
+
+static void ring(int signal)
+{
+    (void)signal;
+}
+
+/* A signal arrives while a sweep waits for another: what it has freed before counts, and it goes on where it was. */
+static void interrupted_sweep(void)
+{
+    enum { MANY = 20000 };
+    store_var_t  *hash = var_new(store, STORE_HASH);
+    store_sweep_t part = { 5, MANY / 2 };
+    int64_t       i;
+    int           holds[2], code;
+    pid_t         holder;
+    char          byte = 0;
+    for (i = 0; i < MANY; i++) MUST(put_for(hash, i, 150));
+    pass(151);
+    signal(SIGUSR1, ring);
+    if (pipe(holds) != 0) test_die("pipe", "failed");
+    if ((holder = fork_with(STORE_FORK_GOES_ON)) == 0) {
+        MUST(store_begin(hash, STORE_FOREVER));
+        if (write(holds[1], &byte, 1) != 1) _exit(1);
+        nap_ms(50);
+        kill(getppid(), SIGUSR1);
+        nap_ms(60000);
+        _exit(1);
+    }
+    if (read(holds[0], &byte, 1) != 1) test_die("read", "failed");
+    code = store_hash_sweep(hash, &part);
+    ok(code == STORE_INTERRUPTED && part.freed == 5 && part.place == MANY / 2, "a sweep that waits is interrupted");
+    kill(holder, SIGKILL);
+    waitpid(holder, NULL, 0);
+    MUST(store_hash_sweep(hash, &part));
+    ok(part.freed > 5 && part.freed < MANY, "it goes on where it was (%" PRIu64 ")", part.freed);
+    ok(sweep(hash) > MANY / 10, "… not from the beginning");
+    close(holds[0]);
+    close(holds[1]);
     store_release(hash);
 }
 
@@ -160,6 +227,8 @@ int main(void)
     store_release(var_named(store, STORE_HASH, "%first"));
     before = space_stats(store);
     vanishing();
+    changes_of_sweep();
+    interrupted_sweep();
     in_passing();
     defaults();
     limits();

@@ -176,6 +176,7 @@ static void other_type(enum place place)
     store_key_t          key    = key_of(store, "the key"), next;
     store_value_t        value  = store_int(7), found;
     const store_buffer_t buffer = { got, LARGE };
+    store_sweep_t        sweep  = { 0, 0 };
     uint64_t             number;
     int64_t              sum;
     int                  accepted = 0;
@@ -205,7 +206,7 @@ static void other_type(enum place place)
         REFUSED(store_hash_expiry(var[place], &key, &number));
         REFUSED(store_hash_expire_after(var[place], 1));
         REFUSED(store_hash_limit(var[place], 1));
-        REFUSED(store_hash_sweep(var[place], &number));
+        REFUSED(store_hash_sweep(var[place], &sweep));
         REFUSED(store_hash_get(var[place], &key, &found, &buffer));
         REFUSED(store_hash_put(var[place], &key, &value, 0));
         REFUSED(store_hash_delete(var[place], &key));

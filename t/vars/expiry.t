@@ -103,9 +103,14 @@ in_time(
 $hash->expire(undef);
 my $full = used();
 sleep 1.05;
-is scalar(keys %h), 0,    'all have vanished';
-is $hash->sweep,    2000, 'sweep tells how many';
-is $hash->sweep,    0,    '… once';
+is scalar(keys %h), 0, 'all have vanished';
+my $before = $hash->serial;
+is $hash->sweep, 2000, 'sweep tells how many';
+SKIP: {
+    skip 'on Redis nobody waits for a sweep', 1 if on_server();
+    cmp_ok $hash->serial, '>', $before + 1, '… by one change after the other, so that others can store in between';
+}
+is $hash->sweep, 0, '… once';
 cmp_ok used(), '<', $full - 2000 * 100, '… and their memory is back';
 $hash->store("k$_" => 'x' x 100, 0.2) for 1 .. 2000;
 sleep 0.3;
