@@ -53,7 +53,8 @@ uint64_t shm_expiry(pTHX_ shm_var_t *var, const shm_place_t *place, bool *there)
 }
 
 /* The sum is put into `target`, where a number will do. */
-SV *shm_add(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta, SV *target)
+/* Whatever the two numbers are. */
+static SHM_APART SV *shm_add_any(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta)
 {
     char           space[64];
     store_buffer_t buffer = { space, sizeof space };
@@ -67,10 +68,6 @@ SV *shm_add(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta, SV *targe
 
     SvGETMAGIC(delta);
     if (SvROK(delta) || !looks_like_number(delta)) croak("Cannot add what is not a number");
-    if (place->key != NULL && shm_is_integer(delta) && shm_hash_add(aTHX_ var, place->key, (int64_t)SvIVX(delta), &number)) {
-        sv_setiv(target, (IV)number);
-        return target;
-    }
     shm_begin(aTHX_ var, &loan);
     code = shm_get(var, place, &value, &buffer);
     if (SHM_LIKELY(shm_add_integers(code, &value, delta, &number))) {
@@ -89,6 +86,18 @@ SV *shm_add(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta, SV *targe
     expires = shm_expiry(aTHX_ var, place, &there);
     shm_end(aTHX_ var, shm_put(var, place, &new_value, expires));
     return sum;
+}
+
+SV *shm_add(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta, SV *target)
+{
+    int64_t sum;
+    if (SHM_LIKELY(place->key != NULL && shm_is_integer(delta) && !SvGMAGICAL(delta))) {
+        if (SHM_LIKELY(shm_hash_add(aTHX_ var, place->key, (int64_t)SvIVX(delta), &sum))) {
+            sv_setiv(target, (IV)sum);
+            return target;
+        }
+    }
+    return shm_add_any(aTHX_ var, place, delta);
 }
 
 /* --- by what it was ------------------------------------------------------------------- */
