@@ -330,6 +330,21 @@ int cell_value(store_t *space, store_link_t link, const store_cell_t *cell, stor
     return cell_value_long(&cursor, digits, value, buffer);
 }
 
+int cell_integer(store_t *space, store_link_t link, const store_cell_t *cell, int64_t *integer)
+{
+    uint64_t       key_length = STORE_LOAD(cell->key_length);
+    const uint8_t *body       = cell_body(space, link, cell, key_length + 8);
+    store_value_t  value;
+    int            code;
+    if (POOL_LIKELY(body != NULL)) {
+        store_copy_out(integer, body + key_length, 8);
+        return STORE_OK;
+    }
+    code = cell_value(space, link, cell, &value, NULL);
+    if (code == STORE_OK) *integer = value.number.i;
+    return code;
+}
+
 int cell_key(store_t *space, store_link_t link, const store_cell_t *cell, store_key_t *key, const store_buffer_t *buffer)
 {
     cell_cursor_t cursor;

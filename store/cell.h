@@ -105,6 +105,9 @@ store_link_t cell_make(store_t *space, const store_key_t *key, const store_value
 /* Its value. STORE_OK, STORE_MORE, or STORE_E_DAMAGED if its bytes make no sense. */
 int cell_value(store_t *space, store_link_t link, const store_cell_t *cell, store_value_t *value, const store_buffer_t *buffer);
 
+/* The value of a cell of kind STORE_INT. */
+int cell_integer(store_t *space, store_link_t link, const store_cell_t *cell, int64_t *integer);
+
 /* Its key: the bytes go to the buffer. As cell_value(); STORE_MORE: key->length says how much. */
 int cell_key(store_t *space, store_link_t link, const store_cell_t *cell, store_key_t *key, const store_buffer_t *buffer);
 

@@ -283,9 +283,10 @@ static int hash_add(store_var_t *var, const store_key_t *key, int64_t delta, int
     if (place == NULL) return STORE_E_DAMAGED;
     *sum = delta;
     if (cell != NULL && hash_is_fresh(var->space, old, cell, &now)) {
+        int64_t integer = 0;
         if (cell->kind != STORE_INT && cell->kind != STORE_UNDEF) return STORE_E_ARGUMENT;
-        if ((code = cell_value(var->space, old, cell, &value, NULL)) != STORE_OK) return code;
-        if (value.kind == STORE_INT && __builtin_add_overflow(value.number.i, delta, sum)) return STORE_E_ARGUMENT;
+        if (cell->kind == STORE_INT && (code = cell_integer(var->space, old, cell, &integer)) != STORE_OK) return code;
+        if (__builtin_add_overflow(integer, delta, sum)) return STORE_E_ARGUMENT;
         expires_ns = cell_expires(var->space, old, cell);
     }
     else

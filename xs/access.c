@@ -200,13 +200,12 @@ bool shm_hash_exists(pTHX_ shm_var_t *var, SV *key)
 
 void shm_hash_store(pTHX_ shm_var_t *var, SV *key, SV *sv, uint64_t expires)
 {
+    SV           *ready = shm_ready(aTHX_ var, sv);
+    store_key_t   its   = shm_store_key(aTHX_ var->store, shm_key(aTHX_ key));
     store_value_t value;
-    store_key_t   its;
     shm_loan_t    loan = { &its, &value, 1 };
     int           code;
-    sv  = shm_ready(aTHX_ var, sv);
-    its = shm_store_key(aTHX_ var->store, shm_key(aTHX_ key));
-    shm_encode(aTHX_ sv, &value);
+    shm_encode(aTHX_ ready, &value);
     (void)shm_store_of(aTHX_ var);
     SHM_CHANGE(var, code, &loan, store_hash_put(var->var, &its, &value, expires));
 }

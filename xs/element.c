@@ -1,12 +1,18 @@
 /* element.c - one element by what it was: additions and exchanges; and when elements vanish. See shm.h. */
 #include "shm.h"
 
+store_key_t shm_key_of(pTHX_ shm_var_t *var, SV *where)
+{
+    (void)shm_store_of(aTHX_ var);
+    return shm_store_key(aTHX_ var->store, shm_key(aTHX_ where));
+}
+
 shm_place_t shm_place_of(pTHX_ shm_var_t *var, SV *where, store_key_t *key)
 {
     shm_place_t place = { NULL, 0 };
     (void)shm_store_of(aTHX_ var);
     if (var->type == STORE_HASH) {
-        *key      = shm_store_key(aTHX_ var->store, shm_key(aTHX_ where));
+        *key      = shm_key_of(aTHX_ var, where);
         place.key = key;
     }
     else if (var->type == STORE_ARRAY) {

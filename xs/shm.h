@@ -300,7 +300,8 @@ SV *shm_fetch_chain(pTHX_ shm_var_t *var, SV **keys, int depth);
 
 /* --- element.c ------------------------------------------------------------------------------- */
 
-/* The place that a method's arguments (a key, an index, or nothing) stand for; `key` is room for it. */
+/* The key, or the place, that a method's arguments (a key, an index, or nothing) stand for; `key` is room for it. */
+store_key_t shm_key_of(pTHX_ shm_var_t *var, SV *where);
 shm_place_t shm_place_of(pTHX_ shm_var_t *var, SV *where, store_key_t *key);
 
 /* Check the arguments of such a method: a place, which is returned (NULL for scalars), and `more` others,

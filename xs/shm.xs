@@ -431,11 +431,10 @@ add(self, key, delta)
     SV *delta
   PREINIT:
     dXSTARG;
-    shm_var_t  *var = shm_self(aTHX_ self, STORE_HASH);
-    store_key_t its;
-    shm_place_t place;
+    shm_var_t  *var   = shm_self(aTHX_ self, STORE_HASH);
+    store_key_t its   = shm_key_of(aTHX_ var, key);
+    shm_place_t place = { &its, 0 };
   PPCODE:
-    place = shm_place_of(aTHX_ var, key, &its);
     ST(0) = shm_add(aTHX_ var, &place, delta, TARG);
     XSRETURN(1);
 
