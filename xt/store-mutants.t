@@ -221,11 +221,24 @@ my @mutants = (
     [
         'an addition that overflows is stored',
         'hash.c',
-        ' && __builtin_add_overflow(value.number.i, delta, sum)) return STORE_E_ARGUMENT;',
-        ') *sum = (int64_t)((uint64_t)value.number.i + (uint64_t)delta);', 'hash'
+        'if (__builtin_add_overflow(integer, delta, sum)) return STORE_E_ARGUMENT;',
+        '*sum = (int64_t)((uint64_t)integer + (uint64_t)delta);', 'hash'
     ],
     [ 'what is taken stays', 'array.c', 'return code == STORE_OK ? array_open_gap(var, index, 1, 0) : code;', 'return code;', 'array' ],
     [ 'what has expired is there', 'expiry.h', 'return expires == 0 || expires > *now;',                      'return true;', 'expiry' ],
+    [
+        'a store that fetches ahead does not say that it looks',
+        'hash.c',
+        '    look_enter(looking); /* the pages of the table',
+        '    /* the pages of the table', 'stopped'
+    ],
+    [
+        'a sweep that was interrupted begins anew',
+        'expiry.c',
+        '    while (more && code',
+        "    sweep->place = 0;\n    while (more && code", 'expiry'
+    ],
+    [ 'a sweep is one change', 'expiry.c', '#define HASH_SWEPT        128u', '#define HASH_SWEPT        UINT64_MAX', 'expiry' ],
     [
         'what the clock was is taken for what it is',
         'clock.c',
