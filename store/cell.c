@@ -336,11 +336,12 @@ int cell_integer(store_t *space, store_link_t link, const store_cell_t *cell, in
     const uint8_t *body       = cell_body(space, link, cell, key_length + 8);
     store_value_t  value;
     int            code;
-    if (POOL_LIKELY(body != NULL)) {
+    if (POOL_LIKELY(body != NULL && STORE_LOAD(cell->value_length) == 8)) {
         store_copy_out(integer, body + key_length, 8);
         return STORE_OK;
     }
     code = cell_value(space, link, cell, &value, NULL);
+    if (code == STORE_OK && value.kind != STORE_INT) code = STORE_E_DAMAGED;
     if (code == STORE_OK) *integer = value.number.i;
     return code;
 }

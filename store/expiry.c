@@ -105,6 +105,7 @@ static uint32_t hash_sweep_some(store_var_t *var, uint32_t bucket, uint64_t *fre
     store_table_t table   = hash_table(var->record);
     uint32_t      buckets = hash_buckets(table), looks = HASH_SWEPT_CHAINS;
     uint64_t      now = store_clock_tick(), ended = 0;
+    if (bucket >= buckets) return buckets; /* it was damaged since it was looked at */
     if (buckets - bucket > looks) buckets = bucket + looks;
     while (bucket < buckets && ended < HASH_SWEPT) {
         store_link_t *heads;

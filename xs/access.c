@@ -559,6 +559,13 @@ void shm_clear(pTHX_ shm_var_t *var)
     SHM_CHANGE(var, code, NULL, var->type == STORE_HASH ? store_hash_clear(var->var) : store_array_resize(var->var, 0));
 }
 
+/* Of a number beyond IV_MAX and a negative one: it is always in the range of one of the two. */
+static SV *shm_difference(pTHX_ UV large, IV negative)
+{
+    UV wrapped = large + (UV)negative;
+    return sv_2mortal(large >= 0 - (UV)negative ? newSVuv(wrapped) : newSViv((IV)wrapped));
+}
+
 /* With integers where that is exact. NULL: this is not a number. */
 SV *shm_sum(pTHX_ SV *value, SV *delta)
 {
@@ -574,6 +581,8 @@ SV *shm_sum(pTHX_ SV *value, SV *delta)
     if (SvIOK(a) && SvIOK(b) && (SvIsUV(a) || SvIVX(a) >= 0) && (SvIsUV(b) || SvIVX(b) >= 0)
         && !__builtin_add_overflow(SvUVX(a), SvUVX(b), &usum))
         return sv_2mortal(newSVuv(usum));
+    if (SvIOK(a) && SvIOK(b) && SvIsUV(a) && !SvIsUV(b)) return shm_difference(aTHX_ SvUVX(a), SvIVX(b));
+    if (SvIOK(a) && SvIOK(b) && SvIsUV(b) && !SvIsUV(a)) return shm_difference(aTHX_ SvUVX(b), SvIVX(a));
     return sv_2mortal(newSVnv(SvNV(a) + SvNV(b)));
 }
 

@@ -58,7 +58,6 @@ uint64_t shm_expiry(pTHX_ shm_var_t *var, const shm_place_t *place, bool *there)
     return !*there ? 0 : expires != 0 ? expires : STORE_NEVER;
 }
 
-/* The sum is put into `target`, where a number will do. */
 /* Whatever the two numbers are. */
 static SHM_APART SV *shm_add_any(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta)
 {
@@ -72,7 +71,6 @@ static SHM_APART SV *shm_add_any(pTHX_ shm_var_t *var, const shm_place_t *place,
     shm_loan_t     loan = { place->key, NULL, 0 };
     int            code;
 
-    SvGETMAGIC(delta);
     if (SvROK(delta) || !looks_like_number(delta)) croak("Cannot add what is not a number");
     shm_begin(aTHX_ var, &loan);
     code = shm_get(var, place, &value, &buffer);
@@ -94,10 +92,11 @@ static SHM_APART SV *shm_add_any(pTHX_ shm_var_t *var, const shm_place_t *place,
     return sum;
 }
 
+/* The magic of delta has been got. The sum is put into `target`, where an integer will do. */
 SV *shm_add(pTHX_ shm_var_t *var, const shm_place_t *place, SV *delta, SV *target)
 {
     int64_t sum;
-    if (SHM_LIKELY(place->key != NULL && shm_is_integer(delta) && !SvGMAGICAL(delta))) {
+    if (SHM_LIKELY(place->key != NULL && shm_is_integer(delta) && !SvROK(delta) && (!SvPOK(delta) || looks_like_number(delta)))) {
         if (SHM_LIKELY(shm_hash_add(aTHX_ var, place->key, (int64_t)SvIVX(delta), &sum))) {
             sv_setiv(target, (IV)sum);
             return target;

@@ -355,6 +355,7 @@ add(self, delta)
     dXSTARG;
     shm_place_t place = { NULL, 0 };
   PPCODE:
+    SvGETMAGIC(delta);
     ST(0) = shm_add(aTHX_ shm_self(aTHX_ self, STORE_SCALAR), &place, delta, TARG);
     XSRETURN(1);
 
@@ -431,11 +432,14 @@ add(self, key, delta)
     SV *delta
   PREINIT:
     dXSTARG;
-    shm_var_t  *var   = shm_self(aTHX_ self, STORE_HASH);
-    store_key_t its   = shm_key_of(aTHX_ var, key);
-    shm_place_t place = { &its, 0 };
+    shm_var_t *var = shm_self(aTHX_ self, STORE_HASH);
   PPCODE:
-    ST(0) = shm_add(aTHX_ var, &place, delta, TARG);
+    SvGETMAGIC(delta);    /* before the key is borrowed: it may run the user's code, which may change the key */
+    {
+        store_key_t its   = shm_key_of(aTHX_ var, key);
+        shm_place_t place = { &its, 0 };
+        ST(0)             = shm_add(aTHX_ var, &place, delta, TARG);
+    }
     XSRETURN(1);
 
 void
@@ -642,6 +646,7 @@ add(self, index, delta)
     shm_var_t  *var = shm_self(aTHX_ self, STORE_ARRAY);
     shm_place_t place;
   PPCODE:
+    SvGETMAGIC(delta);
     place = shm_place_of(aTHX_ var, index, NULL);
     ST(0) = shm_add(aTHX_ var, &place, delta, TARG);
     XSRETURN(1);

@@ -3,7 +3,8 @@ use warnings;
 use lib 't/lib';
 use ShmTest;
 use Test::More;
-use Time::HiRes qw(sleep);
+use Time::HiRes  qw(sleep);
+use Scalar::Util ();
 use IPC::Shm;
 
 # One element at a time: each call is one change, whatever comes between or dies.
@@ -18,6 +19,20 @@ sub dies {
     return eval { $code->(); 1 } ? '' : $@;
 }
 
+{
+
+    package ChangesKey;
+    my @reused;
+    sub TIESCALAR { return bless [ $_[1] ] }
+
+    sub FETCH {
+        undef ${ $_[0][0] };
+        @reused = map { 'Z' x 3000 } 1 .. 50;
+        ${ $_[0][0] } = 'new_key';
+        return 1;
+    }
+}
+
 # --- add
 is $hash->add(x => 5),    5,   'absent counts as 0';
 is $hash->add(x => 2.5),  7.5, 'with fractions';
@@ -25,18 +40,31 @@ is $hash->add(x => '-7'), 0.5, 'and down';
 $h{undef} = undef;
 is $hash->add(undef => 1), 1, 'undef counts as 0';
 $h{max} = 9223372036854775807;
-is $hash->add(max => 1),            '9223372036854775808', 'exact beyond 63 bits';
-is $hash->add("\x{263a}" => 2),     2,                     'a key of characters';
-is $h{"\x{263a}"},                  2,                     '… is that key';
-is $array->add(3, 4),               4,                     'an element of an array';
-is join(',', map { $_ // '-' } @a), '-,-,-,4',             '… which grows';
-is $scalar->add(3),                 3,                     'a scalar';
-is $s,                              3,                     '… has it';
+is $hash->add(max => 1),  '9223372036854775808', 'exact beyond 63 bits';
+is $hash->add(max => -2), '9223372036854775806', '… and back';
+$h{max} = 18446744073709551615;
+is $hash->add(max => -1), '18446744073709551614', '… of the largest there is';
+$h{max} = -5;
+is $hash->add(max => 18446744073709551615), '18446744073709551610', '… and from below zero';
+is $hash->add("\x{263a}" => 2),             2,                      'a key of characters';
+is $h{"\x{263a}"},                          2,                      '… is that key';
+is $array->add(3, 4),                       4,                      'an element of an array';
+is join(',', map { $_ // '-' } @a),         '-,-,-,4',              '… which grows';
+is $scalar->add(3),                         3,                      'a scalar';
+is $s,                                      3,                      '… has it';
 $h{word} = 'abc';
-like dies(sub { $hash->add(word => 1) }),   qr/\ACannot add to a value that is not a number at \S*elements\.t line/, 'not to a word';
-like dies(sub { $hash->add(x    => 'b') }), qr/\ACannot add what is not a number at \S*elements\.t line/,            'nor a word';
-like dies(sub { $array->add(-1, 1) }), qr/index of -1 is out of range at \S*elements\.t line/, 'no negative index';
+like dies(sub { $hash->add(word => 1) }), qr/\ACannot add to a value that is not a number at \S*elements\.t line/, 'not to a word';
+like dies(sub { $hash->add(x => 'b') }),  qr/\ACannot add what is not a number at \S*elements\.t line/,            'nor a word';
+like dies(sub { $array->add(-1, 1) }),    qr/index of -1 is out of range at \S*elements\.t line/,                  'no negative index';
+like dies(sub { $hash->add(x => Scalar::Util::dualvar(5, 'b')) }), qr/\ACannot add what is not a number at/, 'nor a word with a number';
 is $h{word}, 'abc', 'and nothing was changed';
+{
+    my $key = 'q' x 3000;
+    tie my $magic, 'ChangesKey', \$key;
+    is $hash->add($key, $magic),                             1, 'a delta whose magic changes the key';
+    is scalar(grep { exists $h{$_} } 'q' x 3000, 'new_key'), 1, '… is of that key, or the one before';
+    delete @h{ 'q' x 3000, 'new_key' };
+}
 
 # --- insert, replace, exchange, update
 ok $hash->insert(new  => 1), 'insert where there is none';
