@@ -137,7 +137,7 @@ static bool lock_is_circle(const store_var_t *var, uint64_t since)
     return chain.closed && chain.latest <= since;
 }
 
-/* Say, or stop saying, that this handle waits to write. Others' lock_is_circle() reads it. Who goes
+/* Say, or stop saying, that this handle waits for the lock, to write or to read. Others' lock_is_circle() reads it. Who goes
  * on waiting after an interruption has waited since before that. */
 static uint64_t lock_tell_waiting(const store_var_t *var, bool waits)
 {
@@ -147,6 +147,13 @@ static uint64_t lock_tell_waiting(const store_var_t *var, bool waits)
     STORE_STORE(mark->since, now);
     __atomic_store_n(&mark->waiting, waits ? 1u : 0u, __ATOMIC_SEQ_CST); /* before the look at the others */
     return now;
+}
+
+/* The wait since then is over, for now or altogether. */
+static void lock_waited(store_var_t *var, int code, uint64_t since)
+{
+    lock_tell_waiting(var, false);
+    var->interrupted = code == STORE_INTERRUPTED ? since : 0;
 }
 
 /* --- writing ----------------------------------------------------------------------- */
@@ -274,8 +281,7 @@ static int lock_enter_slowly(store_var_t *var, uint64_t me, int64_t deadline_ns)
         }
         if (code != POOL_FULL) break;
     }
-    lock_tell_waiting(var, false);
-    var->interrupted = code == STORE_INTERRUPTED ? since : 0;
+    lock_waited(var, code, since);
     if (slept) pool_lock_announce(lock, POOL_LOCK_WAIT_HOLD); /* for those who sleep on: only one was woken */
     return code;
 }
@@ -341,27 +347,34 @@ bool store_unlock_write(store_var_t *var)
 
 /* --- reading ------------------------------------------------------------------------- */
 
-/* Sleep a slice until the lock is free. Acts for a holder that died. The look at the
- * holder, after the announcement, pairs with pool_lock_release(). */
-static int lock_await_free(store_var_t *var, int64_t deadline_ns)
+/* Sleep a slice until the lock is free; *since: since when it waits, 0 the first time. Acts for a holder that
+ * died. The look at the holder, after the announcement, pairs with pool_lock_release(). */
+static int lock_await_free(store_var_t *var, int64_t deadline_ns, uint64_t *since)
 {
     pool_lock_t *lock = &var->record->lock;
-    uint32_t     seen = pool_lock_announce(lock, POOL_LOCK_WAIT_FREE);
+    uint32_t     seen;
+    if (*since == 0) *since = lock_tell_waiting(var, true);
+    seen = pool_lock_announce(lock, POOL_LOCK_WAIT_FREE);
     if (__atomic_load_n(&lock->holder, __ATOMIC_SEQ_CST) == 0) return POOL_FULL;
     if (lock_inherit_from(var)) {
         pool_lock_release(lock);
         return POOL_FULL;
     }
+    if (lock_is_circle(var, *since)) return STORE_E_DEADLOCK;
     return pool_lock_sleep(lock, seen, deadline_ns, POOL_LOCK_WAIT_FREE);
+}
+
+bool store_would_wait(const store_var_t *var)
+{
+    return lock_is_exclusive(var->record) && !var->write_held && !var->open;
 }
 
 int lock_await_readable(store_var_t *var, int64_t deadline_ns)
 {
-    int code = POOL_FULL;
-    while (code == POOL_FULL) {
-        if (!lock_is_exclusive(var->record)) return STORE_OK;
-        code = lock_await_free(var, deadline_ns);
-    }
+    uint64_t since = 0;
+    int      code  = POOL_FULL;
+    while (code == POOL_FULL) code = lock_is_exclusive(var->record) ? lock_await_free(var, deadline_ns, &since) : (int)STORE_OK;
+    if (since != 0) lock_waited(var, code, since);
     return code;
 }
 
@@ -371,6 +384,7 @@ int lock_await_readable(store_var_t *var, int64_t deadline_ns)
 int store_lock_read(store_var_t *var, int64_t deadline_ns, bool *had)
 {
     store_mark_t *mark;
+    uint64_t      since = 0;
     int           code;
 
     if (had != NULL) *had = var->write_held || var->read_held;
@@ -382,13 +396,15 @@ int store_lock_read(store_var_t *var, int64_t deadline_ns, bool *had)
         lock_mark_readers(var->record, 1);
         if (__atomic_load_n(&var->record->lock.holder, __ATOMIC_SEQ_CST) == 0 || var->open) { /* with a change open it is our own */
             var->read_held = true;
-            lock_count_held(1);
-            return STORE_OK;
+            code           = STORE_OK;
+            break;
         }
         __atomic_store_n(&mark->reading, 0, __ATOMIC_SEQ_CST);
         if (__atomic_load_n(&var->record->lock.waiting, __ATOMIC_SEQ_CST) != 0) pool_lock_wake(&var->record->lock);
-        code = lock_await_free(var, deadline_ns);
+        code = lock_await_free(var, deadline_ns, &since);
     }
+    if (since != 0) lock_waited(var, code, since);
+    if (code == STORE_OK) lock_count_held(1);
     return code;
 }
 

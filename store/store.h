@@ -449,6 +449,9 @@ store_var_t *store_glance(store_var_t *from, const store_ref_t *ref, store_glanc
 int store_lock_write(store_var_t *var, int64_t deadline_ns, bool *had);
 int store_lock_read(store_var_t *var, int64_t deadline_ns, bool *had);
 
+/* Would a look at it wait at the moment, for a lock of another's? */
+bool store_would_wait(const store_var_t *var);
+
 /* Release a lock. Returns whether there was one. */
 bool store_unlock_write(store_var_t *var);
 bool store_unlock_read(store_var_t *var);

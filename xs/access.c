@@ -238,6 +238,7 @@ SV *shm_hash_delete(pTHX_ shm_var_t *var, SV *key)
     if (!shm_fetch(aTHX_ var, &place, old)) old = &PL_sv_undef;
     code = store_hash_delete(var->var, &its);
     shm_end(aTHX_ var, code == STORE_ABSENT ? (int)STORE_OK : code);
+    shm_show(aTHX_ old);
     return old;
 }
 
@@ -389,6 +390,7 @@ SV *shm_array_delete(pTHX_ shm_var_t *var, IV index)
     if (!shm_fetch(aTHX_ var, &place, old)) old = &PL_sv_undef;
     if (index < size) code = shm_array_remove(var, (uint64_t)index, (uint64_t)size);
     shm_end(aTHX_ var, code);
+    shm_show(aTHX_ old);
     return old;
 }
 
@@ -425,6 +427,7 @@ SV *shm_array_take(pTHX_ shm_var_t *var, bool last)
         code = store_array_splice(var->var, place.index, 1, NULL, 0);
     }
     shm_end(aTHX_ var, code);
+    shm_show(aTHX_ old);
     return old;
 }
 
@@ -486,6 +489,7 @@ IV shm_array_splice(pTHX_ shm_var_t *var, shm_splice_t *splice)
     if (splice->length > 0 || splice->count > 0)
         code = store_array_splice(var->var, (uint64_t)splice->offset, (uint64_t)splice->length, values, (uint64_t)splice->count);
     shm_end(aTHX_ var, code);
+    for (i = 0; splice->removed != NULL && i <= av_len(splice->removed); i++) shm_show(aTHX_ AvARRAY(splice->removed)[i]);
     if (splice->count > SHM_FEW) LEAVE;
     return size - splice->length + splice->count;
 }
@@ -581,8 +585,8 @@ SV *shm_sum(pTHX_ SV *value, SV *delta)
     if (SvIOK(a) && SvIOK(b) && (SvIsUV(a) || SvIVX(a) >= 0) && (SvIsUV(b) || SvIVX(b) >= 0)
         && !__builtin_add_overflow(SvUVX(a), SvUVX(b), &usum))
         return sv_2mortal(newSVuv(usum));
-    if (SvIOK(a) && SvIOK(b) && SvIsUV(a) && !SvIsUV(b)) return shm_difference(aTHX_ SvUVX(a), SvIVX(b));
-    if (SvIOK(a) && SvIOK(b) && SvIsUV(b) && !SvIsUV(a)) return shm_difference(aTHX_ SvUVX(b), SvIVX(a));
+    if (SvIOK(a) && SvIOK(b) && SvIsUV(a) && !SvIsUV(b) && SvIVX(b) < 0) return shm_difference(aTHX_ SvUVX(a), SvIVX(b));
+    if (SvIOK(a) && SvIOK(b) && SvIsUV(b) && !SvIsUV(a) && SvIVX(a) < 0) return shm_difference(aTHX_ SvUVX(b), SvIVX(a));
     return sv_2mortal(newSVnv(SvNV(a) + SvNV(b)));
 }
 

@@ -103,6 +103,7 @@ AV *shm_look_slice(pTHX_ shm_var_t *var, SSize_t first, SSize_t count, SV *objec
     shm_begin(aTHX_ var, NULL);
     shm_look_slice_once(aTHX_ var, first, count, object, list);
     shm_end(aTHX_ var, STORE_OK);
+    for (i = 0; i <= AvFILLp(list); i++) shm_show(aTHX_ AvARRAY(list)[i]);
     return list;
 }
 

@@ -91,6 +91,7 @@ bool shm_queue_take(pTHX_ shm_var_t *var, SV *job, SV *ticket)
         there = false;
     if (code == STORE_OK && there && ticket != NULL) code = shm_queue_keep(aTHX_ var, job, search.first.order, ticket);
     shm_end(aTHX_ var, code);
+    shm_show(aTHX_ job);
     return there;
 }
 
@@ -152,7 +153,7 @@ static void shm_set(pTHX_ HV *hv, const char *key, SV *value)
 
 void shm_queue_list(pTHX_ shm_var_t *var)
 {
-    AV     *list = (AV *)sv_2mortal((SV *)newAV());
+    AV     *list = (AV *)sv_2mortal((SV *)newAV()), *jobs = (AV *)sv_2mortal((SV *)newAV());
     SSize_t i;
     int     code;
     dSP;
@@ -162,6 +163,7 @@ void shm_queue_list(pTHX_ shm_var_t *var)
         store_reservation_t reservation;
         HV                 *one = newHV();
         SV                 *job = newSV(0), *ticket = newSV(0);
+        av_push(jobs, SvREFCNT_inc_simple_NN(job));
         XPUSHs(sv_2mortal(newRV_noinc((SV *)one)));
         memcpy(&reservation, SvPVX_const(AvARRAY(list)[i]), sizeof reservation);
         shm_set(aTHX_ one, "job", job);
@@ -175,4 +177,5 @@ void shm_queue_list(pTHX_ shm_var_t *var)
     }
     PUTBACK;
     shm_end(aTHX_ var, code);
+    for (i = 0; i <= av_len(jobs); i++) shm_show(aTHX_ AvARRAY(jobs)[i]);
 }

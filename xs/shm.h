@@ -166,6 +166,10 @@ void shm_encode(pTHX_ SV *sv, store_value_t *value);
  * share that. */
 bool shm_is_constant(pTHX_ SV *reference);
 
+/* What was put into `sv` while a change was open may be a reference to a scalar that has not been read since: read it,
+ * unless that would mean to wait. */
+void shm_show(pTHX_ SV *sv);
+
 /* Put a stored value into `sv`. False: it is a reference to a variable that is gone meanwhile. May die. */
 bool shm_decode(pTHX_ shm_var_t *var, const store_value_t *value, SV *sv);
 

@@ -140,6 +140,14 @@ static void shm_bless(pTHX_ shm_var_t *var, SV *reference, const store_value_t *
     var->blessed = stash;
 }
 
+/* A scalar that holds a reference shows it: ref() says REF. */
+void shm_show(pTHX_ SV *sv)
+{
+    const MAGIC *mg  = SvROK(sv) && SvTYPE(SvRV(sv)) < SVt_PVAV ? mg_find(SvRV(sv), PERL_MAGIC_tiedscalar) : NULL;
+    shm_var_t   *var = mg != NULL ? shm_of_magic(aTHX_ mg) : NULL;
+    if (var != NULL && var->var != NULL && !store_is_removed(var->var) && !store_would_wait(var->var)) SvGETMAGIC(SvRV(sv));
+}
+
 static bool shm_decode_reference(pTHX_ shm_var_t *var, const store_value_t *value, SV *sv)
 {
     shm_var_t    *target = shm_find(aTHX_ var->store, &value->number.ref);
@@ -161,7 +169,8 @@ static bool shm_decode_reference(pTHX_ shm_var_t *var, const store_value_t *valu
     }
     sv_setsv(sv, reference);
     SvREFCNT_dec_NN(reference);
-    if (SvTYPE(SvRV(sv)) < SVt_PVAV) SvGETMAGIC(SvRV(sv)); /* a scalar that holds a reference shows it: ref() says REF */
+    /* As shm_show(), which is for later where the scalar may be locked, and others wait for what is changed here. */
+    if (SvTYPE(SvRV(sv)) < SVt_PVAV && (var->armed || var->var == NULL || !store_is_open(var->var))) SvGETMAGIC(SvRV(sv));
     return true;
 }
 
