@@ -3014,7 +3014,7 @@ static void pool_i_cannot_open(const char *path, bool may_create, pool_error_t *
     const char *format = may_create ? "cannot create or open pool %s" : "cannot open pool %s";
     int         why    = errno;
     if (why == ELOOP) format = "cannot open pool %s: it is a link where others may write, and is not followed";
-    if ((why == EACCES || why == EROFS || why == EPERM) && access(path, R_OK) == 0)
+    if ((why == EACCES || why == EROFS || why == EPERM) && faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0)
         format = "cannot open pool %s: writing is needed (to read only, attach with the option readonly)";
     pool_i_fail(err, POOL_E_SYSTEM, why, format, path);
 }

@@ -463,8 +463,8 @@ Emptying the array leaves reserved jobs alone; C<remove> removes them as well.
     my $plain = (tied %h)->copy;
 
 Returns a deep, plain copy: a reference to a hash or array, or the value of a scalar. Each variable in it is a snapshot of one moment, but not all are of the same moment. References
-to the same thing refer to the same thing in the copy, too, cycles included; objects are blessed. L<Storable>, JSON, Sereal and L<Clone> accept
-the copy. They cannot copy the shared variable itself, and die (Clone: on the first use of what it returns) with a message that mentions C<copy>. As with any Perl data, it is up to you to break cycles
+to the same thing refer to the same thing in the copy, too, cycles included; objects are blessed; holes of arrays become C<undef>. L<Storable>, JSON, Sereal and L<Clone> accept
+the copy. Storable and Clone cannot copy the shared variable itself, and die (Clone: on the first use of what it returns) with a message that mentions C<copy>; JSON and Sereal read it element by element, and so not as of one moment. As with any Perl data, it is up to you to break cycles
 in the copy.
 
 =head1 LOCKS

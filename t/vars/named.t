@@ -65,5 +65,16 @@ ok eval { tie my %x, 'IPC::Shm::Tied'; $x{1} = 1; !defined((tied %x)->name) }, '
 (tied %session)->remove;
 is program(q(use IPC::Shm; our %x : shm(app.session); print scalar keys %x)), '0', 'removed, and declared anew';
 
+# A name is the same, however perl keeps its characters.
+{
+    my $native   = "caf\x{e9}";
+    my $upgraded = $native;
+    utf8::upgrade($upgraded);
+    tie my %one, 'IPC::Shm::Tied', $native;
+    tie my %two, 'IPC::Shm::Tied', $upgraded;
+    $one{x} = 5;
+    is $two{x}, 5, 'a name of letters beyond ASCII';
+}
+
 IPC::Shm->cleanup;
 done_testing;

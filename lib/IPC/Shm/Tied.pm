@@ -81,6 +81,7 @@ sub _full_name {
     my ($type, $name) = @_;
     my $sigil = (undef, '$', '@', '%')[$type];
     Carp::croak('The name of a shared variable must be a string') if !defined $name || ref $name;
+    utf8::upgrade($name);    # letters are letters, however perl keeps them
     my ($bare) = $name =~ /\A\Q$sigil\E?([^\W\d]\w*(?:(?:\.|::|-)\w+)*)\z/;
     return $sigil . $bare if defined $bare;
     my $what = (undef, 'scalar', 'array', 'hash')[$type];
